@@ -1,0 +1,38 @@
+# make run    the whole chain on the embedded cohort; prints the main table and the report's path
+# make test   unit tests, the workflow end to end in miniature, linting, types
+# make lock   resolve the dependencies anew into requirements.lock
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+.PHONY: env run test lint lock
+.DELETE_ON_ERROR:
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	pip install --disable-pip-version-check --requirement requirements.lock
+	pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+run: env
+	snakemake --cores all
+	@cat results/report/main-table.txt
+	@echo "report: $(CURDIR)/results/report/index.html"
+
+lint: env
+	ruff check src tests bench
+	ruff format --check src tests bench
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	mypy
+
+test: env lint
+	pytest -n 2 --dist loadgroup
+
+lock:
+	python tools/lock.py > requirements.lock.part
+	mv requirements.lock.part requirements.lock

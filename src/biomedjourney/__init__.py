@@ -1,0 +1,16 @@
+"""BiomedJourney in the open: counterfactual chest X-rays from a prior image and a progression description.
+
+An independent implementation of Gu et al., 2023 (arXiv 2310.10765), for research and not for clinical use.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "edit":
+        from biomedjourney.edit import edit
+
+        return edit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

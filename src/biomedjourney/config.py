@@ -1,0 +1,175 @@
+"""Configuration: reading, overlaying and checking it, and what a step may depend on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from biomedjourney.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+PACKAGE = Path(__file__).resolve().parent
+
+# The sections of the configuration that each verb reads: its command checks that they are there, and its rule
+# passes just them, so that a change elsewhere does not run the step again.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "phantom": ("seed", "phantom"),
+    "ingest": ("data", "ingest"),
+    "pair": ("seed", "pair"),
+    "rewrite": ("seed", "labels", "rewrite"),
+    "preprocess": ("data", "preprocess"),
+    "register": ("preprocess", "register"),
+    "pretrain": ("seed", "preprocess", "text", "labels", "pretrain"),
+    "encode": ("text", "encode"),
+    "train": ("seed", "text", "diffusion", "train"),
+    "generate": ("seed", "text", "diffusion", "generate", "systems"),
+    "evaluate": ("seed", "labels", "evaluate", "systems"),
+    "report": ("labels", "report", "systems"),
+}
+
+GROUND_FLOOR = ("config.py", "errors.py", "pixels.py", "progress.py", "sampling.py", "tables.py", "workers.py")
+
+
+@cache
+def schema() -> dict[str, Any]:
+    return yaml.safe_load(SCHEMA.read_text())
+
+
+def check(settings: dict[str, Any], *, complete: bool = True) -> None:
+    """Raises UserError with one line for the first key that is unknown, missing or of a wrong type or value."""
+    import jsonschema
+
+    rules = schema() if complete else {k: v for k, v in schema().items() if k != "required"}
+    found = jsonschema.Draft202012Validator(rules).iter_errors(settings)
+    error = jsonschema.exceptions.best_match(found)
+    if error is not None:
+        raise UserError(f"configuration, {_explain(error)}")
+    if complete:
+        _check_names(settings)
+
+
+def _check_names(settings: dict[str, Any]) -> None:
+    """Refuses a run or a system that is referred to and not declared."""
+    runs, systems = settings["train"]["runs"], settings["systems"]
+    referred = {f"train.runs.{name}.start": run["start"] for name, run in runs.items()}
+    referred |= {f"systems.{name}.run": system.get("run") for name, system in systems.items()}
+    for where, run in referred.items():
+        if run is not None and run not in runs:
+            raise UserError(f"configuration, {where}: there is no run {run!r} in train.runs: known: {', '.join(runs)}")
+    for name in settings["generate"]["guidance"]["sweep"]["systems"]:
+        if "run" not in systems.get(name, {}):
+            raise UserError(f"configuration, generate.guidance.sweep.systems: {name!r} is no system with a run")
+
+
+def _explain(error: Any) -> str:
+    """Where a schema's error lies, what is wrong there, and what was expected."""
+    where = ".".join(str(part) for part in error.absolute_path) or "top level"
+    known = list(error.schema.get("properties", {}))
+    if error.validator == "additionalProperties" and known:
+        unknown = next(key for key in error.instance if key not in known)
+        close = get_close_matches(str(unknown), known, n=1)
+        return f"{where}: unknown key {unknown!r}: " + (f"did you mean {close[0]!r}?" if close else f"known: {known}")
+    remedy = f" ({error.schema['description']})" if error.absolute_path and "description" in error.schema else ""
+    return f"{where}: {error.message}{remedy}"
+
+
+def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """The base with the overlay laid over it, mappings merged key by key, everything else replaced."""
+    result = dict(base)
+    for key, value in overlay.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def load(sources: Iterable[str], verb: str) -> dict[str, Any]:
+    """The settings that ``verb`` reads, from YAML files (or YAML text itself), later ones laid over earlier ones.
+
+    Raises UserError for a file that is missing or is no YAML, for a section that is absent, and as `check` does.
+    """
+    settings: dict[str, Any] = {}
+    for source in sources:
+        text, name = source, "the text given to --config"
+        if not source.lstrip().startswith("{"):
+            name = source
+            try:
+                text = Path(source).read_text(encoding="utf-8")
+            except OSError as error:
+                raise UserError(f"{source}: configuration cannot be read ({error.strerror}): check --config") from None
+        try:
+            loaded = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(loaded, dict):
+            raise UserError(f"{name}: a configuration is a mapping of sections, see config.yaml")
+        settings = merge(settings, loaded)
+    missing = [section for section in SECTIONS[verb] if section not in settings]
+    if missing:
+        raise UserError(f"configuration lacks the section {missing[0]!r} that {verb} reads: add --config config.yaml")
+    settings = {section: settings[section] for section in SECTIONS[verb]}
+    check(settings, complete=False)
+    return settings
+
+
+def option(verb: str) -> Callable[..., Any]:
+    """The ``--config`` option of a command; the command receives the sections of ``verb`` as ``settings``."""
+
+    def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
+        return load(sources, verb)
+
+    return click.option(
+        "--config",
+        "settings",
+        multiple=True,
+        default=("config.yaml",),
+        show_default=True,
+        callback=parse,
+        metavar="YAML",
+        help="Configuration file, or its text; repeat to lay one over another.",
+    )
+
+
+def rule_settings(settings: dict[str, Any], verb: str) -> str:
+    """The sections that ``verb`` reads, as one line of JSON for its rule to pass to ``--config``."""
+    return json.dumps({section: settings[section] for section in SECTIONS[verb]}, sort_keys=True)
+
+
+def missing_paths(settings: dict[str, Any]) -> list[str]:
+    """One line for each file or folder that the configuration names and that is not there."""
+    named = {f"data.{key}": value for key, value in settings["data"].items()} if settings["phantom"] is None else {}
+    named |= _weights(settings, ())
+    return [
+        f"configuration, {key}: {path} does not exist: set it to the path of your copy"
+        for key, path in named.items()
+        if path is not None and not Path(path).exists()
+    ]
+
+
+def _weights(settings: dict[str, Any], where: tuple[str, ...]) -> dict[str, str | None]:
+    """Every path under a key ``weights``, by its place in the configuration."""
+    found: dict[str, str | None] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= _weights(value, (*where, key))
+        elif "weights" in (key, *where):
+            found[".".join((*where, key))] = value
+    return found
+
+
+def code_version(verb: str) -> str:
+    """A hash of the code that ``verb`` consists of: its own module or folder, and the ground floor."""
+    folder = PACKAGE / verb
+    own = sorted(p for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file())
+    digest = hashlib.sha256()
+    for path in [*own, *(PACKAGE / name for name in GROUND_FLOOR)]:
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

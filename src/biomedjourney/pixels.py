@@ -1,0 +1,52 @@
+"""Pictures as bytes and as floats: the only place where one value range becomes another.
+
+A picture is stored as an 8-bit grey PNG and held as a float32 array in [0, 1], 0 black and 1 white.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from biomedjourney.errors import UserError
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """An 8-bit grey PNG of a 2-D picture: uint8 as it is, floats in [0, 1] rounded to 256 steps (clipped)."""
+    if picture.ndim != 2:
+        raise ValueError(f"a picture has two dimensions, not {picture.ndim}")
+    if picture.dtype != np.uint8:
+        picture = np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture, mode="L").save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def decode_png(png: bytes) -> np.ndarray:
+    """The float32 picture in [0, 1], shape (rows, columns), of the bytes that `encode_png` made.
+
+    Raises UserError where the bytes are not a readable picture.
+    """
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            return np.asarray(image.convert("L"), dtype=np.float32) / 255.0
+    except OSError as error:
+        raise UserError(f"a stored picture cannot be decoded ({error}): run the step that wrote it again") from None
+
+
+def to_first_stage(pictures: Any) -> Any:
+    """[0, 1] to [-1, 1], the range of the first stage (VAE). Arrays and tensors of any shape."""
+    return pictures * 2.0 - 1.0
+
+
+def from_first_stage(pictures: Any) -> Any:
+    """[-1, 1] to [0, 1], clipped. Arrays and tensors of any shape."""
+    return (pictures * 0.5 + 0.5).clip(0.0, 1.0)
+
+
+def to_torchxrayvision(pictures: Any) -> Any:
+    """[0, 1] to [-1024, 1024], the range of torchxrayvision's models. Arrays and tensors of any shape."""
+    if float(pictures.min()) < 0.0 or float(pictures.max()) > 1.0:
+        raise ValueError("pictures for torchxrayvision start out in [0, 1]")
+    return pictures * 2048.0 - 1024.0

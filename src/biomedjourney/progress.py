@@ -1,0 +1,51 @@
+"""Progress of long work: a bar in a terminal, a line now and then in a log file."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class _Lines:
+    """Turns tqdm's redrawing of one line into lines of their own."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            self.stream.write(text + "\n")
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def bar(total: int | None, title: str, unit: str = "it") -> tqdm:
+    """A tqdm bar on standard error; ``update(n)`` advances it and ``close()`` prints the last line."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True)
+    return tqdm(
+        total=total,
+        desc=title,
+        unit=unit,
+        file=_Lines(sys.stderr),
+        mininterval=SECONDS_BETWEEN_LINES,
+        maxinterval=SECONDS_BETWEEN_LINES,
+        bar_format="{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+    )
+
+
+def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    """Yields the items and shows how far the work has come."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with bar(total, title, unit) as shown:
+        for item in items:
+            yield item
+            shown.update()

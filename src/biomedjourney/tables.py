@@ -1,0 +1,523 @@
+"""Every table of the project, declared once: column names, types, units and meaning.
+
+The declaration is an Arrow schema; descriptions and units travel inside the Parquet files. Writers validate and
+write to a temporary file that is then renamed; readers refuse a file whose columns are not the declared ones.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from biomedjourney.errors import UserError
+
+CHEXPERT_LABELS = (
+    "atelectasis",
+    "cardiomegaly",
+    "consolidation",
+    "edema",
+    "enlarged_cardiomediastinum",
+    "fracture",
+    "lung_lesion",
+    "lung_opacity",
+    "no_finding",
+    "pleural_effusion",
+    "pleural_other",
+    "pneumonia",
+    "pneumothorax",
+    "support_devices",
+)
+RACES = ("Asian", "Black", "White")
+SPLITS = ("train", "validation", "test")
+MEASURES = ("pathology_auc", "race_auc", "age_r", "cmig")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; a name that ends with ``*`` stands for any number of columns that begin so."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+
+    @property
+    def is_family(self) -> bool:
+        return self.name.endswith("*")
+
+    def field(self, name: str | None = None) -> pa.Field:
+        metadata = {"description": self.description, "unit": self.unit}
+        return pa.field(name or self.name, self.type, nullable=self.nullable, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what a row is, its key, its columns."""
+
+    name: str
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    bulky: bool = False
+
+    def column_for(self, name: str) -> Column | None:
+        for column in self.columns:
+            if column.name == name or (column.is_family and name.startswith(column.name[:-1])):
+                return column
+        return None
+
+    def schema(self, names: Iterable[str]) -> pa.Schema:
+        """The Arrow schema of a file with these columns, in the declared order; ValueError on a wrong set."""
+        names = list(names)
+        declared = {name: self.column_for(name) for name in names}
+        unknown = [name for name, column in declared.items() if column is None]
+        if unknown:
+            raise ValueError(f"unknown column {unknown[0]!r}")
+        missing = [c.name for c in self.columns if not c.is_family and c.name not in declared]
+        if missing:
+            raise ValueError(f"column {missing[0]!r} is missing")
+        order = {column.name: i for i, column in enumerate(self.columns)}
+        fields = [(order[column.name], column.field(name)) for name, column in declared.items() if column is not None]
+        fields.sort(key=lambda pair: pair[0])
+        metadata = {"table": self.name, "description": self.description, "key": ",".join(self.key)}
+        return pa.schema([field for _, field in fields], metadata=metadata)
+
+
+def _measures(*, with_paper: bool) -> tuple[Column, ...]:
+    meaning = {
+        "pathology_auc": "mean AUC of the pathology classifier over the labels",
+        "race_auc": "mean one-against-the-rest AUC of the race classifier",
+        "age_r": "Pearson correlation of the age classifier's output with the patient's age",
+        "cmig": "sqrt(pathology_auc * sqrt(race_auc * max(age_r, 0)))",
+    }
+    columns = []
+    for name in MEASURES:
+        columns += [
+            Column(name, pa.float64(), meaning[name], nullable=True),
+            Column(f"{name}_low", pa.float64(), f"lower end of the 95 % interval of {name}", nullable=True),
+            Column(f"{name}_high", pa.float64(), f"upper end of the 95 % interval of {name}", nullable=True),
+        ]
+    columns.append(
+        Column("pathology_auc_true", pa.float64(), "pathology_auc on the phantom's true labels", nullable=True)
+    )
+    if with_paper:
+        columns += [
+            Column(f"paper_{name}", pa.float64(), f"{name} as printed in arXiv 2310.10765", nullable=True)
+            for name in MEASURES
+        ]
+    return tuple(columns)
+
+
+_SUBJECT = Column("subject_id", pa.int64(), "the patient")
+_STUDY = Column("study_id", pa.int64(), "the study (one visit to the X-ray room)")
+_DICOM = Column("dicom_id", pa.string(), "the image")
+_PAIR = Column("pair_id", pa.string(), "the pair: prior study, a dash, current study")
+_SYSTEM = Column("system", pa.string(), "what made the picture, by its name in the configuration")
+_SPLIT = Column("split", pa.string(), "train, validation or test; a patient is on one side only")
+_PNG = Column("png", pa.binary(), "8-bit grey PNG", nullable=True)
+
+_DECLARED = (
+    Table(
+        "patients",
+        "One row a patient.",
+        ("subject_id",),
+        (
+            _SUBJECT,
+            Column("sex", pa.string(), "F or M", nullable=True),
+            Column("race", pa.string(), "Asian, Black, White, or null where unknown or contradictory", nullable=True),
+            Column("anchor_age", pa.int16(), "age in anchor_year; 91 stands for all above 89", "years", True),
+            Column("anchor_year", pa.int16(), "the shifted year in which anchor_age holds", "year", True),
+        ),
+    ),
+    Table(
+        "studies",
+        "One row a study, with the sections of its report and its CheXpert labels.",
+        ("study_id",),
+        (
+            _STUDY,
+            _SUBJECT,
+            Column("study_time", pa.timestamp("ms"), "date and time of the study, shifted by patient"),
+            Column("age", pa.int16(), "anchor_age + (study year - anchor_year)", "years", True),
+            Column("findings", pa.string(), "Findings section as found; empty when absent"),
+            Column("impression", pa.string(), "Impression section as found; empty when absent"),
+            *(
+                Column(label, pa.int8(), "1 present, 0 absent, -1 uncertain, null not mentioned", nullable=True)
+                for label in CHEXPERT_LABELS
+            ),
+        ),
+    ),
+    Table(
+        "images",
+        "One row an image file.",
+        ("dicom_id",),
+        (
+            _DICOM,
+            _STUDY,
+            _SUBJECT,
+            Column("view", pa.string(), "PA, AP, LATERAL, LL, ... as in ViewPosition", nullable=True),
+            Column("rows", pa.int32(), "height of the original", "pixels"),
+            Column("columns", pa.int32(), "width of the original", "pixels"),
+            Column("path", pa.string(), "image file, relative to the data root"),
+        ),
+    ),
+    Table(
+        "singles",
+        "Image and text of one study: what stage 1 learns from.",
+        ("dicom_id",),
+        (_DICOM, _STUDY, _SUBJECT, _SPLIT, Column("text", pa.string(), "the report's text for a model, ___ removed")),
+    ),
+    Table(
+        "pairs",
+        "Two studies of one patient, the prior and the current one.",
+        ("pair_id",),
+        (
+            _PAIR,
+            _SUBJECT,
+            Column("prior_study_id", pa.int64(), "the earlier study"),
+            Column("study_id", pa.int64(), "the later study"),
+            Column("prior_dicom_id", pa.string(), "the image of the earlier study"),
+            Column("dicom_id", pa.string(), "the image of the later study"),
+            Column("interval_days", pa.float64(), "time between the two studies", "days"),
+            _SPLIT,
+        ),
+    ),
+    Table(
+        "cohort",
+        "From the raw rows to the pairs: what each step kept and dropped.",
+        ("step", "reason"),
+        (
+            Column("step", pa.string(), "what was done"),
+            Column("kept", pa.int64(), "rows left after the step"),
+            Column("dropped", pa.int64(), "rows dropped for this reason"),
+            Column("reason", pa.string(), "why they were dropped"),
+            Column("paper", pa.int64(), "the paper's count, where it gives one", nullable=True),
+        ),
+    ),
+    Table(
+        "exclusions",
+        "One row for each study or image left out.",
+        ("kind", "id"),
+        (
+            Column("kind", pa.string(), "study, image or pair"),
+            Column("id", pa.string(), "its identifier"),
+            Column("step", pa.string(), "the step that left it out"),
+            Column("reason", pa.string(), "why"),
+        ),
+    ),
+    Table(
+        "progressions",
+        "A description of what changed between the two studies of a pair.",
+        ("pair_id", "writer"),
+        (
+            _PAIR,
+            Column("writer", pa.string(), "rules, impression or openai"),
+            Column("description", pa.string(), "the progression description"),
+            Column("model", pa.string(), "language model, where one was asked", nullable=True),
+            Column("prompt_sha256", pa.string(), "hash of its prompt", nullable=True),
+            Column("valid", pa.bool_(), "all checks passed"),
+            Column("fallback_reason", pa.string(), "why the rules wrote it after all", nullable=True),
+            Column("check_*", pa.bool_(), "one check of the description"),
+        ),
+    ),
+    Table(
+        "registrations",
+        "The transform that brings the prior image onto the current one, and how well it fits.",
+        ("pair_id",),
+        (
+            _PAIR,
+            Column(
+                "matrix",
+                pa.list_(pa.float64(), 6),
+                "row-major 2x3, maps a pixel centre (x, y) of the current canonical image to the prior's",
+                "pixels",
+                True,
+            ),
+            Column("score_before", pa.float64(), "correlation of the two images as they are, -1 to 1", nullable=True),
+            Column("score_after", pa.float64(), "correlation after registration, -1 to 1", nullable=True),
+            Column("accepted", pa.bool_(), "score_after reaches the threshold, for the identity too"),
+            Column("reason", pa.string(), "what was done, or why the pair is not accepted"),
+        ),
+    ),
+    Table(
+        "training",
+        "The course of a training run.",
+        ("run", "step"),
+        (
+            Column("run", pa.string(), "name of the training run in the configuration"),
+            Column("step", pa.int64(), "optimiser steps taken"),
+            Column("stage", pa.int64(), "1: singles with a zero prior, 2: pairs"),
+            Column("images_seen", pa.int64(), "images drawn so far"),
+            Column("loss", pa.float64(), "mean training loss since the row before", nullable=True),
+            Column("learning_rate", pa.float64(), "learning rate at this step", nullable=True),
+            Column("seconds", pa.float64(), "wall time since the run began", "s", True),
+        ),
+    ),
+    Table(
+        "guidance",
+        "The measures on validation patients for each pair of guidance scales.",
+        ("system", "text_scale", "image_scale"),
+        (
+            _SYSTEM,
+            Column("text_scale", pa.float64(), "guidance scale of the text"),
+            Column("image_scale", pa.float64(), "guidance scale of the prior image"),
+            Column("n", pa.int64(), "validation pairs"),
+            *(Column(name, pa.float64(), "as in systems", nullable=True) for name in MEASURES),
+            Column("chosen", pa.bool_(), "the scales used on the test pairs"),
+        ),
+    ),
+    Table(
+        "scores",
+        "What the classifiers say of each generated picture.",
+        ("system", "seed", "pair_id"),
+        (
+            _SYSTEM,
+            Column("seed", pa.int64(), "seed of the sampling noise"),
+            _PAIR,
+            _SUBJECT,
+            Column("pathology_*", pa.float32(), "the pathology classifier's probability"),
+            Column("race_*", pa.float32(), "the race classifier's probability"),
+            Column("age", pa.float32(), "the age classifier's estimate", "years"),
+        ),
+    ),
+    *(
+        Table(
+            name,
+            description,
+            key,
+            (
+                _SYSTEM,
+                *(Column(k, pa.string(), meaning) for k, meaning in extra),
+                Column("n", pa.int64(), "test pairs"),
+                *_measures(with_paper=with_paper),
+            ),
+        )
+        for name, description, key, extra, with_paper in (
+            ("systems", "The main table: one row a system.", ("system",), (), True),
+            ("ablations", "The ablations: one row a variant.", ("system",), (), True),
+            ("findings", "The measures finding by finding.", ("system", "finding"), (("finding", "the label"),), False),
+            (
+                "subgroups",
+                "The measures group by group.",
+                ("system", "group"),
+                (("group", "attribute and value, as race=Asian"),),
+                False,
+            ),
+        )
+    ),
+    Table(
+        "truth",
+        "The phantom's truth, read by tests and by the evaluation of the evaluation alone.",
+        ("study_id",),
+        (
+            _STUDY,
+            _SUBJECT,
+            Column("race", pa.string(), "the race that the pictures were drawn with"),
+            Column("age", pa.float64(), "the age that the picture was drawn with", "years"),
+            Column("severity_*", pa.float64(), "true severity of a finding (and side), 0 absent to 1"),
+            Column("position_*", pa.float64(), "true positioning of the film"),
+        ),
+    ),
+    Table(
+        "pixels",
+        "Every image needed, in canonical form.",
+        ("dicom_id",),
+        (
+            _DICOM,
+            _PNG,
+            Column("inverted", pa.bool_(), "the grey scale was inverted and has been undone"),
+            Column(
+                "to_original",
+                pa.list_(pa.float64(), 6),
+                "row-major 2x3, maps a pixel centre (x, y) of the canonical image to the file's",
+                "pixels",
+                True,
+            ),
+            Column("reason", pa.string(), "why there is no picture; empty when there is one"),
+        ),
+        bulky=True,
+    ),
+    Table(
+        "registered",
+        "Each prior image brought onto the current one.",
+        ("pair_id",),
+        (
+            _PAIR,
+            _PNG,
+            Column("coverage", pa.binary(), "PNG mask: 255 where the prior covers the current image", nullable=True),
+        ),
+        bulky=True,
+    ),
+    Table(
+        "latents",
+        "The first stage's posterior of a picture, float16 little-endian, shape (channels, height, width).",
+        ("id",),
+        (
+            Column("id", pa.string(), "dicom_id of a picture, or pair_id of a registered prior"),
+            Column("mean", pa.binary(), "float16 mean, unscaled"),
+            Column("std", pa.binary(), "float16 standard deviation, unscaled"),
+            Column("shape", pa.list_(pa.int32(), 3), "channels, height, width"),
+        ),
+        bulky=True,
+    ),
+    Table(
+        "texts",
+        "Token states of each distinct text, without padding.",
+        ("text_sha256",),
+        (
+            Column("text_sha256", pa.string(), "hash of the text after white space is normalised"),
+            Column("states", pa.binary(), "float16 little-endian token states, shape (tokens, width)"),
+            Column("shape", pa.list_(pa.int32(), 2), "tokens, width"),
+        ),
+        bulky=True,
+    ),
+    Table(
+        "generated",
+        "One counterfactual picture a test pair and seed.",
+        ("seed", "pair_id"),
+        (Column("seed", pa.int64(), "seed of the sampling noise"), _PAIR, _PNG),
+        bulky=True,
+    ),
+)
+
+TABLES = {table.name: table for table in _DECLARED}
+
+
+def table(name: str) -> Table:
+    if name not in TABLES:
+        raise UserError(f"there is no table {name!r}: the tables are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def conform(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:
+    """The data as an Arrow table with exactly the declared schema.
+
+    Raises ValueError (a mistake in the code that writes) for a missing or unknown column, a value that does not
+    fit its type, a null where none is allowed, or a key that occurs twice.
+    """
+    declared = table(name)
+    names = list(data.columns) if isinstance(data, pd.DataFrame) else data.column_names
+    try:
+        schema = declared.schema(names)
+        if isinstance(data, pd.DataFrame):
+            result = pa.Table.from_pandas(data[schema.names], schema=schema, preserve_index=False)
+            result = result.replace_schema_metadata(schema.metadata)
+        else:
+            result = data.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
+        raise ValueError(f"table {name}: {error}") from error
+    for field in schema:
+        if not field.nullable and result[field.name].null_count:
+            raise ValueError(f"table {name}: column {field.name!r} has {result[field.name].null_count} null(s)")
+    _refuse_duplicates(declared, result)
+    return result
+
+
+def _refuse_duplicates(declared: Table, data: pa.Table) -> None:
+    key = list(declared.key)
+    counts = data.select(key).group_by(key).aggregate([([], "count_all")])
+    if counts.num_rows < data.num_rows:
+        row = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).to_pylist()[0]
+        raise ValueError(f"table {declared.name}: key {', '.join(f'{k}={row[k]}' for k in key)} occurs twice")
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place if the block ends well, and is removed if not."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table) -> None:
+    """Validates the data against the declaration of table ``name`` and writes it atomically as Parquet."""
+    result = conform(name, data)
+    with atomic_path(path) as temporary:
+        pq.write_table(result, temporary, compression="zstd")
+
+
+def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list[dict[str, Any]]]) -> int:
+    """Writes lists of rows as they come, one row group a list, with bounded memory; returns the row count.
+
+    For bulky tables: keys are not checked for duplicates across batches. Raises ValueError as `conform` does.
+    """
+    rows = 0
+    with atomic_path(path) as temporary:
+        schema = table(name).schema([c.name for c in table(name).columns if not c.is_family])
+        with pq.ParquetWriter(temporary, schema, compression="none") as writer:
+            for batch in batches:
+                if batch:
+                    writer.write_table(conform(name, pa.Table.from_pylist(batch, schema=schema)))
+                    rows += len(batch)
+    return rows
+
+
+def _check_file(path: str | os.PathLike[str], name: str) -> pq.ParquetFile:
+    declared = table(name)
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a readable Parquet file ({first_line}): run the step that writes it") from None
+    found = file.schema_arrow
+    try:
+        expected = declared.schema(found.names)
+    except ValueError as error:
+        raise UserError(f"{path}: not a table {name!r}: {error}: run the step that writes it again") from None
+    for field in expected:
+        if not _same_type(found.field(field.name).type, field.type):
+            raise UserError(
+                f"{path}: column {field.name!r} of table {name!r} is {found.field(field.name).type}, "
+                f"expected {field.type}: run the step that writes it again"
+            )
+    return file
+
+
+def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
+    if pa.types.is_large_string(found):
+        found = pa.string()
+    return found == expected
+
+
+def read_arrow(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
+    """The table as Arrow. Raises UserError where the file is missing, damaged or of another schema."""
+    with _check_file(path, name) as file:
+        return file.read(columns=columns)
+
+
+def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """The table as a data frame; small integers keep their nulls as pandas' nullable integers.
+
+    Raises UserError where the file is missing, damaged or of another schema, naming the file and the column.
+    """
+    nullable = {pa.int8(): pd.Int8Dtype(), pa.int16(): pd.Int16Dtype()}
+    return read_arrow(path, name, columns).to_pandas(types_mapper=nullable.get)
+
+
+def read_stream(
+    path: str | os.PathLike[str], name: str, columns: list[str] | None = None, rows: int = 1024
+) -> Iterator[dict[str, Any]]:
+    """Rows of a bulky table, one dict at a time, with bounded memory. Errors as in `read`."""
+    with _check_file(path, name) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=columns):
+            yield from batch.to_pylist()

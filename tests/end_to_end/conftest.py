@@ -1,0 +1,89 @@
+"""The real workflow, run once in miniature for all end-to-end tests, and a one-node SLURM cluster."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workflow_runs import run_smoke
+
+SLURM_CONF = Path("/etc/slurm/slurm.conf")
+MARK = "# written by the tests of biomedjourney"
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole workflow has run with smoke.yaml."""
+    return run_smoke(tmp_path_factory.mktemp("smoke"))
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A real SLURM cluster of one node, started for the tests and stopped after them."""
+    for program in ("munged", "slurmctld", "slurmd", "sbatch"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs a system package: {program} is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("needs a system package set up: SLURM daemons are started as root only")
+    if SLURM_CONF.exists() and not SLURM_CONF.read_text().startswith(MARK):
+        pytest.skip("needs a machine of its own: this one has a SLURM cluster already")
+    state = tmp_path_factory.mktemp("slurm")
+    host = socket.gethostname().split(".")[0]
+    SLURM_CONF.parent.mkdir(parents=True, exist_ok=True)
+    SLURM_CONF.write_text(
+        f"""{MARK}
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+StateSaveLocation={state}/ctld
+SlurmdSpoolDir={state}/d
+SlurmctldPidFile={state}/slurmctld.pid
+SlurmdPidFile={state}/slurmd.pid
+SlurmctldLogFile={state}/slurmctld.log
+SlurmdLogFile={state}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherParams=OverMemoryKill
+ReturnToService=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=8000 State=UNKNOWN
+PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+    )
+    (state / "ctld").mkdir()
+    (state / "d").mkdir()
+    _start_munge(state)
+    daemons = [
+        subprocess.Popen([name, "-D"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for name in ("slurmctld", "slurmd")
+    ]
+    try:
+        deadline = time.monotonic() + 60
+        while "idle" not in (shown := subprocess.run(["sinfo", "-h"], text=True, capture_output=True)).stdout:
+            assert time.monotonic() < deadline, f"SLURM does not come up: {shown.stdout}{shown.stderr}"
+            time.sleep(0.5)
+        yield
+    finally:
+        for daemon in reversed(daemons):
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(30)
+        os.kill(int((state / "munged.pid").read_text()), signal.SIGTERM)
+        SLURM_CONF.unlink()
+
+
+def _start_munge(state: Path) -> None:
+    state.chmod(0o755)
+    key = state / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    Path("/run/munge").mkdir(exist_ok=True)
+    options = [f"--{what}-file={state}/munged.{what}" for what in ("pid", "log", "seed")]
+    subprocess.run(["munged", f"--key-file={key}", *options, "--force"], check=True)

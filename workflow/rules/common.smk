@@ -1,0 +1,113 @@
+# Helper functions of all rules. No other rule file defines any.
+
+from biomedjourney import config as settings_of
+from biomedjourney.errors import UserError
+
+try:
+    settings_of.check(config)
+    missing = settings_of.missing_paths(config)
+except UserError as error:
+    missing = [str(error)]
+if missing:
+    sys.exit("\n".join(f"error: {line}" for line in missing))
+
+
+wildcard_constraints:
+    run="[a-z0-9-]+",
+    system="[a-z0-9-]+",
+    shard=r"\d+",
+
+
+ENVIRONMENT = os.path.join(workflow.basedir, "envs", "biomedjourney.yaml")
+IMAGES = config["data"]["images"]
+DEMOGRAPHICS = config["data"]["demographics"]
+LABELS = config["ingest"]["labels"]
+RAW = {
+    "metadata": f"{IMAGES}/mimic-cxr-2.0.0-metadata.csv.gz",
+    "split": f"{IMAGES}/mimic-cxr-2.0.0-split.csv.gz",
+    "labels": f"{IMAGES}/mimic-cxr-2.0.0-{LABELS}.csv.gz",
+    "reports": config["data"]["reports"],
+    "patients": f"{DEMOGRAPHICS}/patients.csv.gz",
+    "admissions": f"{DEMOGRAPHICS}/admissions.csv.gz",
+}
+RUNS = config["train"]["runs"]
+SYSTEMS = config["systems"]
+SWEEP = config["generate"]["guidance"]["sweep"]
+EXPORTED = "results/models/biomedjourney"
+
+
+def settings(verb):
+    """The sections of the configuration that a verb reads, for --config; a change in them runs its rules again."""
+    return settings_of.rule_settings(config, verb)
+
+
+def code(verb):
+    """The version of a verb's code; passed as a param, so that an edit runs its rules again."""
+    return settings_of.code_version(verb)
+
+
+def threads_of(verb):
+    return config["resources"][verb]["threads"]
+
+
+def resources_of(verb):
+    """Memory, time and GPUs of a verb's jobs, from the one table in the configuration."""
+    asked = config["resources"][verb]
+    gpus = {"gpu": asked["gpus"]} if asked.get("gpus") else {}
+    return {"mem_mb": asked["mem_mb"], "runtime": asked["minutes"], **gpus}
+
+
+def shards(pattern, verb):
+    return expand(pattern, shard=range(config[verb]["shards"]))
+
+
+def flags(name, paths):
+    """``--name A --name B`` for an option that takes several files."""
+    return " ".join(f"--{name} {path}" for path in paths)
+
+
+def run_inputs(run):
+    """The tables and latents that a training run reads, by the option that takes them."""
+    chosen = RUNS[run]
+    inputs = {
+        "singles": "results/tables/singles.parquet",
+        "latents": "results/latents/images.parquet",
+        "texts": "results/texts/texts.parquet",
+    }
+    if chosen["data"] == "pairs":
+        inputs["pairs"] = "results/tables/pairs.parquet"
+        inputs["registrations"] = "results/tables/registrations.parquet"
+        inputs["progressions"] = "results/tables/progressions.parquet"
+    if chosen["prior"] == "registered":
+        inputs["prior_latents"] = "results/latents/priors.parquet"
+    if chosen["start"]:
+        inputs["start"] = f"results/models/{chosen['start']}"
+    return inputs
+
+
+def system_inputs(system, *, test):
+    """What a system's pictures are drawn from, by the option that takes it."""
+    inputs = {
+        "pairs": "results/tables/pairs.parquet",
+        "registrations": "results/tables/registrations.parquet",
+        "progressions": "results/tables/progressions.parquet",
+    }
+    if "run" not in SYSTEMS[system]:
+        source = "registered" if SYSTEMS[system]["picture"] == "prior" else "pixels"
+        verb = "register" if source == "registered" else "preprocess"
+        return inputs | {source: shards(f"results/{source}/{{shard}}.parquet", verb)}
+    run = SYSTEMS[system]["run"]
+    inputs |= {name: path for name, path in run_inputs(run).items() if name != "start"}
+    inputs |= {"model": f"results/models/{run}", "first_stage": "results/models/first-stage"}
+    if test and system in SWEEP["systems"]:
+        inputs["guidance"] = "results/tables/guidance.parquet"
+    return inputs
+
+
+def input_flags(inputs):
+    """Named input files as flags: ``prior_latents=F`` becomes ``--prior-latents F``."""
+    words = []
+    for name, paths in inputs.items():
+        for path in [paths] if isinstance(paths, str) else paths:
+            words.append(f"--{name.replace('_', '-')} {path}")
+    return " ".join(words)

@@ -1,0 +1,28 @@
+rule pair_studies:
+    input:
+        studies="results/tables/studies.parquet",
+        images="results/tables/images.parquet",
+        ingest_cohort="results/ingest/cohort.parquet",
+        ingest_exclusions="results/ingest/exclusions.parquet",
+    output:
+        pairs="results/tables/pairs.parquet",
+        singles="results/tables/singles.parquet",
+        cohort="results/tables/cohort.parquet",
+        exclusions="results/tables/exclusions.parquet",
+    log:
+        "logs/pair.log",
+    benchmark:
+        "benchmarks/pair.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("pair")
+    resources:
+        **resources_of("pair"),
+    params:
+        config=settings("pair"),
+        code=code("pair"),
+    shell:
+        "biomedjourney pair --config {params.config:q} --studies {input.studies} --images {input.images}"
+        " --ingest-cohort {input.ingest_cohort} --ingest-exclusions {input.ingest_exclusions}"
+        " --pairs {output.pairs} --singles {output.singles} --cohort {output.cohort}"
+        " --exclusions {output.exclusions} 2>&1 | tee {log}"

@@ -1,0 +1,23 @@
+if config["phantom"] is not None:
+
+    rule draw_phantom:
+        output:
+            **RAW,
+            checksums=f"{IMAGES}/SHA256SUMS.txt",
+            truth="results/tables/truth.parquet",
+        log:
+            "logs/phantom.log",
+        benchmark:
+            "benchmarks/phantom.tsv"
+        conda:
+            ENVIRONMENT
+        threads: threads_of("phantom")
+        resources:
+            **resources_of("phantom"),
+        params:
+            config=settings("phantom"),
+            code=code("phantom"),
+            out="resources/phantom",
+        shell:
+            "biomedjourney phantom --config {params.config:q} --out {params.out} --truth {output.truth}"
+            " --processes {threads} 2>&1 | tee {log}"

@@ -1,0 +1,23 @@
+rule preprocess_images:
+    input:
+        pairs="results/tables/pairs.parquet",
+        singles="results/tables/singles.parquet",
+        images="results/tables/images.parquet",
+    output:
+        pixels="results/pixels/{shard}.parquet",
+    log:
+        "logs/preprocess/{shard}.log",
+    benchmark:
+        "benchmarks/preprocess/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("preprocess")
+    resources:
+        **resources_of("preprocess"),
+    params:
+        config=settings("preprocess"),
+        code=code("preprocess"),
+    shell:
+        "biomedjourney preprocess --config {params.config:q} --pairs {input.pairs} --singles {input.singles}"
+        " --images {input.images} --shard {wildcards.shard} --out {output.pixels} --processes {threads}"
+        " 2>&1 | tee {log}"

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "Score the counterfactuals.",
     "report": "Write the report.",
     "edit": "Draw a counterfactual of one picture.",
+    "gather": "Put the parts of a table into one file.",
     "inspect": "Explain a table and show its first rows.",
 }
 

@@ -411,7 +411,7 @@ def conform(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:
             result = pa.Table.from_pandas(data[schema.names], schema=schema, preserve_index=False)
             result = result.replace_schema_metadata(schema.metadata)
         else:
-            result = data.select(schema.names).cast(schema)
+            result = pa.table([_cast(data, field) for field in schema], schema=schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
         raise ValueError(f"table {name}: {error}") from error
     for field in schema:
@@ -419,6 +419,13 @@ def conform(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:
             raise ValueError(f"table {name}: column {field.name!r} has {result[field.name].null_count} null(s)")
     _refuse_duplicates(declared, result)
     return result
+
+
+def _cast(data: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    try:
+        return data[field.name].cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"column {field.name!r}: {error}") from error
 
 
 def _refuse_duplicates(declared: Table, data: pa.Table) -> None:
@@ -465,12 +472,25 @@ def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list
         with pq.ParquetWriter(temporary, schema, compression="none") as writer:
             for batch in batches:
                 if batch:
-                    writer.write_table(conform(name, pa.Table.from_pylist(batch, schema=schema)))
+                    writer.write_table(conform(name, _from_rows(name, batch, schema)))
                     rows += len(batch)
     return rows
 
 
-def _check_file(path: str | os.PathLike[str], name: str) -> pq.ParquetFile:
+def _from_rows(name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    unknown = sorted({key for row in rows for key in row} - set(schema.names))
+    if unknown:
+        raise ValueError(f"table {name}: unknown column {unknown[0]!r}")
+    columns = []
+    for field in schema:
+        try:
+            columns.append(pa.array([row.get(field.name) for row in rows], field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
+            raise ValueError(f"table {name}: column {field.name!r}: {error}") from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] | None = None) -> pq.ParquetFile:
     declared = table(name)
     try:
         file = pq.ParquetFile(path)
@@ -490,6 +510,9 @@ def _check_file(path: str | os.PathLike[str], name: str) -> pq.ParquetFile:
                 f"{path}: column {field.name!r} of table {name!r} is {found.field(field.name).type}, "
                 f"expected {field.type}: run the step that writes it again"
             )
+    absent = [column for column in columns or () if column not in found.names]
+    if absent:
+        raise ValueError(f"{path}: column {absent[0]!r} is not in table {name!r}")
     return file
 
 
@@ -501,8 +524,30 @@ def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
 
 def read_arrow(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
     """The table as Arrow. Raises UserError where the file is missing, damaged or of another schema."""
-    with _check_file(path, name) as file:
+    with _check_file(path, name, columns) as file:
         return file.read(columns=columns)
+
+
+def row_count(path: str | os.PathLike[str], name: str) -> int:
+    """The number of rows, from the file's footer alone. Errors as in `read`."""
+    with _check_file(path, name) as file:
+        return file.metadata.num_rows
+
+
+def find(
+    paths: Iterable[str | os.PathLike[str]], name: str, column: str, values: Iterable[str], rows: int = 256
+) -> dict[str, dict[str, Any]]:
+    """The rows, of all files, whose ``column`` has one of the values, by that value (the first row that has it).
+
+    Memory holds ``rows`` rows of a file at a time. Errors as in `read`.
+    """
+    wanted, found = pa.array(list(values), pa.string()), {}
+    for path in paths:
+        with _check_file(path, name, [column]) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                for row in batch.filter(pc.is_in(batch[column], wanted)).to_pylist():
+                    found.setdefault(row[column], row)
+    return found
 
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -518,6 +563,6 @@ def read_stream(
     path: str | os.PathLike[str], name: str, columns: list[str] | None = None, rows: int = 1024
 ) -> Iterator[dict[str, Any]]:
     """Rows of a bulky table, one dict at a time, with bounded memory. Errors as in `read`."""
-    with _check_file(path, name) as file:
+    with _check_file(path, name, columns) as file:
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             yield from batch.to_pylist()

@@ -19,7 +19,7 @@ def score_file(path: Path, name: str, columns: list[str], judges: Any, batch_siz
     pictures. Raises UserError for a row with no picture.
     """
     rows = tables.read_stream(path, name, [*columns, "png"], rows=batch_size)
-    total = tables.row_count(path)
+    total = tables.row_count(path, name)
     frames = []
     with progress.bar(total, f"scoring {path.stem}", "picture") as bar:
         for batch in _batches(rows, batch_size):

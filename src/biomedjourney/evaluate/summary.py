@@ -100,7 +100,7 @@ def groups(rows: pd.DataFrame, settings: dict[str, Any]) -> dict[str, np.ndarray
 
 
 def _between(name: str, values: pd.Series, bounds: list[float]) -> dict[str, np.ndarray]:
-    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    numbers, bounds = values.to_numpy(dtype=float, na_value=np.nan), sorted(bounds)
     result = {f"{name}<{bounds[0]}": numbers < bounds[0]}
     for low, high in zip(bounds, bounds[1:], strict=False):
         result[f"{name}={low}-{high}"] = (numbers >= low) & (numbers < high)

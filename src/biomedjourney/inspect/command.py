@@ -1,0 +1,18 @@
+"""`biomedjourney inspect`: what a table is and what its columns mean."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(0), default=5, show_default=True, help="How many rows to show.")
+def command(table: Path, rows: int) -> None:
+    """Explain the columns of TABLE, a Parquet file of this project, and show its first rows.
+
+    Example: biomedjourney inspect results/tables/pairs.parquet --rows 3
+    """
+    from biomedjourney.inspect.describe import describe
+
+    click.echo(describe(table, rows))

@@ -24,8 +24,8 @@ run: env
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 lint: env
-	ruff check src tests bench
-	ruff format --check src tests bench
+	ruff check src tests tools
+	ruff format --check src tests tools
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy

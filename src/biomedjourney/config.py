@@ -31,7 +31,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "train": ("seed", "text", "diffusion", "train"),
     "generate": ("seed", "text", "diffusion", "generate", "systems"),
     "evaluate": ("seed", "labels", "evaluate", "systems"),
-    "report": ("labels", "report", "systems"),
+    "report": (
+        *("seed", "ingest", "pair", "labels", "rewrite", "preprocess", "register", "text", "pretrain", "encode"),
+        *("diffusion", "train", "generate", "systems", "evaluate", "report"),  # shown as the report's provenance
+    ),
 }
 
 GROUND_FLOOR = ("config.py", "errors.py", "pixels.py", "progress.py", "sampling.py", "tables.py", "workers.py")
@@ -140,7 +143,7 @@ def option(verb: str) -> Callable[..., Any]:
 
 def rule_settings(settings: dict[str, Any], verb: str) -> str:
     """The sections that ``verb`` reads, as one line of JSON for its rule to pass to ``--config``."""
-    return json.dumps({section: settings[section] for section in SECTIONS[verb]}, sort_keys=True)
+    return json.dumps({section: settings[section] for section in SECTIONS[verb]})
 
 
 def missing_paths(settings: dict[str, Any]) -> list[str]:

@@ -33,6 +33,12 @@ RAW = {
 RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]
 SWEEP = config["generate"]["guidance"]["sweep"]
+REPORTED = {
+    name: f"results/tables/{name}.parquet"
+    for name in (
+        "systems ablations findings subgroups scores training guidance cohort registrations progressions pairs studies"
+    ).split()
+}
 EXPORTED = "results/models/biomedjourney"
 
 

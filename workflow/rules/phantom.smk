@@ -17,7 +17,7 @@ if config["phantom"] is not None:
         params:
             config=settings("phantom"),
             code=code("phantom"),
-            out="resources/phantom",
+            out=lambda wildcards, output: os.path.dirname(os.path.dirname(output.checksums)),
         shell:
             "biomedjourney phantom --config {params.config:q} --out {params.out} --truth {output.truth}"
             " --processes {threads} 2>&1 | tee {log}"

@@ -31,7 +31,7 @@ def sweep(
     scored = scoring.score_file(
         path, "sweeps", [*SCALES, "pair_id"], judges, settings["evaluate"]["batch_size"]
     ).merge(pairs[["pair_id", "subject_id"]], on="pair_id")
-    by_scales = {scales: own for scales, own in scored.groupby(SCALES)}
+    by_scales = dict(list(scored.groupby(SCALES)))
     scoring.require_same_pairs(
         {f"{path} (text {s[0]:g}, image {s[1]:g})": set(own["pair_id"]) for s, own in by_scales.items()}
     )

@@ -14,7 +14,8 @@ def cmig(pathology_auc: float, race_auc: float, age_r: float) -> float:
     Returns a value in [0, 1]. Raises ValueError outside these ranges. The values printed in the paper do not
     follow from its columns: this definition gives 0.2691, 0.4658, 0.6277 and 0.8411 on the rows of its main table.
     """
-    for name, value, low in (("pathology_auc", pathology_auc, 0.0), ("race_auc", race_auc, 0.0), ("age_r", age_r, -1.0)):
+    given = (("pathology_auc", pathology_auc, 0.0), ("race_auc", race_auc, 0.0), ("age_r", age_r, -1.0))
+    for name, value, low in given:
         if not low <= value <= 1.0:
             raise ValueError(f"{name} is {value}, expected a fraction from {low:g} to 1")
     return float(combine(np.float64(pathology_auc), np.float64(race_auc), np.float64(age_r)))
@@ -62,7 +63,7 @@ def correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 
 def mean_auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean of the columns' AUCs, over those that have both classes. Arrays (rows, columns); NaN if there is none."""
+    """The mean of the columns' AUCs, over those with both classes; NaN if there is none. Arrays (rows, columns)."""
     areas = np.stack([auc(scores[:, i], positive[:, i], weights) for i in range(scores.shape[1])])
     count = (~np.isnan(areas)).sum(axis=0)
     return np.divide(np.nansum(areas, axis=0), count, out=np.full(len(weights), np.nan), where=count > 0)

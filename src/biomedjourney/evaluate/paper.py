@@ -1,4 +1,4 @@
-"""The figures printed in arXiv 2310.10765, as fractions: pathology AUC, race AUC, age r, CMIG; None where it has none."""
+"""The figures printed in arXiv 2310.10765, as fractions: pathology AUC, race AUC, age r, CMIG; None where none is."""
 
 from biomedjourney.tables import MEASURES
 

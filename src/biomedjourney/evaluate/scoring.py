@@ -76,4 +76,4 @@ def require_split(pair_ids: Iterable[str], pairs: pd.DataFrame, split: str, path
         if pair_id not in side.index:
             raise UserError(f"{path}: pair {pair_id} is not in the table pairs: give the pairs it was generated from")
         if side[pair_id] != split:
-            raise UserError(f"{path}: pair {pair_id} belongs to {side[pair_id]}, expected {split} alone: generate it again")
+            raise UserError(f"{path}: pair {pair_id} belongs to {side[pair_id]}, expected {split}: generate it again")

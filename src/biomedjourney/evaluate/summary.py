@@ -1,5 +1,6 @@
 """From scores to the tables of measures."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,8 @@ def groups(rows: pd.DataFrame, settings: dict[str, Any]) -> dict[str, np.ndarray
 def _between(name: str, values: pd.Series, bounds: list[float]) -> dict[str, np.ndarray]:
     numbers, bounds = values.to_numpy(dtype=float, na_value=np.nan), sorted(bounds)
     result = {f"{name}<{bounds[0]}": numbers < bounds[0]}
-    for low, high in zip(bounds, bounds[1:], strict=False):
-        result[f"{name}={low}-{high}"] = (numbers >= low) & (numbers < high)
+    for low, high in pairwise(bounds):
+        result[f"{name}={low}-{high - 1}"] = (numbers >= low) & (numbers < high)
     result[f"{name}>={bounds[-1]}"] = numbers >= bounds[-1]
     result[f"{name}=unknown"] = np.isnan(numbers)
     return result

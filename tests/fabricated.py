@@ -1,0 +1,137 @@
+"""Small random tables of every kind, for tests of the verbs that read them, and judges that read their pictures.
+
+A picture holds its content as brightness: five bands for five findings, three patches for the race, a row for the age.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from biomedjourney import config, pixels, tables
+
+FINDINGS = ["pleural_effusion", "cardiomegaly", "consolidation", "edema", "pneumothorax"]
+SIDE = 32
+SYSTEMS = ("biomedjourney", "text-only", "no-registration", "untrained", "copy-prior", "real-follow-up")
+
+
+def picture(found: np.ndarray, race: int, age: float, rng: np.random.Generator) -> np.ndarray:
+    result = np.empty((SIDE, SIDE))
+    result[:20] = np.repeat(0.3 + 0.4 * found, 4)[:, None]
+    for i in range(3):
+        result[20:31, 10 * i : 10 * i + 12] = 0.8 if i == race else 0.2
+    result += rng.normal(0, 0.05, result.shape) + rng.normal(0, 0.12, (SIDE // 4, 1)).repeat(4, axis=0)
+    result[31] = age / 100 + rng.normal(0, 0.05)
+    return np.clip(result, 0, 1)
+
+
+class Judges:
+    labels = tuple(FINDINGS)
+
+    def pathology(self, pictures: np.ndarray) -> np.ndarray:
+        assert pictures.dtype == np.float32
+        assert 0 <= pictures.min() <= pictures.max() <= 1
+        return pictures[:, :20].reshape(len(pictures), 5, -1).mean(axis=2)
+
+    def race(self, pictures: np.ndarray) -> np.ndarray:
+        patches = np.stack([pictures[:, 20:31, 10 * i : 10 * i + 10].mean(axis=(1, 2)) for i in range(3)], axis=1)
+        return patches / patches.sum(axis=1, keepdims=True)
+
+    def age(self, pictures: np.ndarray) -> np.ndarray:
+        return 100 * pictures[:, 31].mean(axis=1)
+
+
+def settings(verb: str, **overlay: Any) -> dict[str, Any]:
+    return config.merge(config.load([str(config.REPOSITORY / "config.yaml")], verb), overlay)
+
+
+def config_text(**overlay: Any) -> str:
+    """The default configuration with an overlay, as the text that ``--config`` takes."""
+    base = yaml.safe_load((config.REPOSITORY / "config.yaml").read_text())
+    return yaml.safe_dump(config.merge(base, overlay), default_flow_style=True, sort_keys=False, width=10**9)
+
+
+def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, ...] = SYSTEMS) -> dict[str, Path]:
+    """Writes the tables that come before `evaluate`; returns the path of each by its name."""
+    rng = np.random.default_rng(seed)
+    people, studies, pairs, films, truth = [], [], [], {}, []
+    for i in range(patients):
+        subject, race, age = 10000 + i, int(rng.integers(3)), int(rng.integers(25, 90))
+        people.append((subject, "FM"[i % 2], tables.RACES[race] if i % 9 else None, age, 2150))
+        split = ("test", "test", "validation", "train")[i % 4]
+        for visit in range(3):
+            study = 50000 + 3 * i + visit
+            found = rng.integers(0, 2, 5)
+            films[str(study)] = (picture(found, race, age, rng), found, race, age)
+            labels = {name: (None if rng.random() < 0.1 else int(v)) for name, v in zip(FINDINGS, found, strict=True)}
+            studies.append({"study_id": study, "subject_id": subject, "age": age, **labels})
+            studies[-1]["study_time"] = pd.Timestamp("2150-01-01") + pd.Timedelta(days=100 * visit)
+            truth.append({"study_id": study, "subject_id": subject, "race": tables.RACES[race], "age": float(age)})
+            truth[-1] |= {f"severity_{name}": float(v) for name, v in zip(FINDINGS, found, strict=True)}
+            if visit:
+                pairs.append(
+                    (f"{study - 1}-{study}", subject, study - 1, study, str(study - 1), str(study), 100.0, split)
+                )
+    paths = {}
+
+    def put(name: str, data: Any, file: str | None = None) -> None:
+        paths[file or name] = folder / f"{file or name}.parquet"
+        columns = [c.name for c in tables.table(name).columns if not c.is_family]
+        tables.write(
+            paths[file or name], name, data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=columns)
+        )
+
+    put("patients", people)
+    frame = pd.DataFrame(studies)
+    for label in (*tables.CHEXPERT_LABELS,):
+        frame[label] = frame.get(label, pd.Series([None] * len(frame), dtype="Int8")).astype("Int8")
+    put("studies", frame.assign(findings="", impression=""))
+    put("truth", pd.DataFrame(truth))
+    put("pairs", pairs)
+    table = pd.DataFrame(pairs, columns=[c.name for c in tables.table("pairs").columns])
+    put(
+        "progressions",
+        [(p, "rules", f"new pleural effusion, pair {p}", None, None, True, None) for p in table["pair_id"]],
+    )
+    put(
+        "registrations",
+        [
+            (p, [1.0, 0, 0, 0, 1, 0], s, min(s + 0.2, 1.0), s + 0.2 >= 0.4, "")
+            for p, s in zip(table["pair_id"], rng.uniform(0.1, 0.9, len(table)), strict=True)
+        ],
+    )
+    put("cohort", [("raw", 200, 0, "all images", 377110), ("pair", len(pairs), 20, "one study only", None)])
+    put(
+        "training",
+        [
+            (run, s, i + 1, 32 * s, 1.0 / (1 + s), 1e-3, 0.1 * s)
+            for i, run in enumerate(("stage1", "stage2"))
+            for s in range(0, 100, 20)
+        ],
+    )
+    put(
+        "guidance",
+        [("biomedjourney", 1.5 * (i + 1), 1.5, 20, 0.8, 0.9, 0.7, 0.79 + 0.01 * i, i == 1) for i in range(2)],
+    )
+    put("pixels", [(d, pixels.encode_png(f[0]), False, None, "") for d, f in films.items()])
+    put("registered", [(r.pair_id, pixels.encode_png(films[r.prior_dicom_id][0]), None) for r in table.itertuples()])
+    for system in systems:
+        rows = [
+            (0, r.pair_id, pixels.encode_png(draw(system, films[r.prior_dicom_id], films[r.dicom_id], rng)))
+            for r in table[table["split"] == "test"].itertuples()
+        ]
+        put("generated", rows, f"generated/{system}")
+    return paths
+
+
+def draw(system: str, prior: tuple, current: tuple, rng: np.random.Generator) -> np.ndarray:
+    if system in ("copy-prior", "real-follow-up"):
+        return (prior if system == "copy-prior" else current)[0]
+    if system == "untrained":
+        return rng.random((SIDE, SIDE))
+    keeps = system == "biomedjourney"
+    return picture(
+        current[1], current[2] if keeps else int(rng.integers(3)), current[3] if keeps else rng.uniform(25, 90), rng
+    )

@@ -14,6 +14,7 @@ from biomedjourney import config, pixels, tables
 
 FINDINGS = ["pleural_effusion", "cardiomegaly", "consolidation", "edema", "pneumothorax"]
 SIDE = 32
+PAIR_COLUMNS = "pair_id subject_id prior_study_id study_id prior_dicom_id dicom_id interval_days split"
 SYSTEMS = ("biomedjourney", "text-only", "no-registration", "untrained", "copy-prior", "real-follow-up")
 
 
@@ -69,6 +70,7 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
             studies.append({"study_id": study, "subject_id": subject, "age": age, **labels})
             studies[-1]["study_time"] = pd.Timestamp("2150-01-01") + pd.Timedelta(days=100 * visit)
             truth.append({"study_id": study, "subject_id": subject, "race": tables.RACES[race], "age": float(age)})
+            truth[-1]["dicom_id"] = str(study)
             truth[-1] |= {f"severity_{name}": float(v) for name, v in zip(FINDINGS, found, strict=True)}
             if visit:
                 pairs.append(
@@ -76,24 +78,23 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
                 )
     paths = {}
 
-    def put(name: str, data: Any, file: str | None = None) -> None:
+    def put(name: str, data: Any, file: str | None = None, columns: str = "") -> None:
         paths[file or name] = folder / f"{file or name}.parquet"
-        columns = [c.name for c in tables.table(name).columns if not c.is_family]
-        tables.write(
-            paths[file or name], name, data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=columns)
-        )
+        rows = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=columns.split())
+        tables.write(paths[file or name], name, rows)
 
-    put("patients", people)
+    put("patients", people, columns="subject_id sex race anchor_age anchor_year")
     frame = pd.DataFrame(studies)
-    for label in (*tables.CHEXPERT_LABELS,):
+    for label in tables.CHEXPERT_LABELS:
         frame[label] = frame.get(label, pd.Series([None] * len(frame), dtype="Int8")).astype("Int8")
     put("studies", frame.assign(findings="", impression=""))
     put("truth", pd.DataFrame(truth))
-    put("pairs", pairs)
-    table = pd.DataFrame(pairs, columns=[c.name for c in tables.table("pairs").columns])
+    put("pairs", pairs, columns=PAIR_COLUMNS)
+    table = pd.DataFrame(pairs, columns=PAIR_COLUMNS.split())
     put(
         "progressions",
         [(p, "rules", f"new pleural effusion, pair {p}", None, None, True, None) for p in table["pair_id"]],
+        columns="pair_id writer description model prompt_sha256 valid fallback_reason",
     )
     put(
         "registrations",
@@ -101,8 +102,13 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
             (p, [1.0, 0, 0, 0, 1, 0], s, min(s + 0.2, 1.0), s + 0.2 >= 0.4, "")
             for p, s in zip(table["pair_id"], rng.uniform(0.1, 0.9, len(table)), strict=True)
         ],
+        columns="pair_id matrix score_before score_after accepted reason",
     )
-    put("cohort", [("raw", 200, 0, "all images", 377110), ("pair", len(pairs), 20, "one study only", None)])
+    put(
+        "cohort",
+        [("raw", 200, 0, "all images", 377110), ("pair", len(pairs), 20, "one study only", None)],
+        columns="step kept dropped reason paper",
+    )
     put(
         "training",
         [
@@ -110,19 +116,29 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
             for i, run in enumerate(("stage1", "stage2"))
             for s in range(0, 100, 20)
         ],
+        columns="run step stage images_seen loss learning_rate seconds",
     )
     put(
         "guidance",
         [("biomedjourney", 1.5 * (i + 1), 1.5, 20, 0.8, 0.9, 0.7, 0.79 + 0.01 * i, i == 1) for i in range(2)],
+        columns="system text_scale image_scale n pathology_auc race_auc age_r cmig chosen",
     )
-    put("pixels", [(d, pixels.encode_png(f[0]), False, None, "") for d, f in films.items()])
-    put("registered", [(r.pair_id, pixels.encode_png(films[r.prior_dicom_id][0]), None) for r in table.itertuples()])
+    put(
+        "pixels",
+        [(d, pixels.encode_png(f[0]), False, None, "") for d, f in films.items()],
+        columns="dicom_id png inverted to_original reason",
+    )
+    put(
+        "registered",
+        [(r.pair_id, pixels.encode_png(films[r.prior_dicom_id][0]), None) for r in table.itertuples()],
+        columns="pair_id png coverage",
+    )
     for system in systems:
         rows = [
             (0, r.pair_id, pixels.encode_png(draw(system, films[r.prior_dicom_id], films[r.dicom_id], rng)))
             for r in table[table["split"] == "test"].itertuples()
         ]
-        put("generated", rows, f"generated/{system}")
+        put("generated", rows, f"generated/{system}", columns="seed pair_id png")
     return paths
 
 

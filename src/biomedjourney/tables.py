@@ -5,6 +5,7 @@ write to a temporary file that is then renamed; readers refuse a file whose colu
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -322,8 +323,14 @@ _DECLARED = (
             _SUBJECT,
             Column("race", pa.string(), "the race that the pictures were drawn with"),
             Column("age", pa.float64(), "the age that the picture was drawn with", "years"),
+            Column("dicom_id", pa.string(), "the first frontal film, whose positions these are"),
             Column("severity_*", pa.float64(), "true severity of a finding (and side), 0 absent to 1"),
-            Column("position_*", pa.float64(), "true positioning of the film"),
+            Column(
+                "position_*",
+                pa.float64(),
+                "true positioning of that film: rotation in degrees counter-clockwise, shift_x and shift_y as fractions"
+                " of the side to the right and down, scale as a factor",
+            ),
         ),
     ),
     Table(
@@ -384,6 +391,18 @@ _DECLARED = (
         "One counterfactual picture a test pair and seed.",
         ("seed", "pair_id"),
         (Column("seed", pa.int64(), "seed of the sampling noise"), _PAIR, _PNG),
+        bulky=True,
+    ),
+    Table(
+        "sweeps",
+        "Validation pairs drawn at each pair of guidance scales, from which the table guidance is made.",
+        ("text_scale", "image_scale", "pair_id"),
+        (
+            Column("text_scale", pa.float64(), "guidance scale of the text"),
+            Column("image_scale", pa.float64(), "guidance scale of the prior image"),
+            _PAIR,
+            _PNG,
+        ),
         bulky=True,
     ),
 )
@@ -452,6 +471,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes its place if the block ends well, and is removed if not."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table) -> None:

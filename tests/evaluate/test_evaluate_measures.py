@@ -30,7 +30,9 @@ def test_cmig_counts_a_negative_correlation_as_zero() -> None:
     assert cmig(0.8, 0.9, -0.5) == 0.0
 
 
-@pytest.mark.parametrize("values", [(80.5, 0.9, 0.8), (-0.1, 0.9, 0.8), (0.8, 1.01, 0.8), (0.8, 0.9, -1.1), (0.8, 0.9, math.nan)])
+@pytest.mark.parametrize(
+    "values", [(80.5, 0.9, 0.8), (-0.1, 0.9, 0.8), (0.8, 1.01, 0.8), (0.8, 0.9, -1.1), (0.8, 0.9, math.nan)]
+)
 def test_cmig_refuses_what_is_no_fraction(values: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="expected a fraction"):
         cmig(*values)

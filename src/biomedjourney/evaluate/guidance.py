@@ -22,15 +22,13 @@ def choose(measured: pd.DataFrame) -> pd.Series:
     return pd.Series(measured.index == ranked.index[0], index=measured.index)
 
 
-def sweep(
-    path: Path, judges: Any, pairs: pd.DataFrame, rows: pd.DataFrame, settings: dict[str, Any]
-) -> pd.DataFrame:
+def sweep(path: Path, judges: Any, pairs: pd.DataFrame, rows: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
     """The rows of the table `guidance` of one system, from its pictures at every pair of scales."""
     given = tables.read(path, "sweeps", [*SCALES, "pair_id"])
     scoring.require_split(given["pair_id"].unique(), pairs, "validation", path)
-    scored = scoring.score_file(
-        path, "sweeps", [*SCALES, "pair_id"], judges, settings["evaluate"]["batch_size"]
-    ).merge(pairs[["pair_id", "subject_id"]], on="pair_id")
+    scored = scoring.score_file(path, "sweeps", [*SCALES, "pair_id"], judges, settings["evaluate"]["batch_size"]).merge(
+        pairs[["pair_id", "subject_id"]], on="pair_id"
+    )
     by_scales = dict(list(scored.groupby(SCALES)))
     scoring.require_same_pairs(
         {f"{path} (text {s[0]:g}, image {s[1]:g})": set(own["pair_id"]) for s, own in by_scales.items()}

@@ -21,9 +21,7 @@ def age_r(scores: pd.DataFrame, targets: Targets, weights: np.ndarray) -> np.nda
     return measures.correlation(scores["age"].to_numpy(dtype=float), targets.age, weights)
 
 
-def pathology_auc(
-    scores: pd.DataFrame, findings: list[str], positive: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def pathology_auc(scores: pd.DataFrame, findings: list[str], positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean AUC over the findings that have both classes. Returns (replicates,)."""
     return measures.mean_auc(_columns(scores, "pathology_", findings), positive, weights)
 

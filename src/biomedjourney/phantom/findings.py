@@ -37,6 +37,10 @@ PATTERNS: dict[str, tuple[tuple[tuple[int, ...], float], ...]] = {
     "pneumothorax": (((0,), 0.5), ((1,), 0.5)),
 }
 CAN_SPREAD = ("pleural_effusion", "consolidation")
+JOINT = {
+    "pleural_effusion": ("right", "left", "bilateral"),
+    "consolidation": ("right lower", "left lower", "bibasilar"),
+}
 FINDINGS = tuple(PLACES)
 
 
@@ -169,10 +173,9 @@ def _status(before: float, now: float) -> str:
 
 def _both_sides(finding: str, seen: list[Observation]) -> list[Observation]:
     """Two sides in the same state become one observation."""
-    joint = {"pleural_effusion": ("right", "left", "bilateral"), "consolidation": ("right lower", "left lower", "bibasilar")}
-    if finding not in joint:
+    if finding not in JOINT:
         return seen
-    right, left, both = joint[finding]
+    right, left, both = JOINT[finding]
     pair = [o for o in seen if o.place in (right, left)]
     if len(pair) < 2 or pair[0].status != pair[1].status or degree(pair[0].severity) != degree(pair[1].severity):
         return seen

@@ -69,7 +69,7 @@ NOUNS: dict[str, dict[str, Phrases]] = {
                 "consolidation at the {side} lung base",
                 "consolidative opacity in the {side} lower lobe",
             ),
-            ("parenchymal consolidation at the {side} base", "retrocardiac and basal consolidation on the {side}"),
+            ("parenchymal consolidation at the {side} base", "basal consolidation on the {side}"),
         ),
         "both": Phrases(
             ("bibasilar consolidations", "consolidations at both lung bases"), ("bilateral lower lobe consolidations",)
@@ -217,7 +217,9 @@ SPECIAL: dict[tuple[str, str], Phrases] = {
     ("pleural_effusion", "larger"): Phrases(
         ("enlarging {bare}", "{the} {is} larger", "increase in size of {the}"), ("further accumulation of {bare}",)
     ),
-    ("pleural_effusion", "unchanged"): Phrases(("{np} {is} stable in size",), ("{np}, not appreciably changed in size",)),
+    ("pleural_effusion", "unchanged"): Phrases(
+        ("{np} {is} stable in size",), ("{np}, not appreciably changed in size",)
+    ),
     ("pleural_effusion", "smaller"): Phrases(
         ("{the} {is} smaller", "decrease in size of {the}"), ("partial drainage of {the}, now {degree}",)
     ),
@@ -230,9 +232,9 @@ SPECIAL: dict[tuple[str, str], Phrases] = {
             "the heart is {degreely} enlarged",
             "the cardiac silhouette is {degreely} enlarged",
             "heart size is {degreely} enlarged",
-            "the cardiomediastinal silhouette is enlarged, consistent with {np}",
+            "the cardiomediastinal silhouette is {degreely} enlarged",
         ),
-        ("the heart is {degreely} increased in size",),
+        ("the cardiac shadow is {degreely} enlarged",),
     ),
     ("cardiomegaly", "new"): Phrases(
         (
@@ -279,22 +281,28 @@ SPECIAL: dict[tuple[str, str], Phrases] = {
         ("there is vascular congestion with {np}", "increased interstitial markings are consistent with {np}"),
         ("perihilar haziness compatible with {np}",),
     ),
-    ("edema", "new"): Phrases(("new interstitial markings consistent with {np}",), ("the patient has gone into {np}",)),
-    ("edema", "larger"): Phrases(("{the} {has} worsened", "worsening of {the}, now {degree}"), ("increasingly severe edema",)),
+    ("edema", "new"): Phrases(("new interstitial markings consistent with {np}",), ("interval onset of {np}",)),
+    ("edema", "larger"): Phrases(
+        ("{the} {has} worsened", "worsening of {the}, now {degree}"), ("increasingly severe edema",)
+    ),
     ("edema", "unchanged"): Phrases(("vascular congestion and {np} are unchanged",), ("{np}, as on the prior film",)),
     ("edema", "smaller"): Phrases(("{the} {is} improved", "improvement of {the}"), ("partial regression of {the}",)),
-    ("edema", "resolved"): Phrases(("vascular congestion and edema have resolved",), ("the lungs have cleared of edema",)),
+    ("edema", "resolved"): Phrases(
+        ("vascular congestion and edema have resolved",), ("the lungs have cleared of edema",)
+    ),
     ("pneumothorax", "present"): Phrases(
         ("a visceral pleural line is seen, consistent with {a}", "{np} without evidence of tension"),
         ("there is partial collapse of the {side} lung due to {a}",),
     ),
     ("pneumothorax", "new"): Phrases(("{anew} without mediastinal shift",), ("interval appearance of {a}",)),
     ("pneumothorax", "larger"): Phrases(
-        ("enlarging {bare}", "{the} {is} larger", "increase in size of {the}"), ("further collapse of the {side} lung with larger pneumothorax",)
+        ("enlarging {bare}", "{the} {is} larger", "increase in size of {the}"),
+        ("further collapse of the {side} lung with larger pneumothorax",),
     ),
     ("pneumothorax", "unchanged"): Phrases(("{np} {is} stable in size",), ("{np} of unchanged extent",)),
     ("pneumothorax", "smaller"): Phrases(
-        ("{the} {is} smaller", "decrease in size of {the}"), ("partial re-expansion of the {side} lung with residual pneumothorax",)
+        ("{the} {is} smaller", "decrease in size of {the}"),
+        ("partial re-expansion of the {side} lung with residual pneumothorax",),
     ),
     ("pneumothorax", "resolved"): Phrases(
         ("no residual {side} pneumothorax",), ("the {side} lung has re-expanded without residual pneumothorax",)
@@ -304,8 +312,10 @@ SPECIAL: dict[tuple[str, str], Phrases] = {
     ("consolidation", "larger"): Phrases(("{the} {is} more confluent",), ("{the} {has} become denser",)),
     ("consolidation", "unchanged"): Phrases(("{np}, stable in extent",), ("{np} {is} as extensive as before",)),
     ("consolidation", "smaller"): Phrases(("{the} {is} clearing",), ("partial clearing of {the}",)),
-    ("consolidation", "resolved"): Phrases(("{the} {has} cleared completely",), ("full re-aeration with no residual {bare}",)),
-}  # fmt: skip
+    ("consolidation", "resolved"): Phrases(
+        ("{the} {has} cleared completely",), ("full re-aeration with no residual {bare}",)
+    ),
+}
 
 # Denials: of one or several findings in a row, and those that only one finding has.
 DENIED_NOUNS: dict[str, Phrases] = {
@@ -316,7 +326,13 @@ DENIED_NOUNS: dict[str, Phrases] = {
     "consolidation": Phrases(("focal consolidation", "consolidation"), ("lobar consolidation",)),
 }
 DENIALS = Phrases(
-    ("no {list}", "there is no {list}", "no evidence of {list}", "no {list} is seen", "the lungs are without evidence of {list}"),
+    (
+        "no {list}",
+        "there is no {list}",
+        "no evidence of {list}",
+        "no {list} is seen",
+        "the lungs are without evidence of {list}",
+    ),
     ("{list} is not identified", "negative for {list}"),
 )
 SPECIAL_DENIALS: dict[str, Phrases] = {
@@ -348,7 +364,9 @@ DEVICE_PLACES: dict[str, Phrases] = {
     "right internal jugular line": Phrases(
         ("with its tip in the mid SVC", "terminating in the lower SVC"), ("ending at the cavoatrial junction",)
     ),
-    "left picc": Phrases(("with its tip in the mid SVC", "terminating in the low SVC"), ("ending in the superior vena cava",)),
+    "left picc": Phrases(
+        ("with its tip in the mid SVC", "terminating in the low SVC"), ("ending in the superior vena cava",)
+    ),
     "endotracheal tube": Phrases(
         ("terminating 4 cm above the carina", "in standard position"), ("ending well above the carina",)
     ),
@@ -364,8 +382,10 @@ DEVICES: dict[str, Phrases] = {
         ("the {bare} is in unchanged position", "unchanged position of the {bare}", "{a} is again seen, unchanged"),
         ("the {bare} remains in place",),
     ),
-    "resolved": Phrases(("the {bare} has been removed", "interval removal of the {bare}"), ("the {bare} has been taken out",)),
-}  # fmt: skip
+    "resolved": Phrases(
+        ("the {bare} has been removed", "interval removal of the {bare}"), ("the {bare} has been taken out",)
+    ),
+}
 
 PNEUMONIA: dict[int, Phrases] = {
     1: Phrases(("consistent with pneumonia", "compatible with pneumonia"), ("in keeping with pneumonia",)),
@@ -391,15 +411,15 @@ NO_CHANGE = Phrases(
     ),
     ("overall appearance similar to prior", "little change since ___"),
 )
-NORMAL = Phrases(
+NO_ACUTE = Phrases(
     (
         "no acute cardiopulmonary process",
         "no acute cardiopulmonary abnormality",
         "no acute intrathoracic process",
-        "normal chest radiograph",
     ),
-    ("unremarkable chest radiograph", "no evidence of acute disease"),
+    ("no evidence of acute disease",),
 )
+NORMAL = Phrases((*NO_ACUTE.seen, "normal chest radiograph"), (*NO_ACUTE.held_out, "unremarkable chest radiograph"))
 FILLERS = Phrases(
     (
         "no acute osseous abnormalities",
@@ -414,7 +434,8 @@ FILLERS = Phrases(
 )
 LOW_VOLUMES = Phrases(("low lung volumes", "lung volumes are low", "lower lung volumes"), ("shallow inspiration",))
 ATELECTASIS = Phrases(
-    ("mild bibasilar atelectasis", "low lung volumes with bibasilar atelectasis"), ("minimal atelectatic change at the bases",)
+    ("mild bibasilar atelectasis", "low lung volumes with bibasilar atelectasis"),
+    ("minimal atelectatic change at the bases",),
 )
 # What stays with a patient and is not drawn: the sentence and the label that it speaks of.
 INCIDENTAL: tuple[tuple[str, str], ...] = (

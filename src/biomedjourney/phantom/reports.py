@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from biomedjourney.phantom import phrases as words
-from biomedjourney.phantom.findings import FINDINGS, Observation, degree, observe
+from biomedjourney.phantom.findings import Observation, degree, observe
+from biomedjourney.phantom.labels import complete
 from biomedjourney.phantom.phrases import Phrases, pick
 from biomedjourney.phantom.state import Findings
 
@@ -15,6 +16,8 @@ from biomedjourney.phantom.state import Findings
 LAYOUTS = {"both": 0.61, "impression": 0.22, "findings": 0.13, "neither": 0.04}
 UNCERTAIN = 0.05  # share of mentions of a new, first seen or absent finding that are worded as a doubt
 UNCOMPARED = 0.03  # later studies read without the earlier film
+VERB = re.compile(r"\b(is|are|has|have|had|persists?|remains?|reflects|shows?|may|cannot|include)\b")
+ABRUPT = ("no ", "negative", "findings include", "cannot")
 UNDERSCORES = " " + "_" * 78
 
 
@@ -86,8 +89,10 @@ def _slots(writer: Writer, seen: Observation) -> dict[str, str]:
 
 
 def _fits(template: str, seen: Observation) -> bool:
-    """A side is named only where there is one, a degree reached only where it is another than before."""
+    """A side is named only where there is one, a degree reached only where it is another; a heart does not clear."""
     if "{side}" in template and seen.place in ("bilateral", "bibasilar"):
+        return False
+    if seen.finding == "cardiomegaly" and re.search("clear|extensive", template):
         return False
     reached = seen.status in ("larger", "smaller") and "now {degree}" in template
     return not reached or degree(seen.before) != degree(seen.severity)
@@ -162,7 +167,9 @@ def _joined(writer: Writer, sentences: list[str]) -> list[str]:
     result: list[str] = []
     for sentence in sentences:
         if result and writer.chance(0.2) and len(result[-1]) + len(sentence) < 130 and "; " not in result[-1]:
-            link = " and " if "," not in result[-1] + sentence and writer.chance(0.5) else "; "
+            whole = all(VERB.search(part) for part in (result[-1], sentence))
+            abrupt = "," in result[-1] + sentence or sentence.startswith(ABRUPT)
+            link = " and " if whole and not abrupt and writer.chance(0.6) else "; "
             result[-1] += link + sentence
         else:
             result.append(sentence)
@@ -171,11 +178,12 @@ def _joined(writer: Writer, sentences: list[str]) -> list[str]:
 
 def _compared(writer: Writer, sentences: list[str], probability: float) -> list[str]:
     """The first sentence may open with what the film is compared with."""
-    if not sentences or not writer.chance(probability) or sentences[0].startswith(("findings include", "possible")):
+    if not sentences or not writer.chance(probability) or sentences[0].startswith(("findings include", "cannot")):
         return sentences
     first = sentences[0]
-    if not re.search(r"\b(is|are|has|have|persist|persists|remains)\b", first):
-        first = f"there is {first}" if not first.startswith("no ") else f"there is {first}"
+    if not VERB.search(first):
+        plural = re.match(r"(?:\S+ ){0,3}(?:effusions|consolidations)\b", first)
+        first = f"there {'are' if plural else 'is'} {first}"
     return [writer.pick(words.COMPARISONS) + first, *sentences[1:]]
 
 
@@ -213,15 +221,14 @@ def _findings_text(writer: Writer, observations: list[Observation], extras: list
     return _prose(_joined(writer, body), "  " if writer.chance(0.7) else " ")
 
 
-def _impression_sentences(
-    writer: Writer, observations: list[Observation], *, alone: bool, earlier: bool
-) -> list[str]:
+def _impression_sentences(writer: Writer, observations: list[Observation], *, alone: bool, earlier: bool) -> list[str]:
     """What the Impression says: ``alone``, it names every finding that is there; else it may leave some out."""
     changed = [s for s in observations if s.status not in ("denied", "unchanged")]
     same = [s for s in observations if s.status == "unchanged"]
     denied = [s for s in observations if s.status == "denied"]
     if earlier and not alone and len(changed) <= 1 and writer.chance(0.3):
-        return [writer.pick(words.NO_CHANGE)] if not changed else [_sentence(writer, changed[0]), "otherwise " + writer.pick(words.NO_CHANGE)]
+        unchanged = writer.pick(words.NO_CHANGE)
+        return [_sentence(writer, changed[0]), f"otherwise {unchanged}"] if changed else [unchanged]
     told = [s for s in changed if alone or s.status != "resolved" or writer.chance(0.85)]
     if not alone:
         told = [s for s in told if s.finding != "support_devices" or writer.chance(0.6)]
@@ -230,11 +237,10 @@ def _impression_sentences(
     sentences += [_sentence(writer, kept[i]) for i in writer.rng.permutation(len(kept))]
     denials = _denials(writer, [s for s in denied if writer.chance(0.35)])
     if not any(s.status not in ("denied", "resolved") and s.finding != "support_devices" for s in observations):
-        denials.append(writer.pick(words.NORMAL))
+        denials.append(writer.pick(words.NO_ACUTE if told or same else words.NORMAL))
     sentences += denials
     if not sentences:
-        rest = same[:1]
-        sentences = [_sentence(writer, s) for s in rest] or [writer.pick(words.NORMAL)]
+        sentences = [_sentence(writer, s) for s in same[:1]] or [writer.pick(words.NO_ACUTE)]
     return _compared(writer, sentences, 0.3) if earlier else sentences
 
 
@@ -242,17 +248,6 @@ def _impression_text(writer: Writer, sentences: list[str]) -> str:
     if len(sentences) > 1 and writer.chance(0.3):
         return "\n ".join(f"{i}. {_prose([s], ' ')}" for i, s in enumerate(sentences, 1))
     return _prose(_joined(writer, sentences), "  " if writer.chance(0.6) else " ")
-
-
-def _complete(mentions: dict[str, int], *, positive: bool) -> dict[str, int]:
-    """Adds what follows from the labels: lung opacity from consolidation and edema, and No Finding."""
-    result = dict(mentions)
-    opaque = [mentions[label] for label in ("consolidation", "edema") if label in mentions]
-    if opaque and (1 in opaque or -1 in opaque or len(opaque) == 2):
-        result["lung_opacity"] = 1 if 1 in opaque else min(opaque)
-    if not positive and not any(value for label, value in result.items() if label != "support_devices"):
-        result["no_finding"] = 1
-    return result
 
 
 def _wrapped(text: str) -> str:
@@ -355,13 +350,13 @@ def render(
     if layout == "impression" and writer.chance(0.12):
         blocks.append(("FINDINGS AND IMPRESSION:", concluded))
     elif layout == "neither":
-        blocks.append((f"{'PORTABLE AP CHEST' if view == 'AP' else 'CHEST RADIOGRAPH'}:" if writer.chance(0.6) else "", seen))
+        title = "PORTABLE AP CHEST:" if view == "AP" else "CHEST RADIOGRAPH:"
+        blocks.append((title if writer.chance(0.6) else "", seen))
     else:
         blocks += [(findings_head, seen)] if seen else []
         blocks += [(impression_head, concluded)] if concluded else []
 
-    positive = any(s.status not in ("denied", "resolved") and s.finding in FINDINGS for s in observations)
-    return Report(_layout(writer, blocks), _complete(writer.mentions, positive=positive))
+    return Report(_layout(writer, blocks), complete(writer.mentions))
 
 
 def _layout(writer: Writer, blocks: list[tuple[str, str]]) -> str:

@@ -47,10 +47,10 @@ def pick(
         for finding in findings:
             changed = (before[finding] == old).to_numpy() & (after[finding] == new).to_numpy()
             groups[f"{kind} {finding.replace('_', ' ')}"] = list(rows.index[changed])
-    groups["no change in the labels"] = list(rows.index)
+    unchanged = "no change in the labels"
+    groups[unchanged] = list(rows.index)
     chosen: dict[str, str] = {}
-    changes = [name for name in groups if name != "no change in the labels"]
-    for name in _round(changes, len(rows)) + ["no change in the labels"] * count:
+    for name in [*[name for name in groups if name != unchanged] * count, *[unchanged] * count]:
         left = [pair_id for pair_id in groups[name] if pair_id not in chosen]
         if left and len(chosen) < count:
             chosen[left[0]] = name
@@ -58,7 +58,3 @@ def pick(
         Example(p, rows.loc[p, "prior_dicom_id"], rows.loc[p, "dicom_id"], str(described.get(p, "")), change)
         for p, change in chosen.items()
     ]
-
-
-def _round(names: list[str], times: int) -> list[str]:
-    return names * times

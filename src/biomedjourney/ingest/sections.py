@@ -1,0 +1,231 @@
+"""The sections of a chest X-ray report in MIMIC-CXR's layout.
+
+A header is a phrase with a colon at the start of a line, in any case; capitals allow more phrases than small
+letters do, since a line of running text may well begin with "chest:". Rules for what is no plain header:
+
+- Text under a combined header ("FINDINGS AND IMPRESSION:") belongs to each section that is named.
+- A header that says how the film was taken ("PORTABLE AP CHEST:") introduces findings.
+- Headers of other kinds ("RECOMMENDATION:", "NOTIFICATION:", "ADDENDUM:") end a section and their text is left out;
+  an unknown phrase ("LUNGS:") is taken for a part of the section in which it stands.
+- A line of underscores, "FINAL REPORT" and "FINAL ADDENDUM" divide the file. The last part that has findings or an
+  impression is the report, addenda being asked last; what stands above it (wet reads, addenda) is left out.
+- Several blocks of one name are joined. A header with no text adds nothing.
+- With no findings header at all, the paragraphs that follow the first one of the last section before the impression
+  are the findings, and so is a text with no header whatever.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+FINDINGS, IMPRESSION, COMPARISON = "findings", "impression", "comparison"
+INDICATION, TECHNIQUE, EXAMINATION, OTHER = "indication", "technique", "examination", "other"
+
+
+_SECTIONS = (FINDINGS, IMPRESSION, COMPARISON, INDICATION, TECHNIQUE)
+
+
+@dataclass(frozen=True)
+class ReportSections:
+    """The text of each section as found, stripped at both ends; empty when absent."""
+
+    findings: str = ""
+    impression: str = ""
+    comparison: str = ""
+    indication: str = ""
+    technique: str = ""
+
+
+# Phrases that are headers in any case of their letters.
+_ANY_CASE = {
+    FINDINGS: "findings|finding",
+    IMPRESSION: "impression|impressions|conclusion|conclusions|opinion",
+    COMPARISON: "comparison|comparisons|comparison exam|comparison exams|comparison film|comparison films"
+    "|comparison study|comparison studies|reference exam|reference examination",
+    INDICATION: "indication|indications|history|clinical history|clinical indication|clinical indications"
+    "|clinical information|patient history|reason for exam|reason for examination|reason for the exam"
+    "|reason for study|reason for indication",
+    TECHNIQUE: "technique|techniques",
+    EXAMINATION: "examination|type of examination|type of exam",
+    OTHER: "recommendation|recommendations|recommendation(s)"
+    "|notification|notifications|addendum|wet read|wetread|preliminary report|final report",
+}
+# Phrases that are headers in capitals alone: in small letters they occur in running text.
+_CAPITALS = {
+    FINDINGS: "report|main report|bone windows",
+    IMPRESSION: "summary",
+    COMPARISON: "prior exam|prior study|prior studies|compare",
+    INDICATION: "interval history|additional clinical history provided|clinic indication|reason of exam",
+    EXAMINATION: "exam|study|date|date of exam|time|procedure",
+    OTHER: "note|please note|comment|comments|procedure details|pfi|cc|accession number|anesthesia|medications|contrast"
+    "|fluoroscopy time and dose|error|correction|amendment",
+}
+_WORDS = ("findings", "impression", "conclusion", "comparison", "indication", "technique", "history")
+_KNOWN = {phrase: kind for kind, phrases in _ANY_CASE.items() for phrase in phrases.split("|")}
+_KNOWN_IN_CAPITALS = _KNOWN | {phrase: kind for kind, phrases in _CAPITALS.items() for phrase in phrases.split("|")}
+_MISSPELT = ("findings", "impression", "conclusion", "comparison", "indication", "technique", "examination")
+_NEAR_WORDS = frozenset(("depression", "expression", "compression", "oppression", "suppression", "fillings"))
+
+# How a film was taken, as in "PORTABLE AP CHEST", "CHEST, TWO VIEWS" or "AP UPRIGHT CHEST RADIOGRAPH, ___ AT 8:15 A.M."
+_OBJECTS = frozenset(("chest", "cxr"))
+_PROJECTIONS = frozenset(
+    re.findall(
+        r"\w+",
+        """pa ap portable frontal lateral lat upright erect supine semiupright semierect bedside
+        view views radiograph radiographs film films""",
+    )
+)
+_FILLERS = frozenset(
+    re.findall(
+        r"\w+",
+        """single one two three double semi of the and with in at on for from to dated obtained performed compared as
+        x ray rays xray xrays image images exam examination study abdomen upper rib ribs left right oblique obliques
+        decubitus lordotic expiration inspiration expiratory inspiratory dedicated thoracic spine pelvis position
+        patient during port am pm a m p hours hrs""",
+    )
+)
+_VIEW_WORDS = _OBJECTS | _PROJECTIONS | _FILLERS
+
+_HEADER = re.compile(
+    r"^[^\S\n]*(?P<name>[A-Za-z](?:[^:\n]|(?<=\d):(?=\d)){1,90}?)[^\S\n]*(?:(?<!\d):|:(?!\d))"
+    r"|^[^\S\n]*(?P<bare>FINDINGS|IMPRESSION|CONCLUSION|COMPARISON|INDICATION|TECHNIQUE)[^\S\n]*[-;.]?[^\S\n]*$"
+    r"|(?<=[.!?])[^\S\n]+(?P<inner>FINDINGS|IMPRESSION|CONCLUSION|FINDINGS AND IMPRESSION|FINDINGS/IMPRESSION):",
+    re.MULTILINE,
+)
+_DIVIDER = re.compile(r"^[^\S\n]*(?:_{8,}|FINAL REPORT:?|(FINAL ADDENDUM:?))[^\S\n]*$", re.MULTILINE)
+_PARAGRAPHS = re.compile(r"\n[^\S\n]*\n")
+
+
+def split_report(text: str) -> ReportSections:
+    """The sections of a report; see the top of the module for the rules. Never raises, whatever the text."""
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
+    parts = [(is_addendum, _split_part(part)) for part, is_addendum in _divide(text)]
+    last_first = [blocks for wanted in (False, True) for is_addendum, blocks in parts[::-1] if is_addendum == wanted]
+    for wanted in (_has_text, _has_any_text):
+        for blocks in last_first:
+            if wanted(blocks):
+                return _join(_find_unnamed(blocks))
+    return ReportSections()
+
+
+def _divide(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a file between dividers, and whether each is an addendum."""
+    start, titled = 0, False
+    for divider in _DIVIDER.finditer(text):
+        yield from _part(text[start : divider.start()], titled)
+        start, titled = divider.end(), divider.group(1) is not None
+    yield from _part(text[start:], titled)
+
+
+def _part(text: str, titled: bool) -> Iterator[tuple[str, bool]]:
+    if text.strip():
+        yield text, titled or text.lstrip()[:8].upper() == "ADDENDUM"
+
+
+Blocks = list[tuple[tuple[str, ...], str]]
+
+
+def _split_part(text: str) -> Blocks:
+    """The blocks of a part in their order: the kinds of its header (none before the first header), and its text."""
+    blocks: Blocks = []
+    kinds: tuple[str, ...] = ()
+    start = 0
+    for found in _HEADER.finditer(text):
+        name = found.group("name")
+        next_kinds = _kinds(name) if name else _kinds(found.group("bare") or found.group("inner"))
+        if next_kinds:
+            blocks.append((kinds, text[start : found.start()].strip()))
+            kinds, start = next_kinds, found.end()
+    blocks.append((kinds, text[start:].strip()))
+    return blocks
+
+
+def _has_text(blocks: Blocks) -> bool:
+    return any(body and (FINDINGS in kinds or IMPRESSION in kinds) for kinds, body in blocks)
+
+
+def _has_any_text(blocks: Blocks) -> bool:
+    return any(body for _, body in blocks)
+
+
+def _join(blocks: Blocks) -> ReportSections:
+    sections: dict[str, list[str]] = {}
+    for kinds, body in blocks:
+        for kind in kinds:
+            if body and kind in _SECTIONS:
+                sections.setdefault(kind, []).append(body)
+    return ReportSections(**{kind: "\n".join(bodies) for kind, bodies in sections.items()})
+
+
+def _find_unnamed(blocks: Blocks) -> Blocks:
+    """Names the findings of a report that has no header for them."""
+    if any(FINDINGS in kinds for kinds, _ in blocks):
+        return blocks
+    end = next((i for i, (kinds, _) in enumerate(blocks) if IMPRESSION in kinds), len(blocks))
+    place = max((i for i, (kinds, _) in enumerate(blocks[:end]) if OTHER not in kinds), default=None)
+    if place is None:
+        return blocks
+    kinds, body = blocks[place]
+    paragraphs = [p.strip() for p in _PARAGRAPHS.split(body) if p.strip()]
+    heads = 1 if kinds else _titles(paragraphs, only_text=len(blocks) == 1)
+    if not re.search(r"[A-Za-z]{2,}\W+[A-Za-z]{2,}", " ".join(paragraphs[heads:])):
+        return blocks
+    named = [(kinds, "\n\n".join(paragraphs[:heads])), ((FINDINGS,), "\n\n".join(paragraphs[heads:]))]
+    return [*blocks[:place], *named, *blocks[place + 1 :]]
+
+
+def _titles(paragraphs: list[str], only_text: bool) -> int:
+    """How many paragraphs at the start of a text without headers are titles and no sentences."""
+    for count, paragraph in enumerate(paragraphs):
+        if paragraph[-1] in ".!?" or (only_text and any(c.islower() for c in paragraph)):
+            return count
+    return len(paragraphs)
+
+
+@lru_cache(maxsize=65536)
+def _kinds(name: str) -> tuple[str, ...]:
+    """The sections that a header names; empty when the phrase is no header."""
+    capitals = name.upper() == name
+    phrase = " ".join(name.lower().split())
+    known = _KNOWN_IN_CAPITALS if capitals else _KNOWN
+    if phrase in known:
+        return (known[phrase],)
+    named = [known.get(piece.strip()) or _misspelt(piece.strip()) for piece in re.split(r"\band\b|[/&,+]", phrase)]
+    if None not in named:
+        return tuple(dict.fromkeys(kind for kind in named if kind))
+    words = re.findall(r"[a-z]+", phrase)
+    if capitals and len(words) > 1:
+        for word in ("addendum", "wet", "preliminary", *_WORDS):
+            if word in words:
+                return (_KNOWN.get(word, OTHER),)
+    return (FINDINGS,) if _tells_view(words, capitals) else ()
+
+
+def _tells_view(words: list[str], capitals: bool) -> bool:
+    if not words or not _VIEW_WORDS.issuperset(words):
+        return False
+    objects, projections = _OBJECTS.intersection(words), _PROJECTIONS.intersection(words)
+    return bool(objects or projections) if capitals else bool(objects and projections)
+
+
+def _misspelt(word: str) -> str | None:
+    """The section whose name is within two slips (a letter lost, added, changed, or two swapped) of the word."""
+    if not 6 <= len(word) <= 14 or not word.isalpha() or word in _NEAR_WORDS:
+        return None
+    distance, near = min((_slips(word, right), right) for right in _MISSPELT)
+    return _KNOWN[near] if distance <= 2 else None
+
+
+def _slips(a: str, b: str) -> int:
+    """The optimal string alignment distance of two words."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, previous, row = row, before, [i]
+        for j, y in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, previous[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

@@ -1,0 +1,74 @@
+"""Image files as grey arrays, decoded no larger than needed."""
+
+from pathlib import Path
+
+import numpy as np
+
+from biomedjourney.errors import UserError
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+def to_grey(array: np.ndarray) -> np.ndarray:
+    """A 2-D float32 array from grey (h, w), (h, w, 1), grey and alpha (h, w, 2), RGB or RGBA, in the scale given.
+
+    Values that are not finite become the least finite one. Raises UserError for another shape or type.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in "buif":
+        raise UserError(f"an image holds numbers, not {array.dtype}")
+    if array.ndim == 3 and array.shape[2] in (1, 2):
+        array = array[..., 0]
+    elif array.ndim == 3 and array.shape[2] in (3, 4):
+        array = array[..., :3].astype(np.float32) @ LUMA
+    if array.ndim != 2:
+        raise UserError(f"an image has the shape (rows, columns) with 1 to 4 channels, not {array.shape}")
+    grey = array.astype(np.float32)
+    finite = np.isfinite(grey)
+    if not finite.all():
+        grey = np.where(finite, grey, grey[finite].min() if finite.any() else 0.0)
+    return grey
+
+
+def read(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The grey scale of a JPEG, PNG (8 or 16 bit) or DICOM file, and (rows, columns) of the file.
+
+    A JPEG is decoded at a reduced size (a half, a quarter or an eighth) that is still at least twice ``size`` on
+    its longer side: several times faster, and the decoder's own averaging is a good antialiasing filter.
+    Raises UserError where the file is missing, truncated or no image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise UserError(f"{path}: the image file is missing: check the data folder of the configuration")
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return _read_dicom(path)
+    try:
+        with Image.open(path) as image:
+            columns, rows = image.size
+            image.draft("L", _draft_size(columns, rows, 2 * size))
+            if image.mode in ("1", "P"):
+                image = image.convert("RGB" if image.mode == "P" else "L")
+            elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA"):
+                image = image.convert("L")
+            return to_grey(np.asarray(image)), (rows, columns)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable image ({error}): replace the file") from None
+
+
+def _draft_size(columns: int, rows: int, longest: int) -> tuple[int, int]:
+    factor = longest / max(columns, rows)
+    return max(1, round(columns * factor)), max(1, round(rows * factor))
+
+
+def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(path)
+        array = to_grey(dataset.pixel_array)
+    except Exception as error:  # pydicom raises many kinds for a damaged file
+        raise UserError(f"{path}: not a readable DICOM image ({error}): replace the file") from None
+    if getattr(dataset, "PhotometricInterpretation", "") == "MONOCHROME1":
+        array = array.max() - array
+    return array, (array.shape[0], array.shape[1])

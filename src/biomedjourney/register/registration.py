@@ -1,0 +1,193 @@
+"""`register`: two films in, a transform and its worth out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from biomedjourney.preprocess.film import shrink
+from biomedjourney.preprocess.files import to_grey
+from biomedjourney.register import affine, search
+
+LEAST_SIDE = 16  # pixels
+COARSE = 32  # pixels, the longer side for the search
+LEVELS = (64, 160)  # pixels, the longer sides of the refinements that follow; the first at least is done
+SCORED = 128  # pixels, the longer side (at most) for the score
+SPREAD = 12.0  # the neighbourhood of a refinement is this part of the longer side
+FINE = 0.7  # pixels
+SAMPLES = 2500  # pixels that a refinement looks at
+CENTRE = 0.75  # the share of the square's side that the score looks at
+THRESHOLD = 0.4
+CERTAIN = 0.6  # a score from which no second start is tried
+STARTS = 4
+LIMITS = affine.Limits()
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How the prior film lies on the current one.
+
+    ``matrix``: 2×3 float64, maps a pixel centre (x, y) of the current array to one of the prior array, as given.
+    ``score_before``, ``score_after``: Pearson correlation, from -1 to 1, of the current film and the prior, as it
+    is and through the matrix, over the middle 75 % (in each direction) of the square that the current film is
+    centred in. Both are taken at a longer side of at most 128 pixels, films as given with no other processing,
+    0 outside the prior; as films of opposite grey scale correlate negatively, the sign is turned for these.
+    ``accepted``: score_after reaches the threshold. ``reason``: what was done, or why it is not accepted.
+    ``inverted``: the two films have opposite grey scales.
+    """
+
+    matrix: np.ndarray
+    score_before: float
+    score_after: float
+    accepted: bool
+    reason: str
+    inverted: bool
+    shape: tuple[int, int]
+
+    def warp(self, prior: np.ndarray) -> np.ndarray:
+        """The prior array (as given to `register`) on the current film's pixels.
+
+        Linear interpolation, 0 outside the prior's field of view, type and grey scale of the prior.
+        """
+        prior = np.asarray(prior)
+        warped = affine.warp(prior, self.matrix, self.shape)
+        if prior.dtype.kind in "ui":
+            limits = np.iinfo(prior.dtype)
+            warped = np.clip(np.rint(warped), limits.min, limits.max)
+        return warped.astype(prior.dtype)
+
+    def coverage(self, prior_shape: tuple[int, int]) -> np.ndarray:
+        """True for the pixels of the current film that a prior array of this shape covers."""
+        return affine.coverage(self.matrix, self.shape, prior_shape)
+
+
+def register(
+    prior: np.ndarray, current: np.ndarray, *, transform: str = "affine", threshold: float = THRESHOLD
+) -> Registration:
+    """The transform that brings the prior film onto the current one.
+
+    Both are 2-D grey arrays of any size and numeric type, of one grey scale or of opposite ones. Their longer
+    sides are taken to show about the same width of the patient. ``transform``: rigid, similarity or affine.
+
+    Method: films of at most 64 pixels; each pixel normalised by the mean and standard deviation of its
+    neighbourhood, so that exposure and wide opacities do not matter; all shifts of five rotations and both grey
+    scales by FFT; from the best, SimpleITK's correlation metric and L-BFGS-B, similarity and then affine; more
+    starts where the score stays low; a last refinement at up to 128 pixels in which both films are normalised
+    over the pixels that both have. A transform outside `affine.Limits` is discarded. The result is the identity
+    where no transform has a better score than doing nothing, so it is never worse than that; ``reason`` says so.
+
+    The default threshold of 0.4: on real consecutive films the scores after registration form one hill around
+    0.7, unrelated films of different patients one around 0.4, and what lies below 0.4 fits neither by eye.
+
+    A film that is tiny or blank gives the identity, not accepted, with the reason and scores of nan.
+    Raises ValueError for an unknown transform and UserError for an array that is no grey image.
+    """
+    if transform not in ("rigid", "similarity", "affine"):
+        raise ValueError(f"transform is rigid, similarity or affine, not {transform!r}")
+    prior, current = to_grey(prior), to_grey(current)
+    for name, film in (("prior", prior), ("current", current)):
+        fault = _fault(film)
+        if fault:
+            return _result(affine.IDENTITY, (np.nan, np.nan), False, f"the {name} film is {fault}", 1, prior, current)
+    return _Pair(prior, current).best(transform, threshold)
+
+
+def _fault(film: np.ndarray) -> str:
+    if min(film.shape) < LEAST_SIDE:
+        return f"tiny ({film.shape[1]} x {film.shape[0]} pixels)"
+    low, high = np.percentile(film, [1, 99])
+    spread = float(high - low)
+    if spread <= 1e-6 * max(1.0, abs(float(high))):
+        return "blank"
+    return ""
+
+
+def _result(
+    matrix: np.ndarray,
+    scores: tuple[float, float],
+    accepted: bool,
+    reason: str,
+    polarity: int,
+    prior: np.ndarray,
+    current: np.ndarray,
+) -> Registration:
+    pixels = affine.compose(affine.pixels_of(prior.shape), affine.compose(matrix, affine.units_of(current.shape)))
+    return Registration(pixels, *scores, accepted, reason, polarity < 0, current.shape)
+
+
+class _Pair:
+    """Two films at the sizes of the search and of the score; matrices are between their unit frames."""
+
+    def __init__(self, prior: np.ndarray, current: np.ndarray) -> None:
+        self.prior, self.current = prior, current
+        self.small = shrink(current, SCORED), shrink(prior, SCORED)
+        height, width = self.small[0].shape
+        inner = CENTRE * max(height, width)
+        top, left = (max(0, round((side - inner) / 2.0)) for side in (height, width))
+        self.middle = np.s_[top : height - top, left : width - left]
+
+    def correlation(self, matrix: np.ndarray) -> float:
+        current, prior = self.small
+        a = current[self.middle].ravel()
+        b = affine.warp_unit(prior, matrix, current.shape)[self.middle].ravel()
+        a, b = a - a.mean(), b - b.mean()
+        norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+        return float(a @ b) / norm if norm > 0.0 else 0.0
+
+    def best(self, transform: str, threshold: float) -> Registration:
+        before = self.correlation(affine.IDENTITY)
+        views = [search.view(shrink(film, COARSE)) for film in self.small]
+        current, prior = (search.structure(*seen, COARSE / 8, FINE) for seen in views)
+        starts = search.starts(current, prior)
+        optimiser = search.Optimiser(current, prior)
+        best, polarity, after, objection = affine.IDENTITY, 1 if before >= 0 else -1, abs(before), ""
+        for start in starts[:STARTS]:
+            for matrix in self.candidates(optimiser, start, transform):
+                objection_here = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
+                score = start.polarity * self.correlation(matrix)
+                if objection_here:
+                    objection = objection or objection_here
+                elif score > after:
+                    best, polarity, after = matrix, start.polarity, score
+            if after >= CERTAIN:
+                break
+        moved = best is not affine.IDENTITY
+        if moved:
+            for level in LEVELS:
+                if level == LEVELS[0] or level <= max(*self.current.shape, *self.prior.shape):
+                    best, after = self.polish(best, polarity, after, transform, level)
+        if moved:
+            reason = f"registered ({transform})"
+        elif objection:
+            reason = f"identity: implausible transform ({objection})"
+        else:
+            reason = "identity: no transform has a better score"
+        if polarity < 0:
+            reason += ", opposite grey scales"
+        accepted = after >= threshold
+        if not accepted:
+            reason += f"; not accepted: score {after:.2f} below {threshold:g}"
+        scores = polarity * before, after
+        return _result(best, scores, accepted, reason, polarity, self.prior, self.current)
+
+    def candidates(self, optimiser: search.Optimiser, start: search.Start, transform: str) -> list[np.ndarray]:
+        simple = "rigid" if transform == "rigid" else "similarity"
+        first = optimiser.refine(start.matrix, simple)
+        return [first, optimiser.refine(first, "affine")] if transform == "affine" else [first]
+
+    def polish(
+        self, matrix: np.ndarray, polarity: int, score: float, transform: str, level: int
+    ) -> tuple[np.ndarray, float]:
+        """Refines what is left between the current film and the warped prior, both seen through one mask."""
+        current, valid = search.view(shrink(self.current, level))
+        prior, prior_valid = search.view(shrink(self.prior, level))
+        warped = affine.warp_unit(prior, matrix, current.shape)
+        valid = valid & (affine.warp_unit(prior_valid, matrix, current.shape) > 0.99)
+        spread = max(current.shape) / SPREAD
+        fixed, moving = (search.structure(picture, valid, spread, FINE) for picture in (current, warped))
+        share = min(1.0, SAMPLES / fixed.size)
+        rest = search.Optimiser(fixed, moving, share).refine(affine.IDENTITY, transform)
+        polished = affine.compose(matrix, rest)
+        after = polarity * self.correlation(polished)
+        if after < score - 0.01 or LIMITS.objection(polished, self.current.shape, self.prior.shape):
+            return matrix, score
+        return polished, after

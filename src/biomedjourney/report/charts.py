@@ -1,0 +1,189 @@
+"""Charts and picture grids, as bytes of SVG or PNG that do not depend on the time or the machine."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+matplotlib.use("agg")
+matplotlib.rcParams.update(
+    {
+        "svg.hashsalt": "biomedjourney",
+        "svg.fonttype": "path",
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#8a949e",
+        "axes.labelcolor": "#39424b",
+        "xtick.color": "#5b6670",
+        "ytick.color": "#5b6670",
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "legend.frameon": False,
+    }
+)
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+OURS, OTHER, PAPER, BEFORE = "#1d5f9e", "#8a949e", "#d9730d", "#c3cad1"
+TITLES = {"pathology_auc": "pathology AUC", "race_auc": "race AUC", "age_r": "age r", "cmig": "CMIG"}
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, sizes in inches, that belongs to no global state."""
+    result = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(result)
+    return result
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def svg(drawn: Figure) -> str:
+    """The figure as a data URI of SVG, without a date."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return data_uri(buffer.getvalue(), "svg+xml")
+
+
+def png(drawn: Figure, dpi: int = 130) -> bytes:
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def intervals(systems: pd.DataFrame) -> Figure:
+    """Each system's measures with their intervals, times 100, the paper's figure as a diamond."""
+    drawn = figure(9.2, 0.9 + 0.3 * len(systems))
+    axes = drawn.subplots(1, len(TITLES), sharey=True)
+    height = np.arange(len(systems))[::-1]
+    colours = [OURS if name == "biomedjourney" else OTHER for name in systems["system"]]
+    for axis, (measure, title) in zip(axes, TITLES.items(), strict=True):
+        values = 100 * systems[[f"{measure}_low", measure, f"{measure}_high"]].astype(float)
+        axis.hlines(height, values.iloc[:, 0], values.iloc[:, 2], colors=colours, linewidth=2.2)
+        axis.scatter(values[measure], height, c=colours, s=26, zorder=3)
+        printed = 100 * systems[f"paper_{measure}"].astype(float)
+        axis.scatter(printed, height, marker="D", s=22, facecolors="white", edgecolors=PAPER, linewidths=1.4, zorder=4)
+        axis.axvline(50 if measure.endswith("auc") else 0, color="#d5dade", linewidth=1, zorder=0)
+        axis.set_title(title)
+        axis.set_yticks(height, systems["system"])
+        axis.tick_params(axis="y", length=0)
+        axis.margins(x=0.08, y=0.12)
+    return drawn
+
+
+def losses(training: pd.DataFrame) -> Figure:
+    """The training loss of each run against the optimiser's steps."""
+    drawn = figure(8.2, 3.2)
+    axis = drawn.subplots()
+    known = training.dropna(subset=["loss"])
+    for run, rows in known.groupby("run", sort=False):
+        axis.plot(rows["step"], rows["loss"], linewidth=1.8, label=f"{run} (stage {rows['stage'].iloc[0]})")
+    axis.set_xlabel("optimiser steps")
+    axis.set_ylabel("training loss")
+    if len(known):
+        positive = known["loss"] > 0
+        if positive.all() and known["loss"].max() > 5 * known["loss"].min():
+            axis.set_yscale("log")
+        axis.legend(loc="upper right")
+    return drawn
+
+
+def registration_scores(registrations: pd.DataFrame, threshold: float) -> Figure:
+    """Histograms of the correlation before and after registration, with the threshold."""
+    drawn = figure(8.2, 2.9)
+    axis = drawn.subplots()
+    scores = registrations[["score_before", "score_after"]].astype(float)
+    lowest = min(0.0, float(np.nan_to_num(scores.min().min())))
+    bins = np.linspace(np.floor(lowest * 20) / 20, 1, 41)
+    axis.hist(scores["score_before"].dropna(), bins, color=BEFORE, label="before")
+    axis.hist(scores["score_after"].dropna(), bins, histtype="step", color=OURS, linewidth=1.8, label="after")
+    axis.axvline(threshold, color=PAPER, linestyle="--", linewidth=1.4, label=f"threshold {threshold:g}")
+    axis.set_xlabel("correlation of prior and current image")
+    axis.set_ylabel("pairs")
+    axis.legend(loc="upper left")
+    return drawn
+
+
+def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 6) -> np.ndarray:
+    """Tiles of two pictures of one shape in turn: an edge that runs on across tiles is aligned."""
+    rows, columns = (np.arange(size) * tiles // size for size in a.shape)
+    return np.where((rows[:, None] + columns[None, :]) % 2 == 0, a, b)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the grid; pictures (height, width) in [0, 1]."""
+
+    prior: np.ndarray
+    description: str
+    generated: np.ndarray
+    current: np.ndarray
+
+
+def _panel(axis: Any, shown: np.ndarray, title: str = "", **how: Any) -> Any:
+    image = axis.imshow(shown, interpolation="bilinear", **({"cmap": "gray", "vmin": 0, "vmax": 1} | how))
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for side in axis.spines.values():
+        side.set_visible(False)
+    if title:
+        axis.set_title(title, loc="center", fontsize=9)
+    return image
+
+
+def checkerboards(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+    """For each (caption, prior, registered prior, current): the checkerboard before and after registration."""
+    drawn = figure(2 * 1.65 * len(pictures), 2.05)
+    axes = drawn.subplots(1, 2 * len(pictures), squeeze=False)[0]
+    for i, (caption, prior, registered, current) in enumerate(pictures):
+        _panel(axes[2 * i], checkerboard(prior, current), f"before · {caption}")
+        _panel(axes[2 * i + 1], checkerboard(registered, current), "after")
+    return drawn
+
+
+def wrap(text: str, width: int = 28, lines: int = 8) -> str:
+    """The text in lines of some characters, cut with an ellipsis after so many lines."""
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
+
+
+def grid(rows: list[Row]) -> Figure:
+    """Prior, description, generated, true follow-up, and both differences from the prior on one scale."""
+    side = 1.55
+    drawn = figure(6 * side + 0.9, side * len(rows) + 0.75)
+    axes = drawn.subplots(len(rows), 6, squeeze=False)
+    changes = [(row.generated - row.prior, row.current - row.prior) for row in rows]
+    limit = max(float(np.quantile(np.abs(np.array(changes)), 0.995)), 0.05)
+    titles = ("prior (registered)", "description", "generated", "true follow-up", "generated − prior", "true − prior")
+    scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    for i, (row, (ours, real)) in enumerate(zip(rows, changes, strict=True)):
+        heads = titles if i == 0 else ("",) * 6
+        _panel(axes[i, 0], row.prior, heads[0])
+        axes[i, 1].axis("off")
+        axes[i, 1].set_title(heads[1], loc="center", fontsize=9)
+        axes[i, 1].text(0.5, 0.5, wrap(row.description, 24), ha="center", va="center", fontsize=7.5, color="#1f262c")
+        _panel(axes[i, 2], row.generated, heads[2])
+        _panel(axes[i, 3], row.current, heads[3])
+        _panel(axes[i, 4], ours, heads[4], **scale)
+        image = _panel(axes[i, 5], real, heads[5], **scale)
+    bar = drawn.colorbar(image, ax=axes[:, 5], shrink=min(1.0, 2 / len(rows)), aspect=14, pad=0.04)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, length=0)
+    return drawn
+
+
+def notice(text: str) -> Figure:
+    """A picture that says why there is no picture."""
+    drawn = figure(6, 1)
+    drawn.text(0.5, 0.5, text, ha="center", va="center", color="#5b6670")
+    return drawn

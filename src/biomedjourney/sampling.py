@@ -1,0 +1,116 @@
+"""The noise schedule, keyed randomness, guidance and the sampler: what training and every use of a model share."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from biomedjourney.errors import UserError
+
+
+def scheduler(schedule: dict[str, Any]) -> Any:
+    """diffusers' `DDIMScheduler` of the section ``diffusion.schedule``, for adding noise and for taking it away.
+
+    Timesteps are trailing, so that sampling begins at the noisiest one, and nothing is clipped (Lin et al., 2024).
+    Raises UserError where noise is to be predicted from pure noise, which says nothing of the picture.
+    """
+    from diffusers import DDIMScheduler
+
+    if schedule["zero_terminal_snr"] and schedule["prediction_type"] == "epsilon":
+        raise UserError(
+            "configuration, diffusion.schedule: with zero_terminal_snr the last step is pure noise, from which epsilon "
+            "tells nothing: set prediction_type to v_prediction or zero_terminal_snr to false"
+        )
+    return DDIMScheduler(
+        num_train_timesteps=schedule["steps"],
+        beta_schedule=schedule["beta_schedule"],
+        beta_start=schedule["beta_start"],
+        beta_end=schedule["beta_end"],
+        prediction_type=schedule["prediction_type"],
+        rescale_betas_zero_snr=schedule["zero_terminal_snr"],
+        timestep_spacing="trailing",
+        clip_sample=False,
+    )
+
+
+def keyed(*key: int | str) -> np.random.Generator:
+    """A counter-based generator (Philox) that depends on the key alone, not on what was drawn before."""
+    digest = hashlib.sha256("\0".join(str(part) for part in key).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def noise(seed: int, names: list[str], shape: tuple[int, ...]) -> torch.Tensor:
+    """Standard normal float32 noise of shape (len(names), *shape): each row by the seed and its name alone."""
+    rows = [keyed("sampling", seed, name).standard_normal(shape, dtype=np.float32) for name in names]
+    return torch.from_numpy(np.stack(rows))
+
+
+def guidance_terms(text_scale: float, image_scale: float, prior: bool) -> list[tuple[float, bool, bool]]:
+    """The evaluations that guidance needs: (weight, with the prior, with the text), those of weight zero left out.
+
+    With a prior e(0,0) + s_I (e(I,0) - e(0,0)) + s_T (e(I,T) - e(I,0)), as InstructPix2Pix (Brooks et al., 2023);
+    without one e(0) + s_T (e(T) - e(0)) (Ho and Salimans, 2022). The weights add up to one.
+    """
+    if prior:
+        terms = [(1 - image_scale, False, False), (image_scale - text_scale, True, False), (text_scale, True, True)]
+    else:
+        terms = [(1 - text_scale, False, False), (text_scale, False, True)]
+    return [term for term in terms if term[0] != 0]
+
+
+def guided(
+    predict: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    latents: torch.Tensor,
+    prior_latents: torch.Tensor | None,
+    text_states: torch.Tensor,
+    text_scale: float,
+    image_scale: float,
+) -> torch.Tensor:
+    """The guided prediction for noisy ``latents`` (n, c, h, w), in one batch of as many parts as the scales need.
+
+    ``predict`` maps (latents, prior latents, text states (n, tokens, width)) to a prediction of the latents' shape.
+    The null prior is a zero latent, the null text all-zero states. ``prior_latents`` None: the model knows no prior,
+    and ``image_scale`` counts for nothing.
+    """
+    terms = guidance_terms(text_scale, image_scale, prior_latents is not None)
+    null_prior, null_text = torch.zeros_like(latents), torch.zeros_like(text_states)
+    prior = null_prior if prior_latents is None else prior_latents
+    predictions = predict(
+        torch.cat([latents] * len(terms)),
+        torch.cat([prior if keeps_prior else null_prior for _, keeps_prior, _ in terms]),
+        torch.cat([text_states if keeps_text else null_text for _, _, keeps_text in terms]),
+    ).chunk(len(terms))
+    return sum(
+        (weight * part for (weight, _, _), part in zip(terms, predictions, strict=True)), torch.zeros_like(latents)
+    )
+
+
+@torch.no_grad()
+def sample(
+    unet: Any,
+    scheduler: Any,
+    steps: int,
+    noise: torch.Tensor,
+    prior_latents: torch.Tensor | None,
+    text_states: torch.Tensor,
+    text_scale: float,
+    image_scale: float,
+) -> torch.Tensor:
+    """Latents (n, c, h, w), scaled, drawn from ``noise`` of that shape by deterministic DDIM in ``steps`` steps.
+
+    ``prior_latents`` are unscaled and joined to the noisy ones by channel; None stands for a model without a prior.
+    """
+    scheduler.set_timesteps(steps)
+    latents = noise * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+
+        def predict(
+            noisy: torch.Tensor, prior: torch.Tensor, states: torch.Tensor, at: torch.Tensor = timestep
+        ) -> torch.Tensor:
+            return unet(torch.cat([noisy, prior], dim=1), at, encoder_hidden_states=states).sample
+
+        prediction = guided(predict, latents, prior_latents, text_states, text_scale, image_scale)
+        latents = scheduler.step(prediction, timestep, latents).prev_sample
+    return latents

@@ -1,0 +1,110 @@
+"""The training loop, the same for every stage and size."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from biomedjourney import progress
+from biomedjourney.train.batches import Batch
+
+Rows = list[dict[str, Any]]
+
+
+def learning_rate(step: int, steps: int, settings: dict[str, Any]) -> float:
+    """Linear warm-up, constant, and a linear fall to zero over the last share ``decay`` of the steps."""
+    rising = (step + 1) / max(settings["warmup_steps"], 1)
+    falling = (steps - step) / max(settings["decay"] * steps, 1)
+    return settings["learning_rate"] * min(1.0, rising, falling)
+
+
+def ema_decay(step: int, largest: float) -> float:
+    """How much of the average a step keeps: little at first, so that the untrained weights are soon forgotten."""
+    return min(largest, (1 + step) / (10 + step))
+
+
+def loss_weight(alphas_cumprod: torch.Tensor, prediction_type: str, gamma: float | None) -> torch.Tensor:
+    """The min-SNR weight of each timestep's squared error (Hang et al., 2023); all ones where gamma is None."""
+    if gamma is None:
+        return torch.ones_like(alphas_cumprod)
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    return snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
+
+
+def loss(unet: Any, batch: Batch, scheduler: Any, weights: torch.Tensor) -> torch.Tensor:
+    """The weighted mean squared error of the prediction of noise or velocity, a scalar."""
+    noisy = scheduler.add_noise(batch.target, batch.noise, batch.timesteps)
+    goal = batch.noise
+    if scheduler.config.prediction_type == "v_prediction":
+        goal = scheduler.get_velocity(batch.target, batch.noise, batch.timesteps)
+    inputs = torch.cat([noisy, batch.prior], dim=1)
+    prediction = unet(inputs, batch.timesteps, encoder_hidden_states=batch.states).sample
+    error = (prediction.float() - goal).square().mean(dim=(1, 2, 3))
+    return (weights[batch.timesteps] * error).mean()
+
+
+def train(
+    unet: Any,
+    scheduler: Any,
+    next_batch: Callable[[int], Batch],
+    steps: int,
+    settings: dict[str, Any],
+    restored: dict[str, Any] | None = None,
+    save: Callable[[dict[str, Any]], None] = lambda state: None,
+    title: str = "train",
+) -> Rows:
+    """Trains ``unet`` in place and leaves the moving average of its weights in it.
+
+    ``next_batch``: step to batch, the same whenever it is asked. ``settings``: the section ``train``. ``restored``: a
+    state that ``save`` was given, from which the run goes on bit for bit. Returns rows of the table `training`
+    without ``run`` and ``stage``, the first one at step 0.
+    """
+    device = unet.device
+    optimiser = torch.optim.AdamW(unet.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"])
+    weights = loss_weight(scheduler.alphas_cumprod, scheduler.config.prediction_type, settings["min_snr_gamma"])
+    weights = weights.to(device)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(device)
+    parameters = list(unet.parameters())
+    average = [p.detach().clone() for p in parameters]
+    summed = torch.zeros((), device=device)
+    first, seen, seconds = 0, 0, 0.0
+    rows: Rows = [{"step": 0, "images_seen": 0, "loss": None, "learning_rate": None, "seconds": 0.0}]
+    if restored is not None:
+        unet.load_state_dict(restored["unet"])
+        optimiser.load_state_dict(restored["optimiser"])
+        average, summed, rows = restored["average"], restored["summed"], restored["rows"]
+        first, seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
+    unet.train()
+    began = time.monotonic() - seconds
+    with progress.bar(steps, title, unit="step") as shown:
+        shown.update(first)
+        for step in range(first, steps):
+            batch = next_batch(step).to(device)
+            rate = learning_rate(step, steps, settings)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            value = loss(unet, batch, scheduler, weights)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, settings["gradient_norm"])
+            optimiser.step()
+            torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - ema_decay(step, settings["ema_decay"]))
+            summed += value.detach()
+            seen += len(batch.target)
+            shown.update()
+            done = step + 1
+            if done % settings["log_every"] == 0 or done == steps:
+                mean = summed.item() / (done - rows[-1]["step"])
+                rows.append({"step": done, "images_seen": seen, "loss": mean, "learning_rate": rate})
+                rows[-1]["seconds"] = time.monotonic() - began
+                shown.set_postfix_str(f"loss {mean:.4f}", refresh=False)
+                summed.zero_()
+            if done % settings["checkpoint_every"] == 0 and done < steps:
+                state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
+                state |= {"summed": summed, "rows": rows, "step": done, "images_seen": seen}
+                save(state | {"seconds": time.monotonic() - began})
+    with torch.no_grad():
+        for parameter, averaged in zip(parameters, average, strict=True):
+            parameter.copy_(averaged)
+    return rows

@@ -1,0 +1,84 @@
+"""The UNet with eight input channels: a new one, a published one widened, or the one of an earlier stage."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from biomedjourney.errors import UserError
+
+
+def build(settings: dict[str, Any], latent_shape: tuple[int, int, int], text_width: int, seed: int) -> Any:
+    """The UNet at the start of a run: noisy and prior latent in, by channel, and the prediction out.
+
+    ``settings``: the section ``diffusion.unet``. The weights that read the prior latent start at zero (Brooks et al.,
+    2023). A learned projection brings the text states, of width ``text_width``, to the width of cross-attention.
+    """
+    torch.manual_seed(seed)
+    if settings["weights"] is not None:
+        return published(Path(settings["weights"]), latent_shape[0], text_width)
+    channels, attention = settings["block_out_channels"], settings["attention"]
+    if len(attention) != len(channels):
+        raise UserError(
+            f"configuration, diffusion.unet: attention has {len(attention)} values for {len(channels)} "
+            "block_out_channels: give one for each"
+        )
+    unet = UNet2DConditionModel(
+        sample_size=latent_shape[1],
+        in_channels=2 * latent_shape[0],
+        out_channels=latent_shape[0],
+        block_out_channels=tuple(channels),
+        layers_per_block=settings["layers_per_block"],
+        down_block_types=tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in attention),
+        up_block_types=tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(attention)),
+        attention_head_dim=settings["heads"],  # diffusers calls the number of heads so in this class
+        cross_attention_dim=settings["cross_attention_dim"],
+        norm_num_groups=min(32, math.gcd(*channels) // 2),
+        encoder_hid_dim=text_width,
+        encoder_hid_dim_type="text_proj",
+    )
+    with torch.no_grad():
+        unet.conv_in.weight[:, latent_shape[0] :] = 0
+    return unet
+
+
+def published(folder: Path, latent_channels: int, text_width: int) -> Any:
+    """A published UNet, as Stable Diffusion's, with zero weights for the prior's channels and a new text projection.
+
+    One that has the wider input already (InstructPix2Pix) keeps its weights, and one with a text projection of
+    this width keeps that too. Raises UserError for a folder that holds no such UNet.
+    """
+    found = load(folder)
+    width = found.config.in_channels
+    if width not in (latent_channels, 2 * latent_channels) or found.config.out_channels != latent_channels:
+        raise UserError(
+            f"{folder}: a UNet from {width} to {found.config.out_channels} channels does not fit latents of "
+            f"{latent_channels} channels: check diffusion.unet.weights and the first stage"
+        )
+    config = dict(found.config) | {
+        "in_channels": 2 * latent_channels,
+        "encoder_hid_dim": text_width,
+        "encoder_hid_dim_type": "text_proj",
+    }
+    unet = UNet2DConditionModel.from_config(config)
+    weights = found.state_dict()
+    unet_weights = unet.state_dict()
+    narrow = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.zeros_like(unet_weights["conv_in.weight"])
+    weights["conv_in.weight"][:, : narrow.shape[1]] = narrow
+    fitting = {name: value for name, value in weights.items() if value.shape == unet_weights[name].shape}
+    unet.load_state_dict(unet_weights | fitting)
+    return unet
+
+
+def load(folder: Path) -> Any:
+    """The UNet of a folder as diffusers writes it, in float32. Raises UserError where it is missing or damaged."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no diffusers UNet (config.json is not there): check the path or run the step before")
+    try:
+        return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"{folder}: the UNet cannot be read ({first_line}): check the folder") from None

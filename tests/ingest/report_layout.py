@@ -1,0 +1,162 @@
+"""Real reports written out in MIMIC-CXR's layout, each with one trap in its headers."""
+
+import importlib.util
+import random
+import tarfile
+import textwrap
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+Sections = dict[str, str]
+TITLE = f"{'FINAL REPORT':>44}\n"
+UNDERSCORES = " " + "_" * 78 + "\n"
+
+
+@cache
+def openi_reports() -> tuple[Sections, ...]:
+    """The Open-i reports with findings or impression that torchxrayvision ships: the text of each section that has any, by its header."""
+    package = importlib.util.find_spec("torchxrayvision")
+    assert package is not None
+    assert package.origin is not None
+    reports = []
+    with tarfile.open(Path(package.origin).parent / "data" / "NLMCXR_reports.tgz") as archive:
+        for member in archive:
+            if member.name.endswith(".xml"):
+                file = archive.extractfile(member)
+                assert file is not None
+                texts = {
+                    t.get("Label", ""): (t.text or "").strip() for t in ElementTree.parse(file).iter("AbstractText")
+                }
+                reports.append({name: text for name, text in texts.items() if text})
+    return tuple(reports)
+
+
+def wrap(text: str) -> str:
+    return "\n".join(" " + line for line in textwrap.wrap(text, 78, break_on_hyphens=False, break_long_words=False))
+
+
+def block(header: str, text: str, rng: random.Random) -> str:
+    """A section as MIMIC-CXR prints it: the text beside the header or, after an empty line, below it."""
+    if rng.random() < 0.5:
+        return wrap(f"{header}:  {text}") + "\n \n"
+    return f" {header}: \n \n{wrap(text)}\n \n"
+
+
+ORDER = ("INDICATION", "COMPARISON", "FINDINGS", "IMPRESSION")
+
+
+def plain(report: Sections, rng: random.Random, names: dict[str, str] | None = None) -> str:
+    names = names or {}
+    written = [block(names.get(name, name), report[name], rng) for name in ORDER if name in report]
+    return TITLE + " EXAMINATION:  CHEST (PA AND LAT)\n \n" + "".join(written)
+
+
+def lower_case(report: Sections, rng: random.Random) -> str:
+    style = rng.choice([str.lower, str.title])
+    return plain(report, rng, {name: style(name) for name in ORDER})
+
+
+def at_the_start(report: Sections, rng: random.Random) -> str:
+    return "".join(block(name, report[name], rng) for name in ORDER if name in report).lstrip()
+
+
+def empty_header(report: Sections, rng: random.Random) -> str:
+    written = ""
+    for name in ORDER:
+        if name in report:
+            empty = rng.choice(["TECHNIQUE", "COMPARISON", "WET READ", "RECOMMENDATION(S)"])
+            written += f" {empty}:" + rng.choice(["\n", " \n", " \n \n", "\n\n"]) + block(name, report[name], rng)
+    return TITLE + written
+
+
+def conclusion(report: Sections, rng: random.Random) -> str:
+    return plain(report, rng, {"IMPRESSION": "CONCLUSION"})
+
+
+VIEWS = ("PORTABLE AP CHEST", "CHEST, TWO VIEWS", "PA AND LATERAL VIEWS OF THE CHEST", "AP CHEST, ___, 8:15 A.M.")
+
+
+def view_header(report: Sections, rng: random.Random) -> str:
+    return plain(report, rng, {"FINDINGS": rng.choice(VIEWS)})
+
+
+def misspell(word: str, rng: random.Random) -> str:
+    place = rng.randrange(len(word) - 1)
+    slip = rng.choice(["lost", "doubled", "swapped", "changed"])
+    if slip == "lost":
+        return word[:place] + word[place + 1 :]
+    if slip == "doubled":
+        return word[: place + 1] + word[place:]
+    if slip == "swapped":
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    return word[:place] + rng.choice("AEIOURSTLN") + word[place + 1 :]
+
+
+def misspelt(report: Sections, rng: random.Random) -> str:
+    return plain(report, rng, {name: misspell(name, rng) for name in ORDER})
+
+
+def addendum(report: Sections, rng: random.Random) -> str:
+    above = rng.choice(
+        [
+            "ADDENDUM:  The findings were discussed with Dr. ___ by telephone.",
+            "ADDENDUM  There is no change to the report below.",
+            "WET READ: ___ ___ ___ 11:01 PM\n  no acute process",
+        ]
+    )
+    corrected = rng.choice(["", " IMPRESSION:  Corrected side of the line.\n"]) if above.startswith("ADD") else ""
+    return f" {above}\n{corrected}{UNDERSCORES}" + plain(report, rng)
+
+
+def several_blocks(report: Sections, rng: random.Random) -> str:
+    written = TITLE
+    for name in ORDER:
+        words = report.get(name, "").split()
+        cut = len(words) // 2
+        for piece in (words[:cut], words[cut:]):
+            written += block(name, " ".join(piece), rng) if piece else ""
+    return written
+
+
+def combined(report: Sections, rng: random.Random) -> str:
+    header = rng.choice(["FINDINGS AND IMPRESSION", "FINDINGS/IMPRESSION", "IMPRESSION AND FINDINGS"])
+    named = {name: report[name] for name in ("INDICATION", "COMPARISON") if name in report}
+    return plain(named, rng) + block(header, in_one(report), rng)
+
+
+def no_header(report: Sections, rng: random.Random) -> str:
+    return TITLE + rng.choice(["", " CHEST RADIOGRAPH, ___\n \n"]) + wrap(in_one(report)) + "\n"
+
+
+def in_one(report: Sections) -> str:
+    return " ".join(report[name] for name in ("FINDINGS", "IMPRESSION") if name in report)
+
+
+def kept(report: Sections) -> tuple[str, str]:
+    return report.get("FINDINGS", ""), report.get("IMPRESSION", "")
+
+
+def both(report: Sections) -> tuple[str, str]:
+    return in_one(report), in_one(report)
+
+
+def findings_alone(report: Sections) -> tuple[str, str]:
+    return in_one(report), ""
+
+
+Truth = Callable[[Sections], tuple[str, str]]
+TRAPS: dict[str, tuple[Callable[[Sections, random.Random], str], Truth]] = {
+    "plain": (plain, kept),
+    "lower case": (lower_case, kept),
+    "at the start": (at_the_start, kept),
+    "empty header": (empty_header, kept),
+    "conclusion": (conclusion, kept),
+    "view header": (view_header, kept),
+    "misspelt": (misspelt, kept),
+    "addendum": (addendum, kept),
+    "several blocks": (several_blocks, kept),
+    "combined": (combined, both),
+    "no header": (no_header, findings_alone),
+}

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import fabricated
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from biomedjourney import tables
+from biomedjourney.cli import commands
+from biomedjourney.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return fabricated.write(tmp_path_factory.mktemp("tables"), patients=8, systems=("copy-prior",))
+
+
+def test_every_column_of_every_table_is_explained(written: dict[str, Path]) -> None:
+    for name, path in written.items():
+        declared = tables.table(name.split("/")[0])
+        shown = CliRunner().invoke(commands, ["inspect", str(path)], catch_exceptions=False).output
+        assert shown.startswith(f"{declared.name}: {declared.description}")
+        for column in tables.read_arrow(path, declared.name).column_names:
+            meaning = declared.column_for(column)
+            assert meaning is not None
+            assert meaning.description in shown
+            assert column in shown
+
+
+def test_rows_units_and_counts_are_shown(written: dict[str, Path]) -> None:
+    shown = CliRunner().invoke(commands, ["inspect", str(written["pairs"]), "--rows", "2"]).output
+    pairs = tables.read(written["pairs"], "pairs")
+    assert f"rows: {len(pairs)}" in shown
+    assert "days" in shown
+    assert pairs["pair_id"][0] in shown
+    assert pairs["pair_id"][1] in shown
+    assert shown.count("  interval_days") == 2
+    assert "the first" not in CliRunner().invoke(commands, ["inspect", str(written["pairs"]), "--rows", "0"]).output
+
+
+def test_binary_columns_are_shown_by_their_size(written: dict[str, Path]) -> None:
+    size = len(tables.read(written["pixels"], "pixels")["png"][0])
+    shown = CliRunner().invoke(commands, ["inspect", str(written["pixels"]), "--rows", "1"]).output
+    assert f"{size:,} bytes" in shown
+
+
+def test_an_empty_table_is_explained_too(tmp_path: Path) -> None:
+    columns = [c.name for c in tables.table("cohort").columns]
+    tables.write(tmp_path / "cohort.parquet", "cohort", pd.DataFrame(columns=columns))
+    assert "rows: 0" in CliRunner().invoke(commands, ["inspect", str(tmp_path / "cohort.parquet")]).output
+
+
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "foreign.parquet")
+    for name, expected in (
+        ("a.csv", "not a Parquet file"),
+        ("foreign.parquet", "not written by this project"),
+        ("none.parquet", "no such file"),
+    ):
+        error = CliRunner().invoke(commands, ["inspect", str(tmp_path / name)]).exception
+        assert isinstance(error, UserError)
+        assert expected in str(error)
+        assert name in str(error)
+        assert "\n" not in str(error)

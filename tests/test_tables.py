@@ -1,0 +1,251 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biomedjourney import tables
+from biomedjourney.errors import UserError
+
+TYPES = {
+    pa.string(): "text",
+    pa.bool_(): True,
+    pa.binary(): b"\x00\xff",
+    pa.timestamp("ms"): pd.Timestamp("2150-03-04 05:06:07.123"),
+}
+
+
+def value(kind: pa.DataType, row: int) -> object:
+    if pa.types.is_fixed_size_list(kind):
+        return [value(kind.value_type, row)] * kind.list_size
+    if pa.types.is_integer(kind):
+        return row
+    if pa.types.is_floating(kind):
+        return row + 0.5
+    if kind == pa.string():
+        return f"text {row}"
+    return TYPES[kind]
+
+
+def example(declared: tables.Table, rows: int = 3, *, null: bool = False) -> pa.Table:
+    """Rows of any table; a family of columns has two, and with ``null`` the last row has one wherever it may."""
+    columns = {}
+    for column in declared.columns:
+        for name in [column.name[:-1] + end for end in ("a", "b")] if column.is_family else [column.name]:
+            values = [value(column.type, row) for row in range(rows)]
+            if null and column.nullable:
+                values[-1] = None
+            columns[name] = pa.array(values, column.type)
+    return pa.table(columns)
+
+
+PAIRS = example(tables.table("pairs")).to_pandas()
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+@pytest.mark.parametrize("null", [False, True])
+def test_every_table_makes_the_round_trip(name: str, null: bool, tmp_path: Path) -> None:
+    given_rows, path = example(tables.table(name), null=null), tmp_path / "new" / f"{name}.parquet"
+    tables.write(path, name, given_rows)
+    read = tables.read_arrow(path, name)
+    assert read.to_pylist() == given_rows.select(read.column_names).to_pylist()
+    frame = tables.read(path, name)
+    tables.write(tmp_path / "again.parquet", name, frame)
+    assert tables.read_arrow(tmp_path / "again.parquet", name).equals(read)
+    assert tables.row_count(path, name) == 3
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_every_table_opens_in_duckdb_and_pandas_and_explains_itself(name: str, tmp_path: Path) -> None:
+    path, declared = tmp_path / f"{name}.parquet", tables.table(name)
+    tables.write(path, name, example(declared))
+    found = duckdb.sql(f"select * from '{path}'")
+    assert found.columns == list(pd.read_parquet(path).columns) == pq.read_schema(path).names
+    assert len(found.fetchall()) == 3
+    schema = pq.read_schema(path)
+    assert schema.metadata[b"table"] == name.encode()
+    assert schema.metadata[b"description"] == declared.description.encode()
+    assert schema.metadata[b"key"] == ",".join(declared.key).encode()
+    for field in schema:
+        column = declared.column_for(field.name)
+        assert column is not None
+        assert field.metadata[b"description"] == column.description.encode()
+        assert field.metadata[b"unit"] == column.unit.encode()
+        assert field.nullable == column.nullable
+
+
+def test_declarations_are_complete() -> None:
+    for declared in tables.TABLES.values():
+        assert declared.description.endswith(".")
+        names = [column.name for column in declared.columns]
+        assert len(set(names)) == len(names)
+        assert set(declared.key) <= set(names)
+        for column in declared.columns:
+            assert column.description
+            assert not (column.nullable and column.name in declared.key)
+
+
+def test_columns_are_put_in_the_declared_order(tmp_path: Path) -> None:
+    tables.write(tmp_path / "t.parquet", "pairs", PAIRS[PAIRS.columns[::-1]])
+    assert tables.read_arrow(tmp_path / "t.parquet", "pairs").column_names == [
+        column.name for column in tables.table("pairs").columns
+    ]
+
+
+def test_small_integers_keep_their_nulls_in_pandas(tmp_path: Path) -> None:
+    tables.write(tmp_path / "t.parquet", "studies", example(tables.table("studies"), null=True))
+    read = tables.read(tmp_path / "t.parquet", "studies")
+    assert read["edema"].dtype == pd.Int8Dtype()
+    assert list(read["edema"].isna()) == [False, False, True]
+    assert read["age"].dtype == pd.Int16Dtype()
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        (PAIRS.drop(columns="split"), "column 'split' is missing"),
+        (PAIRS.assign(splitt="train"), "unknown column 'splitt'"),
+        (PAIRS.assign(study_id=["a", "b", "c"]), "study_id"),
+        (PAIRS.assign(study_id=[1.5, 2.0, 3.0]), "study_id"),
+        (PAIRS.assign(study_id=[1.0, np.nan, 3.0]), "'study_id' has 1 null"),
+        (PAIRS.assign(interval_days=[1.0, np.nan, 3.0]), "'interval_days' has 1 null"),
+        (PAIRS.assign(split=["train", None, None]), "'split' has 2 null"),
+        (PAIRS.assign(pair_id=["1-2", "3-4", "1-2"]), "pair_id=1-2 occurs twice"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_column(broken: pd.DataFrame, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match="table pairs") as refused:
+        tables.write(path, "pairs", broken)
+    assert named in str(refused.value)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["pairs.parquet"]
+
+
+@pytest.mark.parametrize("column", ["study_id", "interval_days", "split"])
+def test_arrow_data_of_a_wrong_type_is_refused_by_column(column: str) -> None:
+    wrong = example(tables.table("pairs"))
+    i = wrong.column_names.index(column)
+    with pytest.raises(ValueError, match=f"column '{column}'"):
+        tables.conform("pairs", wrong.set_column(i, column, pa.array([[1.5], [2.5], [3.5]])))
+    if column == "study_id":
+        with pytest.raises(ValueError, match="column 'study_id'"):
+            tables.conform("pairs", wrong.set_column(i, column, pa.array([1.5, 2.5, 3.5])))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.text(min_size=1), st.binary()), max_size=20, unique_by=lambda row: row[0]), st.integers(1, 7)
+)
+def test_a_stream_makes_the_round_trip_whatever_its_batches(rows: list[tuple[str, bytes]], size: int) -> None:
+    given_rows = [{"seed": 0, "pair_id": pair_id, "png": png} for pair_id, png in rows]
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"stream-{os.getpid()}.parquet"
+    try:
+        batches = (given_rows[i : i + size] for i in range(0, len(given_rows), size))
+        assert tables.write_stream(path, "generated", batches) == len(rows)
+        assert list(tables.read_stream(path, "generated", rows=3)) == given_rows
+        wanted = [pair_id for pair_id, _ in rows[::2]]
+        found = tables.find([path], "generated", "pair_id", wanted, rows=2)
+        assert {key: row["png"] for key, row in found.items()} == dict(rows[::2])
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"seed": 0, "pair_id": "1-2", "png": b"", "pgn": b""}, "unknown column 'pgn'"),
+        ({"seed": 0, "png": b""}, "'pair_id' has 1 null"),
+        ({"seed": "x", "pair_id": "1-2", "png": b""}, "'seed'"),
+        ({"seed": 0, "pair_id": 7, "png": b""}, "'pair_id'"),
+    ],
+)
+def test_a_stream_refuses_a_wrong_row_by_column_and_keeps_the_old_file(row: dict, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "g.parquet"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match="table generated") as refused:
+        tables.write_stream(path, "generated", [[{"seed": 0, "pair_id": "0", "png": b""}], [row]])
+    assert named in str(refused.value)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["g.parquet"]
+
+
+def test_an_exception_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "f.txt"
+    with tables.atomic_path(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(RuntimeError), tables.atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_text("new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["f.txt"]
+
+
+def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+    code = (
+        "import sys, time\nfrom biomedjourney import tables\n"
+        "with tables.atomic_path(sys.argv[1]) as t:\n    t.write_text('half')\n    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGKILL)
+    assert path.read_text() == "old"
+
+
+def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    with tables.atomic_path(tmp_path / "atomic") as temporary:
+        temporary.write_text("")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_readers_refuse_what_is_not_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    readers = (
+        lambda: tables.read(path, "pairs"),
+        lambda: list(tables.read_stream(path, "pairs")),
+        lambda: tables.row_count(path, "pairs"),
+    )
+
+    def refused(expected: str) -> None:
+        for reader in readers:
+            with pytest.raises(UserError) as error:
+                reader()
+            assert str(path) in str(error.value)
+            assert expected in str(error.value)
+            assert "\n" not in str(error.value)
+
+    refused("is not there")
+    path.write_bytes(b"no Parquet at all")
+    refused("not a readable Parquet file")
+    PAIRS.drop(columns="split").to_parquet(path)
+    refused("column 'split' is missing")
+    PAIRS.assign(extra=1).to_parquet(path)
+    refused("unknown column 'extra'")
+    PAIRS.assign(study_id=PAIRS["study_id"].astype("int32")).to_parquet(path)
+    refused("column 'study_id' of table 'pairs' is int32, expected int64")
+
+
+def test_an_unknown_column_or_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    tables.write(path, "pairs", PAIRS)
+    assert list(tables.read(path, "pairs", ["split"]).columns) == ["split"]
+    for reader in (tables.read, tables.read_arrow, lambda *a: list(tables.read_stream(*a))):
+        with pytest.raises(ValueError, match="'splt'"):
+            reader(path, "pairs", ["splt"])
+    with pytest.raises(UserError, match="no table 'pears'"):
+        tables.read(path, "pears")

@@ -97,7 +97,8 @@ def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:
         ("a: [1", "not valid YAML"),
         ("- 1\n- 2\n", "a configuration is a mapping"),
         ("seed: 1\n", "lacks the section 'labels' that evaluate reads"),
-        ("\xff\xfe: \x00", "not valid YAML"),
+        ("\xff\xfe: \x00", "not UTF-8 text"),
+        ("seed: \x07", "not valid YAML"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(content: str | None, expected: str, tmp_path: Path) -> None:

@@ -3,14 +3,19 @@
 An independent implementation of Gu et al., 2023 (arXiv 2310.10765), for research and not for clinical use.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from biomedjourney.editing import edit
+
+__all__ = ["__version__", "edit"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name == "edit":
-        from biomedjourney.edit import edit
+        from biomedjourney.editing import edit
 
         return edit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

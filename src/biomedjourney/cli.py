@@ -26,6 +26,8 @@ COMMANDS = {
     "inspect": "Explain a table and show its first rows.",
 }
 
+FOLDERS = {"edit": "editing"}  # a sub-module biomedjourney.edit would hide the function of that name
+
 
 class _Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
@@ -34,7 +36,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return import_module(f"biomedjourney.{name}.command").command
+        return import_module(f"biomedjourney.{FOLDERS.get(name, name)}.command").command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -108,6 +108,8 @@ def load(sources: Iterable[str], verb: str) -> dict[str, Any]:
                 text = Path(source).read_text(encoding="utf-8")
             except OSError as error:
                 raise UserError(f"{source}: configuration cannot be read ({error.strerror}): check --config") from None
+            except UnicodeDecodeError:
+                raise UserError(f"{source}: not UTF-8 text, so no configuration: check --config") from None
         try:
             loaded = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:

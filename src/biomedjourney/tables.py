@@ -5,7 +5,6 @@ write to a temporary file that is then renamed; readers refuse a file whose colu
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -168,6 +167,7 @@ _DECLARED = (
             Column("rows", pa.int32(), "height of the original", "pixels"),
             Column("columns", pa.int32(), "width of the original", "pixels"),
             Column("path", pa.string(), "image file, relative to the data root"),
+            Column("official_split", pa.string(), "train, validation or test as published; null: not listed", "", True),
         ),
     ),
     Table(
@@ -427,10 +427,9 @@ def conform(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:
     try:
         schema = declared.schema(names)
         if isinstance(data, pd.DataFrame):
-            result = pa.Table.from_pandas(data[schema.names], schema=schema, preserve_index=False)
-            result = result.replace_schema_metadata(schema.metadata)
-        else:
-            result = pa.table([_cast(data, field) for field in schema], schema=schema)
+            nullable = pa.schema([field.with_nullable(True) for field in schema])
+            data = pa.Table.from_pandas(data[schema.names], schema=nullable, preserve_index=False)
+        result = pa.table([_cast(data, field) for field in schema], schema=schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
         raise ValueError(f"table {name}: {error}") from error
     for field in schema:
@@ -471,24 +470,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that takes its place if the block ends well, and is removed if not."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table) -> None:
@@ -578,7 +559,8 @@ def find(
 
     Memory holds ``rows`` rows of a file at a time. Errors as in `read`.
     """
-    wanted, found = pa.array(list(values), pa.string()), {}
+    wanted = pa.array(list(values), pa.string())
+    found: dict[str, dict[str, Any]] = {}
     for path in paths:
         with _check_file(path, name, [column]) as file:
             for batch in file.iter_batches(batch_size=rows):

@@ -16,7 +16,7 @@ UNDERSCORES = " " + "_" * 78 + "\n"
 
 @cache
 def openi_reports() -> tuple[Sections, ...]:
-    """The Open-i reports with findings or impression that torchxrayvision ships: the text of each section that has any, by its header."""
+    """The Open-i reports in torchxrayvision with findings or an impression: text by header."""
     package = importlib.util.find_spec("torchxrayvision")
     assert package is not None
     assert package.origin is not None
@@ -26,10 +26,10 @@ def openi_reports() -> tuple[Sections, ...]:
             if member.name.endswith(".xml"):
                 file = archive.extractfile(member)
                 assert file is not None
-                texts = {
-                    t.get("Label", ""): (t.text or "").strip() for t in ElementTree.parse(file).iter("AbstractText")
-                }
-                reports.append({name: text for name, text in texts.items() if text})
+                texts = ElementTree.parse(file).iter("AbstractText")
+                sections = {t.get("Label", ""): t.text.strip() for t in texts if t.text and t.text.strip()}
+                if "FINDINGS" in sections or "IMPRESSION" in sections:
+                    reports.append(sections)
     return tuple(reports)
 
 

@@ -15,6 +15,7 @@ from biomedjourney import tables
 from biomedjourney.errors import UserError
 from biomedjourney.phantom import cohort, files
 from biomedjourney.phantom.command import command
+from biomedjourney.phantom.demographics import ADMISSIONS, admission_rows, patient_row
 from biomedjourney.phantom.findings import FINDINGS, VISIBLE, severities
 from biomedjourney.phantom.labels import LABELS, TEST_LABELS
 
@@ -176,18 +177,18 @@ def test_reports_and_lists(drawn: Path) -> None:
 
 
 def test_demographics(people: list[cohort.Patient]) -> None:
-    rows = [files.patient_row(p, cohort.stream(0, p.subject_id, 6)) for p in people]
+    rows = [patient_row(p, cohort.stream(0, p.subject_id, 6)) for p in people]
     for person, row in zip(people, rows, strict=True):
         _, _, age, year, _, _ = row
         for study in person.studies:
             expected = study.age if age != 91 else max(study.age, 90)
             assert age == 91 or abs(age + study.time.year - year - expected) <= 1.01
-    stays = [files.admission_rows(p, cohort.stream(0, p.subject_id, 7)) for p in people]
-    assert all(len(row) == len(files.ADMISSIONS) for stay in stays for row in stay)
+    stays = [admission_rows(p, cohort.stream(0, p.subject_id, 7)) for p in people]
+    assert all(len(row) == len(ADMISSIONS) for stay in stays for row in stay)
     ids = [row[1] for stay in stays for row in stay]
     assert len(set(ids)) == len(ids)
     assert np.mean([not stay for stay in stays]) == pytest.approx(0.04, abs=0.02)
-    column = files.ADMISSIONS.index("race")
+    column = ADMISSIONS.index("race")
     groups = [{re.split(r"[ /]", row[column])[0] for row in stay} for stay in stays]
     own = [group == {p.race.upper()} for group, p in zip(groups, people, strict=True)]
     assert np.mean(own) == pytest.approx(0.89, abs=0.03)

@@ -99,7 +99,8 @@ def test_a_checkerboard_takes_both_pictures_in_turn() -> None:
 
 def test_the_grid_copes_with_pictures_that_do_not_differ() -> None:
     same = np.full((16, 16), 0.5)
-    assert charts.png(charts.grid([charts.Row(same, "no change", same, same)])).startswith(b"\x89PNG")
+    for covered in (same > 0, same > 1):
+        assert charts.png(charts.grid([charts.Row(same, covered, "no change", same, same)])).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.80544, "80.54"), (None, "–"), (float("nan"), "–"), (1.0, "100.00")])

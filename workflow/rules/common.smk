@@ -79,6 +79,7 @@ def run_inputs(run):
         "singles": "results/tables/singles.parquet",
         "latents": "results/latents/images.parquet",
         "texts": "results/texts/texts.parquet",
+        "first_stage": "results/models/first-stage",
     }
     if chosen["data"] == "pairs":
         inputs["pairs"] = "results/tables/pairs.parquet"
@@ -104,7 +105,7 @@ def system_inputs(system, *, test):
         return inputs | {source: shards(f"results/{source}/{{shard}}.parquet", verb)}
     run = SYSTEMS[system]["run"]
     inputs |= {name: path for name, path in run_inputs(run).items() if name != "start"}
-    inputs |= {"model": f"results/models/{run}", "first_stage": "results/models/first-stage"}
+    inputs["model"] = f"results/models/{run}"
     if test and system in SWEEP["systems"]:
         inputs["guidance"] = "results/tables/guidance.parquet"
     return inputs

@@ -64,10 +64,10 @@ def attributes(pairs: pd.DataFrame, studies: pd.DataFrame, patients: pd.DataFram
     rows = pairs.merge(studies.drop(columns="subject_id"), on="study_id", how="left", indicator="in_studies")
     rows = rows.merge(patients, on="subject_id", how="left", indicator="in_patients")
     for indicator, name, column in (("in_studies", "studies", "study_id"), ("in_patients", "patients", "subject_id")):
-        lost = rows.loc[rows[indicator] != "both", [column, "pair_id"]]
-        if len(lost):
+        lost = rows[rows[indicator] != "both"].to_dict("records")
+        if lost:
             raise UserError(
-                f"table {name}: {column} {lost.iloc[0, 0]} of pair {lost.iloc[0, 1]} is not there: "
+                f"table {name}: {column} {lost[0][column]} of pair {lost[0]['pair_id']} is not there: "
                 f"give the {name} that the pairs were made from"
             )
     return rows.drop(columns=["in_studies", "in_patients"]).set_index("pair_id")

@@ -6,6 +6,8 @@ replicate (one class is absent, a variance is zero) is NaN there.
 
 import numpy as np
 
+Numbers = np.ndarray | float
+
 
 def cmig(pathology_auc: float, race_auc: float, age_r: float) -> float:
     """The counterfactual medical image generation score, sqrt(P * sqrt(R * A)), of arXiv 2310.10765.
@@ -18,12 +20,12 @@ def cmig(pathology_auc: float, race_auc: float, age_r: float) -> float:
     for name, value, low in given:
         if not low <= value <= 1.0:
             raise ValueError(f"{name} is {value}, expected a fraction from {low:g} to 1")
-    return float(combine(np.float64(pathology_auc), np.float64(race_auc), np.float64(age_r)))
+    return float(combine(pathology_auc, race_auc, age_r))
 
 
-def combine(pathology_auc: np.ndarray, race_auc: np.ndarray, age_r: np.ndarray) -> np.ndarray:
-    """CMIG of arrays of the three measures; NaN where one of them is NaN."""
-    return np.sqrt(pathology_auc * np.sqrt(race_auc * np.maximum(age_r, 0.0)))
+def combine(pathology_auc: Numbers, race_auc: Numbers, age_r: Numbers) -> np.ndarray:
+    """CMIG of the three measures as numbers or arrays; NaN where one of them is NaN."""
+    return np.sqrt(np.multiply(pathology_auc, np.sqrt(np.multiply(race_auc, np.maximum(age_r, 0.0)))))
 
 
 def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -35,7 +35,8 @@ def measure(
 ) -> dict[str, float | int | None]:
     """One row of measures: n pairs, each measure with ``_low`` and ``_high`` (95 %, bootstrap over patients).
 
-    The rows of ``scores`` (one a pair and seed) and of ``targets`` correspond. Null where a measure is undefined.
+    The rows of ``scores`` (one a pair and seed, all seeds pooled) and of ``targets`` correspond. Null where a
+    measure is undefined.
     """
     weights = measures.patient_weights(scores["subject_id"].to_numpy(), replicates, seed)
     values = {

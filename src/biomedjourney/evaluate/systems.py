@@ -24,7 +24,7 @@ def order(generated: list[Path], systems: dict[str, Any]) -> dict[str, Path]:
 
 def score(files: dict[str, Path], judges: Any, pairs: pd.DataFrame, batch_size: int) -> pd.DataFrame:
     """The table `scores` of all systems. Raises UserError where they do not cover the same test pairs."""
-    covered = {}
+    covered: dict[str, set[str]] = {}
     for system, path in files.items():
         rows = tables.read(path, "generated", ["seed", "pair_id"])
         scoring.require_split(rows["pair_id"].unique(), pairs, "test", path)

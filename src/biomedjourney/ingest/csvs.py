@@ -1,7 +1,8 @@
 """CSV files as the archives ship them, gzip or plain: columns found by name, values checked, errors by line."""
 
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def _explain(path: Path, error: pa.ArrowInvalid) -> str:
 
 def _first_line_of_other_bytes(path: Path) -> int:
     with _open(path) as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(io.BufferedReader(stream), 1):
             try:
                 line.decode()
             except UnicodeDecodeError:
@@ -128,15 +129,15 @@ def require(path: Path, data: pa.Table, column: str, good: pa.ChunkedArray | np.
         )
 
 
-def whole(path: Path, data: pa.Table, column: str, dtype: str = "int64") -> np.ndarray:
-    """A column of whole numbers above zero."""
+def whole(path: Path, data: pa.Table, column: str, least: int = 1) -> np.ndarray:
+    """A column of whole numbers, int64."""
     require(path, data, column, pc.match_substring_regex(data[column], r"^[0-9]{1,9}$"), "a whole number")
     numbers = pc.cast(data[column], pa.int64()).to_numpy()
-    require(path, data, column, numbers > 0, "a number above zero")
-    return numbers.astype(dtype)
+    require(path, data, column, numbers >= least, f"a number of at least {least}")
+    return numbers
 
 
-def chosen_from(path: Path, data: pa.Table, column: str, values: dict[str | None, object]) -> np.ndarray:
+def chosen_from(path: Path, data: pa.Table, column: str, values: Mapping[str | None, object]) -> np.ndarray:
     """A column of few values, translated; None as a key stands for a blank."""
     encoded = data[column].combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from biomedjourney.errors import UserError
 
@@ -36,14 +37,6 @@ def read(path: Path) -> Iterator[tuple[int, int, str]]:
             raise UserError(f"{path}, {name}: byte {error.start} is not UTF-8: convert or replace the file") from None
     if not seen:
         raise UserError(f"{path}: holds no report named p1…/p1…/s5….txt: set data.reports to the zip or the folder")
-
-
-def count(path: Path) -> int | None:
-    """The number of entries, where it can be had without reading all."""
-    if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return sum(name.endswith(".txt") for name in archive.namelist())
-    return None
 
 
 def _entries(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -78,11 +71,23 @@ def _in_zip(path: Path) -> Iterator[tuple[str, bytes]]:
             _check(path, entry.filename, entry.file_size)
         for entry in entries:
             if entry.filename.endswith(".txt"):
-                yield entry.filename, _inflate(path, file, archive, entry)
+                plain = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not entry.flag_bits & 1
+                yield entry.filename, _inflate(file, entry) if plain else archive.read(entry)
 
 
-def _inflate(path: Path, file: "os.PathLike | object", archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    return archive.read(entry)
+def _inflate(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
+    """The content of an entry, checked; several times faster on small entries than ZipFile.read."""
+    file.seek(entry.header_offset)
+    header = file.read(30)
+    if header[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile(f"no entry where {entry.filename} should begin")
+    file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+    content = file.read(entry.compress_size)
+    if entry.compress_type == zipfile.ZIP_DEFLATED:
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.file_size + 1)
+    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise zipfile.BadZipFile(f"{entry.filename} does not have the length and checksum that the archive says")
+    return content
 
 
 def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -93,7 +98,7 @@ def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(entry)
                 if file is not None:
                     yield entry.name, file.read()
-            archive.members.clear()
+            archive.members = []  # type: ignore[attr-defined]  # or every entry stays in memory
 
 
 def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:

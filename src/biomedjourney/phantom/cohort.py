@@ -71,7 +71,7 @@ def stream(seed: int, subject_id: int, *purpose: int) -> np.random.Generator:
 def identities(seed: int, patients: int) -> list[Identity]:
     """The patients in the order of their subject_id, the share TEST_SHARE of them in the folder p19.
 
-    Every folder p10 to p19 is used from 12 patients on. Study ids are random: their order says nothing.
+    Every folder p10 to p19 is used from 10 patients on. Study ids are random: their order says nothing.
     """
     rng = np.random.default_rng([seed, patients])
     in_test = max(1, round(TEST_SHARE * patients))

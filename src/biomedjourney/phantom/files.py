@@ -25,6 +25,7 @@ from biomedjourney.phantom.cohort import Film, Identity, Patient, Study, identit
 from biomedjourney.phantom.demographics import ADMISSIONS, PATIENTS, admission_rows, patient_row
 from biomedjourney.phantom.findings import FINDINGS, PLACES, severities
 from biomedjourney.phantom.labels import LABELS, TEST_LABELS, label_row, labelled
+from biomedjourney.phantom.phrases import INCIDENTAL
 from biomedjourney.progress import bar
 from biomedjourney.workers import map_ordered
 
@@ -155,7 +156,7 @@ def _write_films(root: Path, seed: int, size: int, person: Patient, rows: Rows) 
 
 def _write_texts(seed: int, person: Patient, rows: Rows) -> None:
     rng, noise = stream(seed, person.subject_id, 4), stream(seed, person.subject_id, 5)
-    incidental = int(rng.integers(len(reports.words.INCIDENTAL))) if rng.random() < 0.05 else None
+    incidental = int(rng.integers(len(INCIDENTAL))) if rng.random() < 0.05 else None
     prior = None
     for study in person.studies:
         report = reports.render(

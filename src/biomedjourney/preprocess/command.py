@@ -10,8 +10,10 @@ from biomedjourney import config
 ROWS_AT_ONCE = 64
 
 
-@click.command(epilog="Example: biomedjourney preprocess --pairs pairs.parquet --singles singles.parquet "
-               "--images images.parquet --shard 0 --out pixels.parquet")
+@click.command(
+    epilog="Example: biomedjourney preprocess --pairs pairs.parquet --singles singles.parquet "
+    "--images images.parquet --shard 0 --out pixels.parquet"
+)
 @config.option("preprocess")
 @click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Table of pairs.")
 @click.option("--singles", type=click.Path(path_type=Path), required=True, help="Table of singles.")
@@ -34,5 +36,5 @@ def command(
     done = workers.map_ordered(rows.row, jobs, processes, chunk=8)
     shown = progress.track(done, "preprocess", total=len(jobs), unit="image")
     counted = rows.Count()
-    tables.write_stream(out, "pixels", rows.batches(counted.over(shown), ROWS_AT_ONCE))
+    tables.write_stream(out, "pixels", rows.groups(counted.over(shown), ROWS_AT_ONCE))
     click.echo(f"preprocess: {counted.pictures} pictures, {counted.inverted} inverted, {counted.failed} without")

@@ -35,7 +35,8 @@ def field_box(picture: np.ndarray) -> tuple[int, int, int, int]:
         left, right = _trim(columns, left, right, width)
     if (right - left) * (bottom - top) < 0.5 * width * height:
         return 0, 0, width, height
-    return left, top, right, bottom
+    # One line more on each cropped side: where the picture was shrunk, it is half margin.
+    return left + (left > 0), top + (top > 0), right - (right < width), bottom - (bottom < height)
 
 
 def _flat(lines: np.ndarray) -> np.ndarray:
@@ -53,49 +54,60 @@ def _trim(flat: np.ndarray, start: int, stop: int, length: int) -> tuple[int, in
     return first, last
 
 
-def valid_pixels(picture: np.ndarray, tolerance: float = 0.02) -> np.ndarray:
-    """False where the picture in [0, 1] is black or white in one piece with its border (margins of any shape)."""
+def valid_pixels(picture: np.ndarray, tolerance: float = 0.02, grow: int = 0) -> np.ndarray:
+    """False where the picture in [0, 1] is black or white in one piece with its border, and ``grow`` pixels around.
+
+    Margins of any shape, in other words: slanted borders, the padding of a square, dark air beside the body.
+    """
     outside = np.zeros(picture.shape, dtype=bool)
     for extreme in (picture <= tolerance, picture >= 1.0 - tolerance):
         pieces, _ = ndimage.label(np.pad(extreme, 1, constant_values=True))
         outside |= (pieces == pieces[0, 0])[1:-1, 1:-1]
-    return ~ndimage.binary_opening(outside)
+    wide = np.pad(outside, 2, mode="edge")  # margins of one pixel, too, outlive the opening
+    outside = ndimage.binary_opening(wide)[2:-2, 2:-2] & outside
+    return ~(ndimage.binary_dilation(outside, iterations=grow) if grow else outside)
 
 
 @cache
 def _chest() -> np.ndarray:
-    """A frontal chest in strokes: two dark lungs, bright spine, heart and abdomen; zero mean, unit norm."""
+    """A frontal chest in strokes: two dark lungs, a bright spine, a less bright abdomen."""
     y, x = np.mgrid[:GRID, :GRID] / (GRID - 1.0)
-    lungs = sum(np.exp(-0.5 * (((x - c) / 0.10) ** 2 + ((y - 0.42) / 0.19) ** 2)) for c in (0.28, 0.72))
+    lungs = sum(np.exp(-0.5 * (((x - c) / 0.10) ** 2 + ((y - 0.45) / 0.20) ** 2)) for c in (0.28, 0.72))
     spine = np.exp(-0.5 * ((x - 0.5) / 0.07) ** 2)
     abdomen = 1.0 / (1.0 + np.exp(-(y - 0.80) / 0.05))
-    drawn = 0.6 * spine + 0.8 * abdomen - lungs
-    drawn -= drawn.mean()
-    return drawn / np.linalg.norm(drawn)
+    return 0.8 * spine + 0.3 * abdomen - lungs
 
 
 def is_inverted(picture: np.ndarray) -> bool:
-    """Whether bones are dark: the picture, set against a drawn chest, fits better as a negative.
+    """Whether bones are dark: the picture in [0, 1], set against a drawn chest, fits better as a negative.
 
-    The correlation of largest size over small shifts and two sizes decides by its sign, so that a film and its
-    negative always get opposite answers.
+    The correlation of largest size, over the valid pixels, over small shifts and two sizes, decides by its sign; so
+    a film and its negative get opposite answers.
     """
+    valid = valid_pixels(picture).astype(np.float32)
+    extreme = 0.0
+    for side in (GRID, round(1.25 * GRID)):
+        share = _resized(valid, side)
+        small = np.pad(_resized(picture * valid, side) / np.maximum(share, 1e-3), 2, mode="edge")
+        share = np.pad(share, 2)
+        for top, left in np.ndindex(small.shape[0] - GRID + 1, small.shape[1] - GRID + 1):
+            patch = np.s_[top : top + GRID, left : left + GRID]
+            fit = _weighted_correlation(small[patch], _chest(), share[patch])
+            if abs(fit) > abs(extreme):
+                extreme = fit
+    return extreme < 0.0
+
+
+def _resized(picture: np.ndarray, side: int) -> np.ndarray:
     from PIL import Image
 
-    extreme = 0.0
-    for inner in (GRID, round(1.25 * GRID)):
-        small = np.asarray(
-            Image.fromarray(np.ascontiguousarray(picture, dtype=np.float32)).resize(
-                (inner, inner), Image.Resampling.BOX
-            )
-        )
-        reach = (inner - GRID) // 2 or 2
-        padded = small if inner > GRID else np.pad(small, reach, mode="edge")
-        for top in range(0, padded.shape[0] - GRID + 1):
-            for left in range(0, padded.shape[1] - GRID + 1):
-                part = padded[top : top + GRID, left : left + GRID]
-                part = part - part.mean()
-                value = float((part * _chest()).sum() / (np.linalg.norm(part) + 1e-9))
-                if abs(value) > abs(extreme):
-                    extreme = value
-    return extreme < 0.0
+    image = Image.fromarray(np.ascontiguousarray(picture, dtype=np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+
+def _weighted_correlation(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
+    total = float(weight.sum()) + 1e-9
+    a = a - float((a * weight).sum()) / total
+    b = b - float((b * weight).sum()) / total
+    norm = float((a * a * weight).sum() * (b * b * weight).sum()) ** 0.5
+    return float((a * b * weight).sum()) / (norm + 1e-9)

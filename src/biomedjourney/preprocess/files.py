@@ -44,9 +44,10 @@ def read(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     if path.suffix.lower() in (".dcm", ".dicom"):
         return _read_dicom(path)
     try:
-        with Image.open(path) as image:
-            columns, rows = image.size
-            image.draft("L", _draft_size(columns, rows, 2 * size))
+        with Image.open(path) as opened:
+            columns, rows = opened.size
+            opened.draft("L", _draft_size(columns, rows, 2 * size))
+            image: Image.Image = opened
             if image.mode in ("1", "P"):
                 image = image.convert("RGB" if image.mode == "P" else "L")
             elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA"):

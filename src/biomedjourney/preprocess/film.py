@@ -9,6 +9,7 @@ from biomedjourney.errors import UserError
 from biomedjourney.preprocess import field, files
 
 LEAST_SIDE = 32  # pixels; below this an image is a thumbnail or an icon
+SEEN = 128  # pixels; grain no longer hides what is margin and what is chest
 LONGEST_ASPECT = 3.0
 
 
@@ -50,7 +51,7 @@ def canonical(array: np.ndarray, size: int) -> Canonical:
         raise UserError("the image is blank: its pixels have one value")
     left, top, right, bottom = field.field_box(seen)
     picture = field.window(shrunk[top:bottom, left:right])
-    inverted = field.is_inverted(picture)
+    inverted = field.is_inverted(shrink(picture, SEEN))
     if inverted:
         picture = 1.0 - picture
     factor = size / max(picture.shape)

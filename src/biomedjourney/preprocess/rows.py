@@ -62,7 +62,7 @@ def row(job: Job) -> dict[str, Any]:
     }
 
 
-def batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+def groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
     source = iter(rows)
-    while batch := list(islice(source, size)):
-        yield batch
+    while group := list(islice(source, size)):
+        yield group

@@ -91,7 +91,11 @@ class Limits:
 
 
 def _covered(matrix: np.ndarray, shape: tuple[int, int], prior_shape: tuple[int, int]) -> float:
-    grid = tuple(max(1, round(16 * side / max(shape))) for side in shape)
-    other = tuple(max(1, round(1024 * side / max(prior_shape))) for side in prior_shape)
+    grid, other = _sized(shape, 16), _sized(prior_shape, 1024)
     pixels = compose(pixels_of(other), compose(matrix, units_of(grid)))
     return float(coverage(pixels, grid, other).mean())
+
+
+def _sized(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    factor = longest / max(shape)
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))

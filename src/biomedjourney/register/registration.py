@@ -4,22 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biomedjourney.preprocess.film import shrink
 from biomedjourney.preprocess.files import to_grey
+from biomedjourney.preprocess.film import shrink
 from biomedjourney.register import affine, search
 
 LEAST_SIDE = 16  # pixels
 COARSE = 32  # pixels, the longer side for the search
 LEVELS = (64, 160)  # pixels, the longer sides of the refinements that follow; the first at least is done
 SCORED = 128  # pixels, the longer side (at most) for the score
-SPREAD = 12.0  # the neighbourhood of a refinement is this part of the longer side
+SPREAD = 20.0  # the neighbourhood of a refinement is this part of the longer side
 FINE = 0.7  # pixels
 SAMPLES = 2500  # pixels that a refinement looks at
 CENTRE = 0.75  # the share of the square's side that the score looks at
 THRESHOLD = 0.4
-CERTAIN = 0.6  # a score from which no second start is tried
+CERTAIN = 0.55  # a score from which no second start is tried
 STARTS = 4
 LIMITS = affine.Limits()
+# What the search tries, the next where one is no better than doing nothing.
+KINDS = {"rigid": ("rigid",), "similarity": ("similarity",), "affine": ("similarity", "affine")}
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def register(
     A film that is tiny or blank gives the identity, not accepted, with the reason and scores of nan.
     Raises ValueError for an unknown transform and UserError for an array that is no grey image.
     """
-    if transform not in ("rigid", "similarity", "affine"):
+    if transform not in KINDS:
         raise ValueError(f"transform is rigid, similarity or affine, not {transform!r}")
     prior, current = to_grey(prior), to_grey(current)
     for name, film in (("prior", prior), ("current", current)):
@@ -135,20 +137,22 @@ class _Pair:
 
     def best(self, transform: str, threshold: float) -> Registration:
         before = self.correlation(affine.IDENTITY)
-        views = [search.view(shrink(film, COARSE)) for film in self.small]
+        views = [search.view(film, COARSE) for film in self.small]
         current, prior = (search.structure(*seen, COARSE / 8, FINE) for seen in views)
         starts = search.starts(current, prior)
         optimiser = search.Optimiser(current, prior)
         best, polarity, after, objection = affine.IDENTITY, 1 if before >= 0 else -1, abs(before), ""
-        for start in starts[:STARTS]:
-            for matrix in self.candidates(optimiser, start, transform):
-                objection_here = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
+        alike = [start for start in starts if start.polarity == starts[0].polarity]
+        for start in search.distinct(alike)[:STARTS]:
+            for kind in KINDS[transform]:
+                matrix = optimiser.refine(start.matrix, kind)
+                fault = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
+                objection = objection or fault
                 score = start.polarity * self.correlation(matrix)
-                if objection_here:
-                    objection = objection or objection_here
-                elif score > after:
+                if not fault and score > after:
                     best, polarity, after = matrix, start.polarity, score
-            if after >= CERTAIN:
+                    break
+            if best is not affine.IDENTITY and after >= CERTAIN:
                 break
         moved = best is not affine.IDENTITY
         if moved:
@@ -169,17 +173,12 @@ class _Pair:
         scores = polarity * before, after
         return _result(best, scores, accepted, reason, polarity, self.prior, self.current)
 
-    def candidates(self, optimiser: search.Optimiser, start: search.Start, transform: str) -> list[np.ndarray]:
-        simple = "rigid" if transform == "rigid" else "similarity"
-        first = optimiser.refine(start.matrix, simple)
-        return [first, optimiser.refine(first, "affine")] if transform == "affine" else [first]
-
     def polish(
         self, matrix: np.ndarray, polarity: int, score: float, transform: str, level: int
     ) -> tuple[np.ndarray, float]:
         """Refines what is left between the current film and the warped prior, both seen through one mask."""
-        current, valid = search.view(shrink(self.current, level))
-        prior, prior_valid = search.view(shrink(self.prior, level))
+        current, valid = search.view(self.current, level, grow=1)
+        prior, prior_valid = search.view(self.prior, level, grow=1)
         warped = affine.warp_unit(prior, matrix, current.shape)
         valid = valid & (affine.warp_unit(prior_valid, matrix, current.shape) > 0.99)
         spread = max(current.shape) / SPREAD

@@ -6,10 +6,12 @@ import numpy as np
 from scipy import ndimage
 
 from biomedjourney.preprocess.field import valid_pixels, window
+from biomedjourney.preprocess.film import shrink
 from biomedjourney.register import affine
 
 FLOOR = 0.03  # local contrast below this is noise
 REACH = 0.3  # shifts that the search tries, as a share of the longer side
+APART = 0.15  # unit frame: two starts are different beyond this shift, or 8 degrees
 ITERATIONS = 25
 ROTATIONS = (0.0, -4.0, 4.0, -8.0, 8.0)  # degrees
 
@@ -37,10 +39,10 @@ def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
     return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=3.0)
 
 
-def view(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The picture in [0, 1] and its valid pixels."""
-    picture = window(grey, 1.0, 99.0)
-    return picture, valid_pixels(picture)
+def view(grey: np.ndarray, longest: int, grow: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The film at a longer side of ``longest`` pixels, in [0, 1], and its valid pixels."""
+    picture = window(shrink(grey, longest), 1.0, 99.0)
+    return picture, valid_pixels(picture, grow=grow)
 
 
 def starts(current: np.ndarray, prior: np.ndarray) -> list[Start]:
@@ -65,6 +67,15 @@ def starts(current: np.ndarray, prior: np.ndarray) -> list[Start]:
     return sorted(found, key=lambda start: -start.fit)
 
 
+def distinct(found: list[Start]) -> list[Start]:
+    """The starts, best first, without those that lie close to a better one: the optimiser would end at the same."""
+    kept: list[Start] = []
+    for start in found:
+        if all(start.polarity != k.polarity or np.abs(start.matrix - k.matrix).max() > APART for k in kept):
+            kept.append(start)
+    return kept
+
+
 def rotation(degrees: float) -> np.ndarray:
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0]])
@@ -82,6 +93,7 @@ class Optimiser:
         import SimpleITK as sitk
 
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # a start without overlap is no news
         self._sitk = sitk
         self._share = share
         self._current = self._image(current)
@@ -103,7 +115,7 @@ class Optimiser:
         method.SetInterpolator(sitk.sitkLinear)
         if self._share < 1.0:
             method.SetMetricSamplingStrategy(method.REGULAR)
-            method.SetMetricSamplingPercentage(self._share)
+            method.SetMetricSamplingPercentage(self._share, seed=1)
         method.SetOptimizerAsLBFGSB(
             gradientConvergenceTolerance=1e-5,
             numberOfIterations=ITERATIONS,

@@ -103,12 +103,13 @@ def registration_scores(registrations: pd.DataFrame, threshold: float) -> Figure
     axis = drawn.subplots()
     scores = registrations[["score_before", "score_after"]].astype(float)
     lowest = min(0.0, float(np.nan_to_num(scores.min().min())))
-    bins = np.linspace(np.floor(lowest * 20) / 20, 1, 41)
+    bins = [float(edge) for edge in np.linspace(np.floor(lowest * 20) / 20, 1, 41)]
     axis.hist(scores["score_before"].dropna(), bins, color=BEFORE, label="before")
     axis.hist(scores["score_after"].dropna(), bins, histtype="step", color=OURS, linewidth=1.8, label="after")
     axis.axvline(threshold, color=PAPER, linestyle="--", linewidth=1.4, label=f"threshold {threshold:g}")
     axis.set_xlabel("correlation of prior and current image")
     axis.set_ylabel("pairs")
+    axis.locator_params(axis="y", integer=True)
     axis.legend(loc="upper left")
     return drawn
 
@@ -121,15 +122,17 @@ def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 6) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the grid; pictures (height, width) in [0, 1]."""
+    """One row of the grid; pictures (height, width) in [0, 1], ``covered`` true where the registered prior has data."""
 
     prior: np.ndarray
+    covered: np.ndarray
     description: str
     generated: np.ndarray
     current: np.ndarray
 
 
 def _panel(axis: Any, shown: np.ndarray, title: str = "", **how: Any) -> Any:
+    axis.set_facecolor("#d5dade")
     image = axis.imshow(shown, interpolation="bilinear", **({"cmap": "gray", "vmin": 0, "vmax": 1} | how))
     axis.set_xticks([])
     axis.set_yticks([])
@@ -158,12 +161,19 @@ def wrap(text: str, width: int = 28, lines: int = 8) -> str:
 
 
 def grid(rows: list[Row]) -> Figure:
-    """Prior, description, generated, true follow-up, and both differences from the prior on one scale."""
+    """Prior, description, generated, true follow-up, and both differences from the prior on one scale.
+
+    The scale ends at the 98th percentile of the changes; where the prior has no data there is no difference.
+    """
     side = 1.55
     drawn = figure(6 * side + 0.9, side * len(rows) + 0.75)
     axes = drawn.subplots(len(rows), 6, squeeze=False)
-    changes = [(row.generated - row.prior, row.current - row.prior) for row in rows]
-    limit = max(float(np.quantile(np.abs(np.array(changes)), 0.995)), 0.05)
+    changes = [
+        tuple(np.where(row.covered, later - row.prior, np.nan) for later in (row.generated, row.current))
+        for row in rows
+    ]
+    sizes = np.abs(np.array(changes))
+    limit = max(float(np.quantile(sizes[~np.isnan(sizes)], 0.98)), 0.05) if not np.isnan(sizes).all() else 1.0
     titles = ("prior (registered)", "description", "generated", "true follow-up", "generated − prior", "true − prior")
     scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     for i, (row, (ours, real)) in enumerate(zip(rows, changes, strict=True)):
@@ -176,7 +186,7 @@ def grid(rows: list[Row]) -> Figure:
         _panel(axes[i, 3], row.current, heads[3])
         _panel(axes[i, 4], ours, heads[4], **scale)
         image = _panel(axes[i, 5], real, heads[5], **scale)
-    bar = drawn.colorbar(image, ax=axes[:, 5], shrink=min(1.0, 2 / len(rows)), aspect=14, pad=0.04)
+    bar = drawn.colorbar(image, ax=axes[:, 5], shrink=min(1.0, 2 / len(rows)), aspect=14, pad=0.04, extend="both")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=0)
     return drawn

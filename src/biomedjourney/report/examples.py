@@ -54,7 +54,5 @@ def pick(
         left = [pair_id for pair_id in groups[name] if pair_id not in chosen]
         if left and len(chosen) < count:
             chosen[left[0]] = name
-    return [
-        Example(p, rows.loc[p, "prior_dicom_id"], rows.loc[p, "dicom_id"], str(described.get(p, "")), change)
-        for p, change in chosen.items()
-    ]
+    prior, current = rows["prior_dicom_id"].to_dict(), rows["dicom_id"].to_dict()
+    return [Example(p, prior[p], current[p], str(described.get(p, "")), change) for p, change in chosen.items()]

@@ -82,7 +82,7 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
     threshold = settings["register"]["threshold"]
     return template.render(
         settings=settings,
-        settings_text=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=110),
+        settings_text=yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=110),
         about=ABOUT,
         claims=claims.claims(read["systems"]),
         systems=_records(_recomputed(read["systems"])),
@@ -108,7 +108,8 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+    records = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in record.items()} for record in records]
 
 
 def _figure(row: dict[str, Any], measure: str) -> dict[str, str]:
@@ -176,21 +177,27 @@ def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: d
     spread = _spread(read["registrations"], pairs)
     films = [e.dicom_id for e in picked] + list(spread["dicom_id"]) + list(spread["prior_dicom_id"])
     film = _decode(tables.find(inputs["pixels"], "pixels", "dicom_id", films))
-    registered = _decode(
-        tables.find(
-            inputs["registered"], "registered", "pair_id", [e.pair_id for e in picked] + list(spread["pair_id"])
+    priors = tables.find(
+        inputs["registered"], "registered", "pair_id", [e.pair_id for e in picked] + list(spread["pair_id"])
+    )
+    registered, coverage = _decode(priors), _decode(priors, "coverage")
+    ours = _decode(tables.find([generated["biomedjourney"]], "generated", "pair_id", [e.pair_id for e in picked]))
+    rows = [
+        charts.Row(
+            prior=registered[e.pair_id],
+            covered=coverage.get(e.pair_id, np.ones_like(registered[e.pair_id])) > 0.5,
+            description=e.description,
+            generated=ours[e.pair_id],
+            current=film[e.dicom_id],
         )
-    )
-    ours = _decode(
-        tables.find([generated["biomedjourney"]], "generated", "pair_id", [example.pair_id for example in picked])
-    )
-    rows = [charts.Row(registered[e.pair_id], e.description, ours[e.pair_id], film[e.dicom_id]) for e in picked]
+        for e in picked
+    ]
     boards = [
         (
             f"{row.score_before:.2f} → {row.score_after:.2f}",
             film[row.prior_dicom_id], registered[row.pair_id], film[row.dicom_id],
         )
-        for row in spread.itertuples()
+        for _, row in spread.iterrows()
     ]  # fmt: skip
     return {
         "grid": charts.png(charts.grid(rows)),
@@ -209,17 +216,23 @@ def _spread(registrations: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _decode(rows: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
-    return {key: pixels.decode_png(row["png"]) for key, row in rows.items() if row["png"] is not None}
+def _decode(rows: dict[str, dict[str, Any]], column: str = "png") -> dict[str, np.ndarray]:
+    return {key: pixels.decode_png(row[column]) for key, row in rows.items() if row[column] is not None}
 
 
 def _files(inputs: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each table that the report reads: its file, rows and the verb that wrote it."""
-    given = [(name, Path(inputs[name])) for name in SINGLE if inputs.get(name)]
-    given += [(name, Path(path)) for name in ("pixels", "registered", "generated") for path in inputs[name]]
+    """Each table that the report reads: its file, rows and the verb that wrote it; shards in one line."""
+    given = [(name, [Path(inputs[name])]) for name in SINGLE if inputs.get(name)]
+    given += [(name, [Path(path) for path in inputs[name]]) for name in ("pixels", "registered")]
+    given += [("generated", [Path(path)]) for path in inputs["generated"]]
     return [
-        {"file": path, "table": name, "rows": tables.row_count(path, name), "verb": WRITERS.get(name, "evaluate")}
-        for name, path in given
+        {
+            "file": str(paths[0]) + (f" and {len(paths) - 1} more shards" if len(paths) > 1 else ""),
+            "table": name,
+            "rows": sum(tables.row_count(path, name) for path in paths),
+            "verb": WRITERS.get(name, "evaluate"),
+        }
+        for name, paths in given
     ]
 
 

@@ -20,7 +20,7 @@ def main_table(systems: pd.DataFrame) -> str:
         lines.append([row["system"], str(row["n"]), *(_cell(row, measure) for measure in MEASURES)])
         if not pd.isna(row["paper_cmig"]):
             printed = [percent(row[f"paper_{measure}"]) for measure in MEASURES]
-            recomputed = combine(*(float(row[f"paper_{measure}"]) for measure in MEASURES[:3]))
+            recomputed = float(combine(*(float(row[f"paper_{measure}"]) for measure in MEASURES[:3])))
             lines.append(["  in the paper", "", *printed[:3], f"{printed[3]} (recomputed {percent(recomputed)})"])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     aligned = [

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from biomedjourney.sampling import keyed
-from biomedjourney.train.data import Data
+from biomedjourney.train.data import Conditions, Targets
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,30 @@ def dropped(draw: float, shares: dict[str, float]) -> tuple[bool, bool]:
     return draw < text or image <= draw < both, text <= draw < both
 
 
-def batch(data: Data, step: int, settings: dict[str, Any], run: str, batch_size: int, timesteps: int) -> Batch:
+def batch(
+    targets: Targets,
+    conditions: Conditions,
+    step: int,
+    settings: dict[str, Any],
+    run: str,
+    batch_size: int,
+    timesteps: int,
+) -> Batch:
     """The batch of a step. ``settings``: the sections ``seed`` and ``train``; ``timesteps``: of the noise schedule."""
     seed, shares = settings["seed"], settings["train"]["dropout"]
-    rows = order(seed, run, len(data), step, batch_size)
-    means, stds = data.targets(rows)
-    priors, states = data.priors(rows), data.states(rows)
-    noise, times = np.empty_like(means), np.empty(batch_size, np.int64)
+    rows = order(seed, run, len(targets), step, batch_size)
+    latents, stds = targets.posterior(rows)
+    priors, states = conditions.priors(rows), conditions.states(rows)
+    if priors is None:
+        priors = np.zeros_like(latents)
+    noise, times = np.empty_like(latents), np.empty(batch_size, np.int64)
     for i in range(batch_size):
         rng = keyed("step", seed, run, step, i)
         times[i] = rng.integers(timesteps)
         text_dropped, image_dropped = dropped(rng.random(), shares)
         states[i] *= not text_dropped
         priors[i] *= not image_dropped
-        means[i] += stds[i] * rng.standard_normal(means[i].shape, dtype=np.float32)
-        noise[i] = rng.standard_normal(means[i].shape, dtype=np.float32)
-    arrays = (means * np.float32(data.scaling_factor), priors, states, noise, times)
+        latents[i] += stds[i] * rng.standard_normal(latents[i].shape, dtype=np.float32)
+        noise[i] = rng.standard_normal(latents[i].shape, dtype=np.float32)
+    arrays = (latents * np.float32(targets.scaling_factor), priors, states, noise, times)
     return Batch(*(torch.from_numpy(array) for array in arrays))

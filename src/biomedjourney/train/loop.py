@@ -1,5 +1,6 @@
 """The training loop, the same for every stage and size."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 
 from biomedjourney import progress
+from biomedjourney.errors import UserError
 from biomedjourney.train.batches import Batch
 
 Rows = list[dict[str, Any]]
@@ -96,6 +98,8 @@ def train(
             done = step + 1
             if done % settings["log_every"] == 0 or done == steps:
                 mean = summed.item() / (done - rows[-1]["step"])
+                if not math.isfinite(mean):
+                    raise UserError(f"{title}: the loss is {mean} by step {done}: lower train.learning_rate")
                 rows.append({"step": done, "images_seen": seen, "loss": mean, "learning_rate": rate})
                 rows[-1]["seconds"] = time.monotonic() - began
                 shown.set_postfix_str(f"loss {mean:.4f}", refresh=False)

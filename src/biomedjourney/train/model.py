@@ -76,7 +76,7 @@ def published(folder: Path, latent_channels: int, text_width: int) -> Any:
 def load(folder: Path) -> Any:
     """The UNet of a folder as diffusers writes it, in float32. Raises UserError where it is missing or damaged."""
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no diffusers UNet (config.json is not there): check the path or run the step before")
+        raise UserError(f"{folder}: no diffusers UNet (config.json is not there): check the path or run train")
     try:
         return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,0 +1,68 @@
+"""From one film and one text to one picture, with a model in a folder of its own."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biomedjourney.encode.latents import latents
+from biomedjourney.errors import UserError
+from biomedjourney.generate import model as models
+from biomedjourney.preprocess import canonical, load
+from biomedjourney.pretrain import load_text_tower
+from biomedjourney.train.data import pad
+
+
+def counterfactual(
+    image: Any,
+    text: str,
+    folder: Path,
+    seed: int,
+    text_scale: float | None,
+    image_scale: float | None,
+    steps: int | None,
+) -> np.ndarray:
+    """As `biomedjourney.edit`, with every argument given."""
+    text = " ".join(text.replace("___", " ").split())
+    if not text:
+        raise UserError('the text is empty: describe what changes, as "new small left pleural effusion"')
+    described = description(folder)
+    prior = _picture(image, described["size"])
+    model, tower = _parts(folder, (folder / "model.json").stat().st_mtime_ns)
+    drawn = model.draw(
+        ["edit"],
+        seed,
+        latents(model.first_stage, prior[None])[0].astype(np.float32) if model.knows_prior else None,
+        pad(tower.states([text]), described["max_tokens"]),
+        described["text_scale"] if text_scale is None else text_scale,
+        described["image_scale"] if image_scale is None else image_scale,
+        described["steps"] if steps is None else steps,
+    )
+    result: np.ndarray = drawn[0]
+    return result
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """The folder's model.json. Raises UserError where there is none."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(
+            f"{folder}: no model here (model.json cannot be read): run the workflow first, or give --model the folder "
+            "that generate export wrote"
+        ) from None
+    return found
+
+
+@lru_cache(maxsize=1)
+def _parts(folder: Path, written: int) -> tuple[models.Model, Any]:
+    """The model and its text tower, kept for the next picture; ``written`` tells a folder that was written anew."""
+    return models.load(folder, folder / "first_stage"), load_text_tower(folder / "text_tower")
+
+
+def _picture(image: Any, size: int) -> np.ndarray:
+    if isinstance(image, str | Path):
+        return load(image, size).picture
+    return canonical(np.asarray(image), size).picture

@@ -1,0 +1,60 @@
+"""Pictures through the first stage."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from biomedjourney import pixels, progress, tables
+from biomedjourney.errors import UserError
+from biomedjourney.pretrain import load_first_stage
+
+KEYS = {"pixels": "dicom_id", "registered": "pair_id"}
+
+
+def kind(path: Path) -> str:
+    """Which table of pictures a file is. Raises UserError for another one."""
+    try:
+        name = (pq.read_schema(path).metadata or {}).get(b"table", b"").decode()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): run preprocess or register") from None
+    if name not in KEYS:
+        raise UserError(f"{path}: a table {name or 'of another kind'!r}: expected one of pixels or registered")
+    return name
+
+
+@torch.no_grad()
+def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, float16 (n, c, h, w), of pictures (n, rows, columns) in [0, 1]; unscaled."""
+    device = next(model.parameters()).device
+    x = torch.from_numpy(pixels.to_first_stage(pictures))[:, None].expand(-1, model.config.in_channels, -1, -1)
+    posterior = model.encode(x.to(device)).latent_dist
+    return posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
+
+
+def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict[str, Any]]]:
+    total = sum(pq.read_metadata(path).num_rows for path in files)
+    with progress.bar(total, "encode pictures", "picture") as shown:
+        for path in files:
+            key = KEYS[kind(path)]
+            rows = tables.read_stream(path, kind(path), [key, "png"], rows=size)
+            while batch := list(islice(rows, size)):
+                shown.update(len(batch))
+                drawn = [row for row in batch if row["png"] is not None]
+                if not drawn:
+                    continue
+                mean, std = latents(model, np.stack([pixels.decode_png(row["png"]) for row in drawn]))
+                yield [
+                    {"id": row[key], "mean": m.tobytes(), "std": s.tobytes(), "shape": list(m.shape)}
+                    for row, m, s in zip(drawn, mean, std, strict=True)
+                ]
+
+
+def encode(files: Sequence[Path], first_stage: Path, batch_size: int, out: Path) -> int:
+    """Writes the table `latents` of every picture in the files; rows with no picture have none. Returns the count."""
+    model = load_first_stage(first_stage).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return tables.write_stream(out, "latents", _batches(files, model, batch_size))

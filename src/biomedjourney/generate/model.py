@@ -1,0 +1,78 @@
+"""A trained model as one object: prior latent, token states and scales in, pictures out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from biomedjourney import pixels, sampling
+from biomedjourney.errors import UserError
+
+
+@dataclass(frozen=True)
+class Model:
+    """UNet, noise schedule and first stage, on one device, ready to draw."""
+
+    unet: Any
+    scheduler: Any
+    first_stage: Any
+    knows_prior: bool
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        config = self.unet.config
+        return config.out_channels, config.sample_size, config.sample_size
+
+    @torch.no_grad()
+    def draw(
+        self,
+        names: list[str],
+        seed: int,
+        prior_latents: np.ndarray | None,
+        states: np.ndarray,
+        text_scale: float,
+        image_scale: float,
+        steps: int,
+    ) -> np.ndarray:
+        """Pictures, float32 (n, rows, columns) in [0, 1], one a name; the noise depends on seed and name alone.
+
+        ``prior_latents``: float32 (n, c, h, w), unscaled, or None for a model without a prior. ``states``: float32
+        (n, tokens, width), padded to the length that the model was trained with.
+        """
+        device = self.unet.device
+        noise = sampling.noise(seed, names, self.latent_shape).to(device)
+        prior = torch.from_numpy(prior_latents).to(device) if prior_latents is not None and self.knows_prior else None
+        latents = sampling.sample(
+            self.unet, self.scheduler, steps, noise, prior, torch.from_numpy(states).to(device), text_scale, image_scale
+        )
+        decoded = self.first_stage.decode(latents / self.first_stage.config.scaling_factor).sample.mean(dim=1)
+        result: np.ndarray = pixels.from_first_stage(decoded.float()).cpu().numpy()
+        return result
+
+
+def load(folder: Path, first_stage: Path) -> Model:
+    """The model of a training run's folder. Raises UserError where a part is missing."""
+    from diffusers import DDIMScheduler
+
+    from biomedjourney.pretrain import load_first_stage
+    from biomedjourney.train.model import load as load_unet
+
+    knows_prior = facts(folder)["settings"]["run"]["prior"] != "none"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unet = load_unet(folder / "unet").to(device).eval()
+    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+    return Model(unet, scheduler, load_first_stage(first_stage).to(device).eval(), knows_prior)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """The contents of the run's ``run.json``."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
+        ) from None
+    return found

@@ -1,0 +1,92 @@
+"""The tables of MIMIC-CXR-JPG: metadata, official split, labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from biomedjourney.ingest import csvs
+from biomedjourney.tables import CHEXPERT_LABELS
+
+KEY = "data.images"
+PREFIX = "mimic-cxr-2.0.0"  # also in version 2.1.0
+TITLES = {label: label.replace("_", " ").title() for label in CHEXPERT_LABELS}
+
+
+def metadata(folder: Path) -> pd.DataFrame:
+    """One row an image: dicom_id, subject_id, study_id, view (None where blank), rows, columns, study_time.
+
+    Raises UserError for what `csvs` refuses, an image listed twice, and a study of two patients.
+    """
+    path = csvs.find(folder, f"{PREFIX}-metadata", KEY)
+    columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows", "Columns", "StudyDate", "StudyTime"]
+    data = csvs.read(path, columns)
+    csvs.require(path, data, "dicom_id", pc.is_valid(data["dicom_id"]), "the name of an image")
+    csvs.distinct(path, data, "dicom_id")
+    result = pd.DataFrame(
+        {
+            "dicom_id": data["dicom_id"].to_pandas(),
+            "subject_id": csvs.whole(path, data, "subject_id"),
+            "study_id": csvs.whole(path, data, "study_id"),
+            "view": data["ViewPosition"].to_pandas().str.strip().replace("", None),
+            "rows": csvs.whole(path, data, "Rows"),
+            "columns": csvs.whole(path, data, "Columns"),
+            "study_time": times(path, data),
+        }
+    )
+    patients = result.groupby("study_id")["subject_id"].transform("min").to_numpy()
+    csvs.require(path, data, "subject_id", result["subject_id"].to_numpy() == patients, "one patient for each study")
+    first = result["subject_id"].between(10_000_000, 19_999_999).to_numpy()
+    csvs.require(path, data, "subject_id", first, "a number from 10000000 to 19999999 (folders p10 to p19)")
+    return result
+
+
+def times(path: Path, data: pa.Table) -> np.ndarray:
+    """StudyDate (yyyymmdd) and StudyTime (hhmmss.fff without leading zeros) as datetime64[ms]."""
+    eight = pc.match_substring_regex(data["StudyDate"], r"^[0-9]{8}$")
+    csvs.require(path, data, "StudyDate", eight, "a date as yyyymmdd")
+    dates = pd.to_datetime(data["StudyDate"].to_pandas(), format="%Y%m%d", errors="coerce")
+    csvs.require(path, data, "StudyDate", dates.notna().to_numpy(), "a date as yyyymmdd")
+    clock = pc.match_substring_regex(data["StudyTime"], r"^[0-9]{1,6}(\.[0-9]*)?$")
+    csvs.require(path, data, "StudyTime", clock, "a time as hhmmss.fff")
+    value = pc.cast(data["StudyTime"], pa.float64()).to_numpy()
+    whole = value.astype(np.int64)
+    hours, minutes, seconds = whole // 10_000, whole // 100 % 100, whole % 100
+    real = (hours < 24) & (minutes < 60) & (seconds < 60)
+    csvs.require(path, data, "StudyTime", real, "a time as hhmmss.fff")
+    milliseconds = np.floor((value - whole) * 1000 + 1e-6).astype(np.int64)
+    of_day = ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds
+    return dates.to_numpy().astype("datetime64[ms]") + of_day.astype("timedelta64[ms]")
+
+
+def official_split(folder: Path) -> pd.Series:
+    """train, validation or test by dicom_id, as MIMIC-CXR-JPG publishes it."""
+    path = csvs.find(folder, f"{PREFIX}-split", KEY)
+    data = csvs.read(path, ["dicom_id", "split"])
+    csvs.distinct(path, data, "dicom_id")
+    names: dict[str | None, str] = {"train": "train", "validate": "validation", "test": "test"}
+    return pd.Series(csvs.chosen_from(path, data, "split", names), index=pd.Index(data["dicom_id"].to_pandas()))
+
+
+def labels(folder: Path, labeller: str) -> pd.DataFrame:
+    """The 14 labels by study_id, Int8: 1, 0, -1 (uncertain), null (not mentioned).
+
+    "No Finding" = 1 makes the other labels 0 where they are blank.
+    """
+    path = csvs.find(folder, f"{PREFIX}-{labeller}", KEY)
+    data = csvs.read(path, ["study_id", *TITLES.values()])
+    csvs.distinct(path, data, "study_id")
+    values = {"1.0": 1, "0.0": 0, "-1.0": -1, "1": 1, "0": 0, "-1": -1, None: None}
+    found = {label: pd.array(csvs.chosen_from(path, data, t, values), dtype="Int8") for label, t in TITLES.items()}
+    result = pd.DataFrame(found, index=pd.Index(csvs.whole(path, data, "study_id"), name="study_id"))
+    normal = (result["no_finding"] == 1).fillna(False).to_numpy(dtype=bool)
+    result.loc[normal] = result.loc[normal].fillna(0)
+    return result
+
+
+def paths(images: pd.DataFrame) -> pd.Series:
+    """files/p10/p10000032/s50414267/<dicom_id>.jpg, below the folder of MIMIC-CXR-JPG."""
+    subject, study = images["subject_id"].astype(str), images["study_id"].astype(str)
+    return "files/p" + subject.str[:2] + "/p" + subject + "/s" + study + "/" + images["dicom_id"] + ".jpg"

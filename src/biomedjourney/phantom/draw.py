@@ -1,0 +1,396 @@
+"""Draws a phantom film: attenuation added up along the beam, then the film's grey scale.
+
+Body coordinates: fractions of the film's side at magnification 1, origin at the centre of the chest, x to the right of
+the picture (the patient's left), y downwards. Outlines are tables over x or y that each pixel looks up.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from biomedjourney.phantom import skeleton
+from biomedjourney.phantom.acquisition import body_grid, collimate, expose, mark_side, paint
+from biomedjourney.phantom.anatomy import Anatomy
+from biomedjourney.phantom.skeleton import Stroke
+from biomedjourney.phantom.state import Acquisition, Findings
+
+REACH = 0.8  # the tables cover -REACH to REACH
+ENTRIES = 2048
+AT = (np.arange(ENTRIES) + 0.5) * (2 * REACH / ENTRIES) - REACH
+TEXTURE = 512  # pixels of the texture's tile, which spans one film's side
+BREATH = 0.35  # how far the diaphragm sinks from no inspiration (0) to a full one (1)
+
+# Cardiomediastinal outline: heights as places between apex (0) and dome (1), half-widths to the right and the left.
+OUTLINE_PLACES = np.array([-0.4, 0.05, 0.18, 0.27, 0.335, 0.405, 0.48, 0.55, 0.66, 0.78, 0.90, 1.0, 1.12, 1.4])
+OUTLINE_RIGHT = np.array([46, 48, 54, 57, 58, 59, 62, 66, 88, 106, 109, 98, 76, 60]) / 1000
+OUTLINE_LEFT = np.array([44, 46, 50, 70, 88, 66, 82, 88, 112, 146, 174, 178, 150, 90]) / 1000
+HEART = np.array([0, 0, 0, 0, 0, 0, 0.05, 0.3, 0.75, 1, 1, 1, 1, 1])  # the share of the heart in the outline
+KNOB = np.array([0, 0, 0, 0.5, 1, 0.45, 0, 0, 0, 0, 0, 0, 0, 0])  # ... of the aortic arch on the left
+ASCENDING = np.array([0, 0, 0.1, 0.4, 0.7, 1, 1, 0.6, 0.15, 0, 0, 0, 0, 0])  # ... of the aorta on the right
+
+ZONES = ((0.55, 0.30), (0.60, 0.74))  # centres of the upper and lower zone: share of the lung's width, of its height
+DEVICE_BLUR = 0.0012
+
+
+def _ramp(distance: np.ndarray, width: float) -> np.ndarray:
+    """0 below, 1 above zero, smooth over ``width``: edges as soft as a beam's."""
+    t = np.clip(distance * np.float32(1.0 / width) + np.float32(0.5), 0.0, 1.0)
+    return t * t * (np.float32(3.0) - np.float32(2.0) * t)
+
+
+def _chord(share: np.ndarray) -> np.ndarray:
+    """The path through a round body at this share of its half-width, over the longest path."""
+    return np.sqrt(np.maximum(np.float32(1.0) - share * share, 0.0))
+
+
+def _bell(squares: np.ndarray) -> np.ndarray:
+    return np.exp(-squares)
+
+
+def _table(places: np.ndarray, values: np.ndarray, smooth: float = 0.012) -> np.ndarray:
+    raw = np.interp(AT, places, values)
+    return ndimage.gaussian_filter1d(raw, smooth * ENTRIES / (2 * REACH), mode="nearest").astype(np.float32)
+
+
+def _index(values: np.ndarray) -> np.ndarray:
+    scaled = (values + np.float32(REACH)) * np.float32(ENTRIES / (2 * REACH))
+    return np.clip(scaled, 0, ENTRIES - 1).astype(np.intp)
+
+
+@lru_cache(maxsize=1)
+def _tile() -> np.ndarray:
+    """A periodic fractal texture, zero mean, unit spread, float32 (TEXTURE, TEXTURE)."""
+    white = np.random.default_rng(0).standard_normal((TEXTURE, TEXTURE))
+    total = np.zeros_like(white)
+    for blur, weight in ((22.0, 1.0), (11.0, 0.8), (5.0, 0.55), (2.2, 0.35)):
+        layer = ndimage.gaussian_filter(white, blur, mode="wrap")
+        total += weight * layer / layer.std()
+    return (total / total.std()).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Body:
+    """One patient at one visit on the film's grid; arrays are float32 (size, size)."""
+
+    anatomy: Anatomy
+    age: float
+    findings: Findings
+    acquisition: Acquisition
+    size: int
+
+    @cached_property
+    def xy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distance from the mid-line, positive to the patient's left, and height."""
+        x, y = body_grid(self.acquisition, self.size)
+        table = skeleton.midline(self.anatomy, AT).astype(np.float32)
+        return x - table[_index(y)], y
+
+    @cached_property
+    def left(self) -> np.ndarray:
+        return self.xy[0] > 0
+
+    @cached_property
+    def out(self) -> np.ndarray:
+        return np.abs(self.xy[0])
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        return _index(self.xy[1])
+
+    @cached_property
+    def rows_by_side(self) -> np.ndarray:
+        """Places in two tables over y, of the right and of the left."""
+        return self.rows + ENTRIES * self.left
+
+    def by_height(self, table: np.ndarray) -> np.ndarray:
+        return table[self.rows]
+
+    def by_side(self, right: float, left: float) -> np.ndarray:
+        return np.where(self.left, np.float32(left), np.float32(right))
+
+    @cached_property
+    def breath(self) -> float:
+        """By how much the diaphragm stands lower than in a full inspiration (negative: higher)."""
+        return BREATH * (self.acquisition.inspiration - 1.0)
+
+    @cached_property
+    def domes(self) -> tuple[float, float]:
+        """Heights of the domes, right and left."""
+        flat = 0.012 * self.anatomy.aged("lungs", self.age)
+        right = self.anatomy.base + self.breath + flat
+        return right, right + self.anatomy.dome_step
+
+    @cached_property
+    def angle(self) -> float:
+        """Height of the costophrenic angles."""
+        return skeleton.angle_height(self.anatomy) + 0.7 * self.breath
+
+    @cached_property
+    def across(self) -> np.ndarray:
+        """Place between mid-line (0) and chest wall (1), large beyond the lungs' tips."""
+        half = np.maximum(skeleton.wall(self.anatomy, AT), 1e-4)
+        return np.minimum(self.out * self.by_height((1.0 / half).astype(np.float32)), np.float32(4.0))
+
+    @cached_property
+    def above_diaphragm(self) -> np.ndarray:
+        """Distance above the diaphragm, negative below it."""
+        share = np.abs(AT) / self.anatomy.width
+        outer, inner = np.clip((share - 0.42) / 0.58, 0.0, 1.2), np.clip((0.42 - share) / 0.42, 0.0, 1.0)
+        dome = np.where(AT > 0, self.domes[1], self.domes[0])
+        curve = dome + (self.angle - dome) * outer**2 + 0.030 * inner**2
+        table = ndimage.gaussian_filter1d(curve, 6.0).astype(np.float32)
+        return table[_index(self.xy[0])] - self.xy[1]
+
+    @cached_property
+    def outline(self) -> np.ndarray:
+        """Place between mid-line (0) and the border of heart and great vessels (1)."""
+        old = self.anatomy.aged("aorta", self.age)
+        dome = self.anatomy.base + 0.6 * self.breath
+        heights = self.anatomy.apex + OUTLINE_PLACES * (dome - self.anatomy.apex)
+        heights = heights - 0.010 * old * KNOB
+        big = self.findings.cardiomegaly
+        heart = self.anatomy.heart * (1.0 + 0.04 * (self.age - 50.0) / 40.0)
+        grow = 1.0 + HEART * (heart - 1.0) + (1.0 - HEART) * (self.anatomy.mediastinum - 1.0)
+        right = OUTLINE_RIGHT * grow * (1.0 + 0.42 * big * HEART) + 0.020 * old * ASCENDING
+        left = OUTLINE_LEFT * grow * (1.0 + 0.62 * big * HEART)
+        left = left + (0.018 * (self.anatomy.knob - 1.0) + 0.030 * old) * KNOB
+        shift = self.anatomy.heart_left * HEART
+        tables = [1.0 / _table(heights, width) for width in (right - shift, left + shift)]
+        return np.minimum(self.out * np.concatenate(tables)[self.rows_by_side], np.float32(4.0))
+
+    @cached_property
+    def heart(self) -> np.ndarray:
+        """The share of the beam that the heart and great vessels take, with an edge as sharp as theirs."""
+        return np.sqrt(np.clip((np.float32(1.0) - self.outline) * np.float32(5.0), 0.0, 1.0))
+
+    @cached_property
+    def lung(self) -> np.ndarray:
+        """The path through the lungs were there no heart, over the longest path."""
+        depth = np.clip((AT - self.anatomy.apex) / (0.45 * (self.angle - self.anatomy.apex)), 0.0, 1.0)
+        path = self.by_height((0.55 + 0.45 * np.sin(0.5 * np.pi * depth)).astype(np.float32))
+        path *= _chord(self.across * self.across)
+        return path * _ramp(self.above_diaphragm, 0.012)
+
+    @cached_property
+    def texture(self) -> np.ndarray:
+        """Zero mean, unit spread, fixed to the body."""
+        first, second = np.random.default_rng([self.anatomy.seed, 2]).integers(0, TEXTURE, 2)
+        x, y = self.xy
+        columns = ((x + np.float32(4.0)) * np.float32(TEXTURE)).astype(np.intp) + int(first)
+        rows = ((y + np.float32(4.0)) * np.float32(TEXTURE)).astype(np.intp) + int(second)
+        return _tile().ravel()[(rows & (TEXTURE - 1)) * TEXTURE + (columns & (TEXTURE - 1))]
+
+    @cached_property
+    def inside_wall(self) -> np.ndarray:
+        """Distance inwards from the chest wall and the lung's tip."""
+        half = skeleton.wall(self.anatomy, AT)
+        slope = np.gradient(half, AT)
+        room = ndimage.gaussian_filter1d(half / np.sqrt(1.0 + np.square(slope)), 12.0).astype(np.float32)
+        return self.by_height(room) * (np.float32(1.0) - self.across)
+
+    def paint(self, strokes: list[Stroke], blur: float = 0.0) -> np.ndarray:
+        return paint(strokes, self.acquisition, self.size, blur)
+
+
+def _soft_tissue(body: _Body) -> tuple[np.ndarray, np.ndarray]:
+    """Attenuation of a chest without lungs, and where the body is (0 to 1)."""
+    anatomy = body.anatomy
+    torso = anatomy.width + anatomy.wall_tissue
+    low = anatomy.shoulder
+    heights = np.array([-0.8, -0.50, -0.455, -0.41, -0.365, -0.33, -0.28, -0.10, -0.055, -0.01, 0.07, 0.25, 0.8])
+    widths = np.array([0.135, 0.135, 0.16, 0.23, 0.36, 0.52, 0.78, 0.78, 0.60, 0.0, 0.0, 0.0, 0.03])
+    widths = np.where(heights > -0.03, widths + torso + np.where(heights < 0.0, 0.03, 0.0), widths)
+    outline = body.by_height(_table(heights + np.where(heights < 0.0, low, 0.0), widths, 0.018))
+    inside = np.sqrt(np.clip((outline - body.out) * np.float32(1 / 0.07), 0.0, 1.0))
+    trunk = _chord(np.minimum(body.out * np.float32(1 / (1.06 * torso)), 1.0))
+    tissue = np.float32(anatomy.soft_tissue) * inside * (np.float32(0.40) + np.float32(0.60) * trunk)
+    if anatomy.breast:
+        y = body.xy[1]
+        across = np.square((body.out - np.float32(0.205)) * np.float32(1 / 0.135))
+        fold = y - np.float32(0.16 + 0.045 * anatomy.breast)
+        down = np.where(fold > 0, np.float32(1 / 0.055), np.float32(1 / 0.16)) * fold
+        tissue += np.float32(0.20 * anatomy.breast) * _bell(across + down * down) * inside
+    return tissue, inside
+
+
+def _filling(body: _Body) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The share of air that disease leaves in the lungs, the consolidated share, and free air of a pneumothorax."""
+    findings, y = body.findings, body.xy[1]
+    kept = np.ones_like(y)
+    solid = np.zeros_like(y)
+    if any(map(any, findings.consolidation)):
+        top, bottom = body.anatomy.apex, body.angle
+        for zone, (across, height) in enumerate(ZONES):
+            right, left = (findings.consolidation[side][zone] for side in (0, 1))
+            if not right and not left:
+                continue
+            severity = body.by_side(right, left)
+            apart = np.square((body.across - np.float32(across)) * np.float32(1 / 0.46))
+            apart += np.square((y - np.float32(top + height * (bottom - top))) * np.float32(1 / 0.115))
+            edge = np.float32(0.35) + np.float32(0.75) * severity - apart + np.float32(0.16) * body.texture
+            cloud = _ramp(edge, 1.5) * (np.float32(0.92) + np.float32(0.08) * body.texture) * np.minimum(np.float32(0.25) + severity, 1.0) * (severity > 0)
+            np.maximum(solid, cloud * np.float32(0.85), out=solid)
+        kept *= 1.0 - solid
+    if findings.edema:
+        haze = _bell(np.square((body.out - np.float32(0.11)) * np.float32(1 / 0.14))
+                     + np.square((y - np.float32(0.03)) * np.float32(1 / 0.20)))
+        haze *= np.float32(0.85 * findings.edema) * np.clip(1.0 + np.float32(0.32) * body.texture, 0.2, 1.8)
+        kept *= np.float32(1.0 - 0.15 * findings.edema) - np.minimum(haze, 0.75)
+    if any(findings.pleural_effusion):
+        kept *= 1.0 - _fluid(body)
+    free = None
+    if any(findings.pneumothorax):
+        rim = np.array([0.030 + 0.085 * s if s else -1.0 for s in findings.pneumothorax])
+        right, left = ((r * (1.35 - 0.9 * np.clip((AT + 0.3) / 0.55, 0.0, 1.0)) if r > 0 else r + 0 * AT) for r in rim)
+        width = np.concatenate([right, left]).astype(np.float32)[body.rows_by_side]
+        free = width - body.inside_wall
+    return kept, solid, free
+
+
+def _fluid(body: _Body) -> np.ndarray:
+    """Fluid fills the costophrenic angle and climbs along the chest wall: the meniscus. Its share of the beam."""
+    right, left = body.findings.pleural_effusion
+    deep = body.by_side(*(0.02 + 0.36 * s**1.15 if s else -1.0 for s in (right, left)))
+    climb = np.minimum(body.across, 1.0)
+    climb = np.float32(0.42) + np.float32(0.58) * climb * climb * climb
+    surface = np.float32(body.angle + 0.012) - deep * climb
+    return np.float32(0.93) * _ramp(body.xy[1] - surface, 0.05)
+
+
+def _bones(body: _Body) -> np.ndarray:
+    anatomy = body.anatomy
+    density = anatomy.bone * (1.10 - 0.55 * anatomy.aged("bones", body.age))
+    behind, front = skeleton.cage(anatomy)
+    calcium = anatomy.aged("calcium", body.age)
+    total = np.float32(0.26 * density * anatomy.rib_contrast) * body.paint(behind)
+    total += np.float32(0.15 * density * anatomy.rib_contrast) * body.paint(front)
+    total += np.float32(0.30 * density) * body.paint(skeleton.girdle(anatomy))
+    total += np.float32(0.15 * density) * body.paint(skeleton.spine(anatomy))
+    if calcium > 0.2:
+        total += np.float32(0.30 * (calcium - 0.2)) * body.paint([*skeleton.cartilage(anatomy), *_arch(body)])
+    return total
+
+
+def _arch(body: _Body) -> list[Stroke]:
+    """Calcium along the outer wall of the aortic arch."""
+    old = body.anatomy.aged("aorta", body.age)
+    reach = 0.083 + 0.018 * (body.anatomy.knob - 1.0) + 0.030 * old
+    middle = body.anatomy.apex + 0.33 * (body.anatomy.base - body.anatomy.apex) - 0.010 * old
+    turn = np.linspace(-1.2, 0.9, 12)
+    points = np.stack([reach - 0.036 + 0.030 * np.cos(turn), middle + 0.036 * np.sin(turn)], axis=1)
+    points[:, 0] += skeleton.midline(body.anatomy, points[:, 1])
+    return [Stroke(points, 0.0065, 0.9)]
+
+
+def _frontal(body: _Body) -> np.ndarray:
+    """Attenuation along the beam, float32 (size, size)."""
+    anatomy, findings = body.anatomy, body.findings
+    tissue, inside = _soft_tissue(body)
+    kept, solid, free = _filling(body)
+    lung = body.lung
+    air = lung * kept * (np.float32(1.0) - np.float32(0.90) * body.heart)
+    marks = body.paint(skeleton.vessels(anatomy), 0.0022) * np.float32(0.26 * (1.0 + 0.5 * findings.edema))
+    grain = np.float32(0.030 * anatomy.texture * (1.0 + 0.5 * anatomy.aged("lungs", body.age) + findings.edema))
+    marks *= np.float32(1.0) - np.float32(1.5) * solid
+    marks += grain * body.texture
+    if findings.edema:
+        marks += body.paint(skeleton.septal_lines(anatomy, findings.edema), 0.001)
+    if free is not None:
+        gone = _ramp(free, 0.006)
+        marks *= 1.0 - gone
+        air *= np.float32(0.92) + np.float32(0.38) * gone
+        marks += np.float32(0.30) * _bell(np.square(free * np.float32(1 / 0.0045)))
+    marks *= np.minimum(lung * np.float32(2.0), 1.0)
+    attenuation = tissue * (np.float32(1.0) - np.float32(0.70) * air) + marks
+    attenuation += _mediastinum(body) * inside
+    attenuation += _bones(body) * np.minimum(inside * np.float32(2.0), 1.0)
+    if findings.device:
+        attenuation += np.float32(1.0) * body.paint(skeleton.device(findings.device), DEVICE_BLUR)
+    return attenuation
+
+
+def _mediastinum(body: _Body) -> np.ndarray:
+    """What heart, great vessels and abdomen add to the soft tissue, and windpipe and stomach take away."""
+    anatomy, (x, y) = body.anatomy, body.xy
+    old = anatomy.aged("aorta", body.age)
+    depth = np.interp(AT, [-0.5, -0.25, 0.0, 0.1, 0.25], [0.05, 0.14, 0.20, 0.32, 0.30]).astype(np.float32)
+    total = body.by_height(depth) * _chord(np.minimum(body.outline, 1.0)) * _ramp(body.above_diaphragm + 0.01, 0.16)
+    total += np.float32(0.16) * _ramp(-body.above_diaphragm, 0.10)
+    caps = np.float32(0.13 * anatomy.aged("lungs", body.age))
+    total += caps * _bell(np.square(body.inside_wall * np.float32(1 / 0.022))) * body.by_height(
+        np.interp(AT, [anatomy.apex + 0.03, anatomy.apex + 0.10], [1.0, 0.0]).astype(np.float32)
+    )
+    course = np.interp(AT, [-0.5, -0.3, -0.2, -0.13], [0.0, 0.0, -0.006 - 0.012 * old, -0.008])
+    pipe = np.float32(0.15) * _chord(np.minimum(np.abs(x - body.by_height(course.astype(np.float32))) / 0.019, 1.0))
+    total -= pipe * body.by_height(np.interp(AT, [-0.14, -0.11], [1.0, 0.0]).astype(np.float32))
+    bubble = np.square((x - np.float32(0.17)) * np.float32(1 / 0.06))
+    bubble += np.square((y - np.float32(body.domes[1] + 0.055)) * np.float32(1 / 0.030))
+    return total - np.float32(0.14) * _bell(bubble)
+
+
+def _lateral(body: _Body) -> np.ndarray:
+    """A side view, the sternum on the left of the picture: spine, heart, domes, windpipe."""
+    anatomy, (x, y) = body.anatomy, body.xy
+    old = anatomy.aged("spine", body.age)
+    back = np.interp(AT, [-0.5, -0.3, 0.0, 0.3, 0.5], [0.10, 0.17, 0.21 + 0.04 * old, 0.17, 0.12])
+    front = np.interp(AT, [-0.5, -0.35, -0.1, 0.2, 0.5], [-0.05, -0.12, -0.22, -0.25, -0.22])
+    behind, before = (body.by_height(_table(AT, line, 0.04)) for line in (back, front))
+    place = (x - behind) / (behind - before)  # -1 at the breastbone, 0 at the spine
+    skin = 0.13 + 0.6 * (anatomy.wall_tissue - 0.05)
+    trunk = _chord(np.minimum(np.abs(place + np.float32(0.42)) / np.float32(0.62 + skin), 1.0))
+    inside = np.minimum(trunk * 3.0, 1.0)
+    dome = _lateral_dome(body, place)
+    rise = np.interp(AT, [anatomy.apex, anatomy.apex + 0.15], [0.0, 1.0]).astype(np.float32)
+    lung = _chord(np.minimum(np.abs(place + 0.45) / 0.60, 1.0)) * body.by_height(np.sqrt(rise)) * _ramp(dome - y, 0.012)
+    effusion = max(body.findings.pleural_effusion)
+    if effusion:
+        surface = np.float32(body.angle + 0.03 - 0.30 * effusion) - 0.20 * np.square(place + 0.35)
+        lung = lung * (1.0 - 0.8 * _ramp(y - surface, 0.05))
+    wide = 0.33 * anatomy.heart * (1.0 + 0.35 * body.findings.cardiomegaly)
+    heart = _chord(np.minimum(np.hypot((place + 0.62) / wide, (y - body.domes[0] + 0.09) / 0.125), 1.0))
+    column = _ramp(0.11 - np.abs(place - 0.02), 0.03) * (0.8 + 0.2 * np.cos(2 * np.pi / 0.052 * (y + 0.3 * x)))
+    plate = _ramp(0.025 - np.abs(place + 1.0), 0.02) * body.by_height(
+        np.interp(AT, [-0.27, -0.24, 0.08, 0.14], [0.0, 1.0, 1.0, 0.0]).astype(np.float32)
+    )
+    pipe = _ramp(0.05 - np.abs(place + 0.42 - 0.35 * (y + 0.2)), 0.03) * _ramp(-0.10 - y, 0.04)
+    density = anatomy.bone * (1.10 - 0.55 * anatomy.aged("bones", body.age))
+    shoulder = np.float32(0.5) * _bell(np.square((x - 0.05) / 0.24) + np.square((y + 0.40) / 0.13))
+    total = (1.15 * trunk + shoulder) * inside * (1.0 - 0.55 * lung) + 0.30 * heart - 0.12 * pipe
+    total += density * (0.30 * column + 0.22 * plate) + 0.03 * body.texture * lung
+    return total.astype(np.float32)
+
+
+def _lateral_dome(body: _Body, place: np.ndarray) -> np.ndarray:
+    return np.float32(body.domes[0]) + np.float32(0.16) * np.square(np.clip(place + 0.55, 0.0, 0.7)) / np.float32(0.49)
+
+
+def organ_masks(
+    anatomy: Anatomy, acquisition: Acquisition, size: int, findings: Findings | None = None, age: float = 50.0
+) -> dict[str, np.ndarray]:
+    """Where the organs lie on a frontal film: right_lung, left_lung (without the heart) and heart, bool (size, size).
+
+    The lungs are whole, whatever fills them.
+    """
+    body = _Body(anatomy, age, findings or Findings(), acquisition, size)
+    dome = body.anatomy.apex + 0.47 * (body.domes[0] - body.anatomy.apex)
+    heart = (body.outline < 1.0) & (body.xy[1] > dome) & (body.above_diaphragm > -0.03)
+    lungs = (body.across < 1.0) & (body.outline >= 1.0) & (body.above_diaphragm > 0.0)
+    return {"right_lung": lungs & ~body.left, "left_lung": lungs & body.left, "heart": heart}
+
+
+def draw(
+    anatomy: Anatomy, age: float, findings: Findings, acquisition: Acquisition, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A film of the patient at ``age`` years: uint8 (size, size). ``rng`` gives grain, shading and the side's letter.
+
+    The same arguments and the same state of ``rng`` give the same bytes.
+    """
+    body = _Body(anatomy, age, findings, acquisition, size)
+    picture = expose(_lateral(body) if acquisition.lateral else _frontal(body), acquisition, rng)
+    if not acquisition.lateral:
+        mark_side(picture, rng)
+    collimate(picture, acquisition.collimation)
+    picture = np.rint(np.clip(picture, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
+    return 255 - picture if acquisition.inverted else picture

@@ -1,0 +1,102 @@
+"""``biomedjourney pretrain first-stage | text-tower | judges``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from biomedjourney import config
+
+FILE = click.Path(path_type=Path)
+
+
+def _common(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        config.option("pretrain"),
+        click.option("--singles", type=FILE, required=True, help="Table singles."),
+        click.option("--pixels", type=FILE, required=True, multiple=True, help="Table pixels; repeat for each shard."),
+        click.option("--out", type=FILE, required=True, help="Folder to write."),
+        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group()
+def command() -> None:
+    """Load or train the parts that stay frozen: first stage, text tower, judges.
+
+    Example: biomedjourney pretrain first-stage --help
+    """
+
+
+@command.command("first-stage")
+@_common
+def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...], out: Path, threads: int) -> None:
+    """The first stage (VAE): a published AutoencoderKL, or a patch autoencoder trained on the training pictures.
+
+    Example: biomedjourney pretrain first-stage --singles results/tables/singles.parquet
+    --pixels results/pixels/0.parquet --out results/models/first-stage
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.pretrain import run
+
+    click.echo(run.first_stage(settings, singles, pixels, out))
+
+
+@command.command("text-tower")
+@_common
+@click.option("--pairs", type=FILE, required=True, help="Table pairs.")
+@click.option("--progressions", type=FILE, required=True, help="Table progressions.")
+def text_tower(
+    settings: dict[str, Any],
+    singles: Path,
+    pixels: tuple[Path, ...],
+    pairs: Path,
+    progressions: Path,
+    out: Path,
+    threads: int,
+) -> None:
+    """The text tower: BiomedCLIP's, or a small one trained contrastively on training pictures and texts.
+
+    Example: biomedjourney pretrain text-tower --singles results/tables/singles.parquet
+    --pairs results/tables/pairs.parquet --progressions results/tables/progressions.parquet
+    --pixels results/pixels/0.parquet --out results/models/text-tower
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.pretrain import run
+
+    click.echo(run.text_tower(settings, singles, pairs, progressions, pixels, out))
+
+
+@command.command("judges")
+@_common
+@click.option("--studies", type=FILE, required=True, help="Table studies.")
+@click.option("--patients", type=FILE, required=True, help="Table patients.")
+def judges(
+    settings: dict[str, Any],
+    singles: Path,
+    pixels: tuple[Path, ...],
+    studies: Path,
+    patients: Path,
+    out: Path,
+    threads: int,
+) -> None:
+    """The judging classifiers of pathology, race and age: published, or trained on real training pictures.
+
+    Example: biomedjourney pretrain judges --singles results/tables/singles.parquet
+    --studies results/tables/studies.parquet --patients results/tables/patients.parquet
+    --pixels results/pixels/0.parquet --out results/models/judges
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.pretrain import run
+
+    click.echo(run.judges(settings, singles, studies, patients, pixels, out))

@@ -1,0 +1,233 @@
+"""The judging classifiers: torchxrayvision's published ones, or small ones of its DenseNet trained on real pictures."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from biomedjourney import pixels, progress
+from biomedjourney.errors import UserError
+from biomedjourney.pretrain.folders import replacing
+from biomedjourney.tables import RACES
+
+ARCHITECTURE: dict[str, Any] = {"growth_rate": 12, "block_config": [3, 4, 4], "num_init_features": 24}
+KINDS = ("pathology", "race", "age")
+PUBLISHED_NAMES = {"Effusion": "pleural_effusion", "Pleural_Thickening": "pleural_other"}
+AGE_SCALE = 20.0  # years; the network's output times this, plus the mean of the training patients
+SHIFT = 3  # pixels at 64
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The three classifiers. Pictures are float32 (n, rows, columns) in [0, 1]."""
+
+    labels: tuple[str, ...]
+    _pathology: Callable[[torch.Tensor], torch.Tensor]
+    _race: Callable[[torch.Tensor], torch.Tensor]
+    _age: Callable[[torch.Tensor], torch.Tensor]
+
+    def pathology(self, pictures: np.ndarray) -> np.ndarray:
+        """Probabilities (n, labels) in the order of ``labels``."""
+        return _run(self._pathology, pictures)
+
+    def race(self, pictures: np.ndarray) -> np.ndarray:
+        """Probabilities (n, 3) in the order of `tables.RACES`."""
+        return _run(self._race, pictures)
+
+    def age(self, pictures: np.ndarray) -> np.ndarray:
+        """Estimates (n,), years."""
+        return _run(self._age, pictures)
+
+
+@torch.no_grad()
+def _run(judge: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray) -> np.ndarray:
+    x = torch.from_numpy(pixels.to_torchxrayvision(pictures.astype(np.float32)))[:, None]
+    result: np.ndarray = judge(x).float().cpu().numpy()
+    return result
+
+
+def network(outputs: int) -> Any:
+    """A small torchxrayvision DenseNet with that many outputs."""
+    import torchxrayvision as xrv
+
+    model = xrv.models.DenseNet(**ARCHITECTURE, num_classes=outputs)
+    model.features.conv0 = nn.Conv2d(1, ARCHITECTURE["num_init_features"], 5, stride=2, padding=2, bias=False)
+    return model
+
+
+def logits(model: Any, x: torch.Tensor) -> torch.Tensor:
+    """The classifier's raw outputs (n, outputs) of pictures (n, 1, h, w) in [-1024, 1024]."""
+    features = torch.relu(model.features(x / 1024.0))
+    return model.classifier(features.mean(dim=(2, 3)))
+
+
+def pathology_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy over the labels that are known; NaN in the target counts for nothing."""
+    known = ~torch.isnan(target)
+    loss = nn.functional.binary_cross_entropy_with_logits(output, torch.nan_to_num(target), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def race_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the group, its place in `tables.RACES`."""
+    return nn.functional.cross_entropy(output, target.long())
+
+
+def age_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Smooth absolute error of the standardised age."""
+    return nn.functional.smooth_l1_loss(output[:, 0], target)
+
+
+LOSSES = {"pathology": pathology_loss, "race": race_loss, "age": age_loss}
+
+
+def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Small shifts, sizes, turns, contrast and brightness of pictures (n, 1, h, w) in [0, 1]; never a mirror image."""
+    n = len(x)
+
+    def uniform(spread: float) -> torch.Tensor:
+        return (torch.rand(n, generator=generator) * 2 - 1) * spread
+
+    angle, scale = uniform(0.09), 1 + uniform(0.07)
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    shift = torch.stack([uniform(2 * SHIFT / 64), uniform(2 * SHIFT / 64)], dim=1)
+    matrix = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    grid = nn.functional.affine_grid(matrix, list(x.shape), align_corners=False)
+    moved = nn.functional.grid_sample(x, grid, align_corners=False)
+    bright, contrast = uniform(0.08)[:, None, None, None], 1 + uniform(0.12)[:, None, None, None]
+    return ((moved - 0.5) * contrast + 0.5 + bright).clamp(0, 1)
+
+
+def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[str, Any], seed: int) -> Any:
+    """One small judge of uint8 pictures (n, h, w); ``targets``: (n, labels), (n,) places or (n,) standardised ages."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, 3, KINDS.index(kind)])
+    generator = torch.Generator().manual_seed(seed)
+    model = network({"pathology": targets.shape[-1], "race": len(RACES), "age": 1}[kind])
+    optimiser = torch.optim.AdamW(model.parameters(), settings["learning_rate"], weight_decay=0.01)
+    falling = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings["learning_rate"], settings["steps"], pct_start=0.2
+    )
+    goal = torch.from_numpy(targets.astype(np.float32))
+    model.train()
+    for _ in progress.track(range(settings["steps"]), f"judge of {kind}", unit="step"):
+        rows = rng.choice(len(pictures), settings["batch_size"])
+        x = torch.from_numpy(pictures[rows])[:, None].float() / 255
+        loss = LOSSES[kind](logits(model, pixels.to_torchxrayvision(augment(x, generator))), goal[rows])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        falling.step()
+    return model.eval()
+
+
+def save(folder: Path, kind: str, model: Any, facts: dict[str, Any]) -> None:
+    (folder / kind).mkdir()
+    torch.save(model.state_dict(), folder / kind / "weights.pt")
+    (folder / kind / "judge.json").write_text(json.dumps({"architecture": ARCHITECTURE} | facts, indent=2))
+
+
+def copy_published(weights: dict[str, str], out: Path) -> None:
+    """Copies published weights, a file for each judge, after a look that torchxrayvision opens them."""
+    with replacing(out) as folder:
+        for kind in KINDS:
+            source = Path(weights[kind])
+            (folder / kind).mkdir()
+            shutil.copy2(source, folder / kind / source.name)
+            (folder / kind / "judge.json").write_text(json.dumps({"published": source.name}, indent=2))
+        load(folder)
+
+
+def load(folder: Path) -> Judges:
+    """The judges of a folder. Raises UserError where one is missing or torchxrayvision does not know its weights."""
+    folder = Path(folder)
+    loaded = {kind: _load(folder / kind, kind) for kind in KINDS}
+    labels = loaded["pathology"][1]
+    return Judges(tuple(labels), *(loaded[kind][0] for kind in KINDS))
+
+
+def _load(folder: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
+    try:
+        facts = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no judge of {kind} ({error}): run pretrain judges") from None
+    if "published" in facts:
+        return _published(folder / facts["published"], kind)
+    model = network(facts["outputs"])
+    model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+    device = _device()
+    model.to(device).requires_grad_(False).eval()
+
+    def judge(x: torch.Tensor) -> torch.Tensor:
+        size = (facts["size"], facts["size"])
+        if x.shape[-2:] != size:
+            x = nn.functional.interpolate(x, size, mode="bilinear", antialias=True)
+        output = logits(model, x.to(device))
+        if kind == "pathology":
+            return torch.sigmoid(output)
+        return torch.softmax(output, dim=1) if kind == "race" else output[:, 0] * AGE_SCALE + facts["mean_age"]
+
+    return judge, facts["names"]
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _home_with(weights: Path) -> Iterator[None]:
+    """torchxrayvision's race and age models take no path and look in the home folder: give them one for the moment."""
+    before = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory() as home:
+        place = Path(home) / ".torchxrayvision" / "models_data"
+        place.mkdir(parents=True)
+        (place / weights.name).symlink_to(weights.resolve())
+        os.environ["HOME"] = home
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["HOME"]
+            else:
+                os.environ["HOME"] = before
+
+
+def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
+    """torchxrayvision's own models (Cohen et al., 2022) from a local file; nothing is downloaded."""
+    import torchxrayvision as xrv
+
+    if not weights.is_file():
+        raise UserError(f"{weights}: the weights of the judge of {kind} are missing: download them, see paper.yaml")
+    device = _device()
+    if kind == "pathology":
+        urls = {name: Path(facts["weights_url"]).name for name, facts in xrv.models.model_urls.items()}
+        names = [name for name, file in urls.items() if file == weights.name and name.startswith("densenet")]
+        if not names:
+            known = sorted({file for name, file in urls.items() if name.startswith("densenet")})
+            raise UserError(f"{weights}: torchxrayvision knows no weights of this name: expected one of {known}")
+        model = xrv.models.DenseNet(weights=names[0], cache_dir=str(weights.parent)).to(device).eval()
+        labels = [PUBLISHED_NAMES.get(name, name.lower().replace(" ", "_")) for name in model.targets]
+        size = (224, 224)
+        return lambda x: model(nn.functional.interpolate(x, size, mode="bilinear", antialias=True).to(device)), labels
+    expected = {
+        "race": "resnet_race_detection_val-loss_0.157_mimic_public.pt",
+        "age": "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt",
+    }[kind]
+    if weights.name != expected:
+        raise UserError(f"{weights}: torchxrayvision looks for a file of the name {expected}: rename it")
+    with _home_with(weights):
+        if kind == "race":
+            model = xrv.baseline_models.emory_hiti.RaceModel().to(device).eval()
+            order = [model.targets.index(race) for race in RACES]
+            return lambda x: torch.exp(model(x.to(device)))[:, order], list(RACES)
+        model = xrv.baseline_models.riken.AgeModel().to(device).eval()
+        return lambda x: model(x.to(device))[:, 0], ["age"]

@@ -1,0 +1,112 @@
+"""The function and the command, with an exported model of a few training steps and a text tower of a few words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from click.testing import CliRunner
+from fabricated import config_text
+from PIL import Image
+
+import biomedjourney
+from biomedjourney.cli import commands
+from biomedjourney.errors import UserError
+
+
+class Tower:
+    def states(self, texts: list[str]) -> list[np.ndarray]:
+        return [tiny.states(text) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("edit")
+    paths = tiny.write(folder)
+    common = ["--config", config_text(**tiny.OVERLAY)]
+    inputs = ("pairs", "registrations", "progressions", "prior_latents", "latents", "texts", "first_stage")
+    outputs = ["--checkpoints", str(folder / "checkpoints"), "--training", str(folder / "training.parquet")]
+    words = ["train", *common, "--run", "alone", *tiny.flags(paths, *inputs), *outputs, "--out", str(folder / "alone")]
+    CliRunner().invoke(commands, words, catch_exceptions=False)
+    (folder / "tower").mkdir()
+    words = ["generate", "export", *common, "--system", "biomedjourney", "--model", str(folder / "alone")]
+    words += [*tiny.flags(paths, "first_stage"), "--text-tower", str(folder / "tower"), "--out", str(folder / "model")]
+    CliRunner().invoke(commands, words, catch_exceptions=False)
+    return folder / "model"
+
+
+@pytest.fixture(autouse=True)
+def _words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from biomedjourney.editing import draw
+
+    monkeypatch.setattr(draw, "load_text_tower", lambda folder: Tower())
+    draw._parts.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def film() -> np.ndarray:
+    y, x = np.mgrid[0:90, 0:80]
+    lungs = np.exp(-(((x - 25) / 10) ** 2) - ((y - 45) / 25) ** 2) + np.exp(
+        -(((x - 55) / 10) ** 2) - ((y - 45) / 25) ** 2
+    )
+    return (3000 * (1 - 0.8 * lungs) + np.random.default_rng(0).normal(0, 30, x.shape)).clip(0).astype(np.uint16)
+
+
+def test_function_takes_arrays_pictures_and_paths_and_is_repeatable(
+    model: Path, film: np.ndarray, tmp_path: Path
+) -> None:
+    drawn = biomedjourney.edit(film, "brighter", model)
+    assert drawn.shape == (16, 16)
+    assert drawn.dtype == np.float32
+    assert 0 <= drawn.min() < drawn.max() <= 1
+    np.testing.assert_array_equal(biomedjourney.edit(film, " brighter\n", str(model)), drawn)
+    assert np.abs(biomedjourney.edit(film, "brighter", model, seed=1) - drawn).max() > 0.01
+    assert not np.array_equal(biomedjourney.edit(film, "brighter", model, text_scale=9.0), drawn)
+    eight_bits = (film / film.max() * 255).astype(np.uint8)
+    Image.fromarray(eight_bits).save(tmp_path / "film.png")
+    from_file = biomedjourney.edit(tmp_path / "film.png", "brighter", model)
+    np.testing.assert_array_equal(biomedjourney.edit(str(tmp_path / "film.png"), "brighter", model), from_file)
+    np.testing.assert_array_equal(biomedjourney.edit(Image.fromarray(eight_bits), "brighter", model), from_file)
+    assert np.abs(from_file - drawn).max() < 0.2
+
+
+def test_command_writes_what_the_function_returns(model: Path, film: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray((film / film.max() * 255).astype(np.uint8)).save(tmp_path / "film.png")
+    out = tmp_path / "edited.png"
+    words = ["edit", str(tmp_path / "film.png"), "darker now", "--out", str(out), "--model", str(model), "--seed", "3"]
+    result = CliRunner().invoke(commands, words, catch_exceptions=False)
+    assert result.exit_code == 0
+    with Image.open(out) as picture:
+        assert picture.mode == "L"
+        written = np.asarray(picture) / 255
+    np.testing.assert_allclose(
+        written, biomedjourney.edit(tmp_path / "film.png", "darker now", model, seed=3), atol=0.003
+    )
+
+
+def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "words.png").write_text("no picture")
+
+    def refused(image: object, text: str, folder: Path, message: str) -> None:
+        with pytest.raises(UserError, match=message) as caught:
+            biomedjourney.edit(image, text, folder)
+        assert "\n" not in str(caught.value)
+
+    refused(film, "brighter", tmp_path / "nowhere", "nowhere.*run the workflow first, or give --model")
+    refused(film, " ___ \n", model, "text is empty")
+    refused(tmp_path / "words.png", "brighter", model, "words.png")
+    refused(tmp_path / "absent.png", "brighter", model, "absent.png")
+    refused(np.zeros((3, 3)), "brighter", model, "tiny")
+
+
+def test_function_stays_a_function_after_its_parts_are_imported() -> None:
+    program = (
+        "import biomedjourney.editing.command, biomedjourney.cli\n"
+        "biomedjourney.cli.commands.get_command(None, 'edit')\n"
+        "from biomedjourney import edit\n"
+        "assert callable(edit) and biomedjourney.edit is edit\n"
+        "import sys; assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

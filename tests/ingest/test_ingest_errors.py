@@ -1,0 +1,234 @@
+"""Raw files that are wrong: one line that names the file and the remedy, and no output."""
+
+import gzip
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from raw_files import RawFiles, raw_files, report_name, write_tar
+
+from biomedjourney.cli import commands
+from biomedjourney.errors import UserError
+
+NAMES = ("patients", "studies", "images", "cohort", "exclusions")
+METADATA, SPLIT, CHEXPERT = (f"mimic-cxr-2.0.0-{name}.csv.gz" for name in ("metadata", "split", "chexpert"))
+
+
+def set_first(table: str, column: str, value: str, row: int = 0) -> Callable[[RawFiles], None]:
+    def change(raw: RawFiles) -> None:
+        getattr(raw, table)[row][column] = value
+
+    return change
+
+
+def drop_column(table: str, column: str, renamed: str | None = None) -> Callable[[RawFiles], None]:
+    def change(raw: RawFiles) -> None:
+        for row in getattr(raw, table):
+            value = row.pop(column)
+            if renamed:
+                row[renamed] = value
+
+    return change
+
+
+def repeat(table: str) -> Callable[[RawFiles], None]:
+    return lambda raw: getattr(raw, table).append(dict(getattr(raw, table)[1]))
+
+
+def add_report(name: str, content: bytes) -> Callable[[RawFiles], None]:
+    return lambda raw: raw.reports.__setitem__(name, content)
+
+
+BAD_ROWS: dict[str, tuple[Callable[[RawFiles], None], str]] = {
+    "a column missing": (drop_column("metadata", "Rows"), f"{METADATA}: column 'Rows' is missing"),
+    "a column renamed": (
+        drop_column("metadata", "ViewPosition", "view_position"),
+        "column 'ViewPosition' is missing; is 'view_position' meant? rename it",
+    ),
+    "a label column missing": (drop_column("chexpert", "Edema"), f"{CHEXPERT}: column 'Edema' is missing"),
+    "no race column": (drop_column("admissions", "race"), "admissions.csv.gz: column 'race' is missing"),
+    "no anchor": (drop_column("patients", "anchor_year"), "patients.csv.gz: column 'anchor_year' is missing"),
+    "a date with dashes": (
+        set_first("metadata", "StudyDate", "2180-05-06"),
+        f"{METADATA}, line 2: StudyDate is '2180-05-06', expected a date as yyyymmdd",
+    ),
+    "the 30th of February": (set_first("metadata", "StudyDate", "21800230", 3), "line 5: StudyDate is '21800230'"),
+    "a blank date": (set_first("metadata", "StudyDate", ""), "line 2: StudyDate is blank, expected a date"),
+    "an hour of 25": (set_first("metadata", "StudyTime", "250000"), "line 2: StudyTime is '250000'"),
+    "a time with colons": (set_first("metadata", "StudyTime", "12:00:00"), "line 2: StudyTime is '12:00:00'"),
+    "a blank time": (set_first("metadata", "StudyTime", ""), "line 2: StudyTime is blank"),
+    "rows of zero": (set_first("metadata", "Rows", "0"), "line 2: Rows is '0', expected a number of at least 1"),
+    "a word for a number": (set_first("metadata", "Columns", "wide"), "line 2: Columns is 'wide'"),
+    "a blank study": (set_first("metadata", "study_id", ""), "line 2: study_id is blank, expected a whole number"),
+    "an image without a name": (set_first("metadata", "dicom_id", ""), "line 2: dicom_id is blank"),
+    "an image twice": (repeat("metadata"), "line 12: dicom_id is '50000009-1', expected a value that occurs once"),
+    "a study of two patients": (
+        set_first("metadata", "subject_id", "19000019", 1),
+        "line 3: subject_id is '19000019', expected one patient for each study",
+    ),
+    "a patient out of the folders": (
+        lambda raw: [row.update(subject_id=32) for row in raw.metadata[:5]],  # type: ignore[func-returns-value]
+        "line 2: subject_id is '32', expected a number from 10000000",
+    ),
+    "a label of 2": (set_first("chexpert", "Edema", "2.0"), f"{CHEXPERT}, line 2: Edema is '2.0', expected one of 1.0"),
+    "a label of a word": (set_first("chexpert", "Edema", "yes", 1), "line 3: Edema is 'yes'"),
+    "labels twice": (repeat("chexpert"), "line 9: study_id is '50000003', expected a value that occurs once"),
+    "a split unheard of": (set_first("split", "split", "dev"), f"{SPLIT}, line 2: split is 'dev'"),
+    "an image in the split twice": (repeat("split"), f"{SPLIT}, line 12: dicom_id is '50000009-1'"),
+    "a gender unheard of": (set_first("patients", "gender", "female"), "patients.csv.gz, line 2: gender is 'female'"),
+    "a patient twice": (repeat("patients"), "patients.csv.gz, line 5: subject_id is '11000011'"),
+    "an age of a word": (set_first("patients", "anchor_age", "old"), "line 2: anchor_age is 'old'"),
+    "a report not in UTF-8": (
+        add_report(report_name(10000032, 50000009), b" IMPRESSION: \xe9"),
+        "mimic-cxr-reports.zip, files/p10/p10000032/s50000009.txt: byte 13 is not UTF-8",
+    ),
+    "a report of 50 MB": (
+        add_report(report_name(10000032, 50000009), b" " * 50_000_000),
+        "s50000009.txt: 50 MB is no report",
+    ),
+    "a zip that climbs": (add_report("../../etc/s50000009.txt", b""), "the entry '../../etc/s50000009.txt' climbs out"),
+    "a zip from the root": (add_report("/files/p10/p10000032/s50000001.txt", b""), "climbs out of the folder"),
+    "a report twice": (
+        add_report("more/p10/p10000032/s50000009.txt", b""),
+        "more/p10/p10000032/s50000009.txt: study 50000009 has a report already",
+    ),
+    "a report in another's folder": (
+        lambda raw: raw.reports.update(
+            {report_name(19000019, 50000009): raw.reports.pop(report_name(10000032, 50000009))}
+        ),
+        "the report of study 50000009 lies in the folder of patient 19000019, the metadata name 10000032",
+    ),
+    "no report at all": (lambda raw: raw.reports.clear(), "holds no report named"),
+    "reports of other studies": (
+        lambda raw: (raw.reports.clear(), raw.reports.update({report_name(10000032, 50000001): b"x"}))[0],
+        "no study of the metadata has a report: data.images and data.reports are of different sets",
+    ),
+}
+
+
+def cut(path: Path, share: float = 0.5) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+def rewrite_gzip(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+
+
+def damage_zip(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.infolist()[-1]
+    content = bytearray(path.read_bytes())
+    content[entry.header_offset + 30 + len(entry.filename) + 5] ^= 0xFF
+    path.write_bytes(content)
+
+
+def as_cut_tar(raw: RawFiles) -> None:
+    raw.reports_path.unlink()
+    write_tar(raw.reports_path, {name: os.urandom(3000).hex().encode() for name in raw.reports})
+    content = raw.reports_path.read_bytes()
+    raw.reports_path.with_suffix("").with_suffix(".tar.gz").write_bytes(content[: len(content) // 2])
+
+
+BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
+    "no metadata": (
+        lambda raw: (raw.jpg / METADATA).unlink(),
+        "mimic-cxr-2.0.0-metadata.csv.gz (or .csv) is not there",
+    ),
+    "no reports": (lambda raw: raw.reports_path.unlink(), "mimic-cxr-reports.zip: is not there: set data.reports"),
+    "metadata cut off": (lambda raw: cut(raw.jpg / METADATA), f"{METADATA}: cut off or damaged"),
+    "admissions cut off": (lambda raw: cut(raw.folder / "hosp/admissions.csv.gz", 0.9), "admissions.csv.gz: cut off"),
+    "no gzip": (lambda raw: (raw.jpg / SPLIT).write_text("dicom_id,split\n"), f"{SPLIT}: cut off or damaged"),
+    "an empty file": (lambda raw: (raw.jpg / SPLIT).write_bytes(gzip.compress(b"")), f"{SPLIT}: is empty"),
+    "a header alone": (
+        lambda raw: rewrite_gzip(raw.jpg / CHEXPERT, lambda text: text.partition(b"\n")[0] + b"\n"),
+        f"{CHEXPERT}: has a header and no rows",
+    ),
+    "a column twice": (
+        lambda raw: rewrite_gzip(raw.jpg / METADATA, lambda text: text.replace(b"Columns", b"Rows", 1)),
+        f"{METADATA}: column 'Rows' occurs 2 times: keep one",
+    ),
+    "a short row": (
+        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text + b"x,1\r\n"),
+        f"{SPLIT}, line 12: 2 values in a row, expected 4",
+    ),
+    "a row in Latin-1": (
+        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text + b"\xe9,1,2,train\r\n"),
+        f"{SPLIT}, line 12: has bytes that are not UTF-8",
+    ),
+    "a header in UTF-16": (
+        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.decode().encode("utf-16")),
+        f"{SPLIT}: the column names are not UTF-8",
+    ),
+    "a zip cut off": (lambda raw: cut(raw.reports_path), "mimic-cxr-reports.zip: cut off, or no zip file"),
+    "a zip damaged": (lambda raw: damage_zip(raw.reports_path), "mimic-cxr-reports.zip: cut off or damaged"),
+}
+
+
+def assert_one_line(raw: RawFiles, said: str, settings: dict | None = None) -> None:
+    out = raw.folder / "out"
+    flags = [word for name in NAMES for word in (f"--{name}", str(out / f"{name}.parquet"))]
+    config = str(settings or raw.settings()).replace("'", '"')
+    result = CliRunner().invoke(commands, ["ingest", "--config", config, *flags])
+    assert isinstance(result.exception, UserError), result.output
+    assert said in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_bad_rows(tmp_path: Path, case: str) -> None:
+    change, said = BAD_ROWS[case]
+    raw = raw_files(tmp_path)
+    change(raw)
+    raw.write()
+    assert_one_line(raw, said)
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files(tmp_path: Path, case: str) -> None:
+    change, said = BAD_FILES[case]
+    raw = raw_files(tmp_path)
+    raw.write()
+    change(raw)
+    assert_one_line(raw, said)
+
+
+@pytest.mark.parametrize("key", ["images", "reports", "demographics"])
+def test_a_path_that_leads_nowhere(tmp_path: Path, key: str) -> None:
+    raw = raw_files(tmp_path)
+    raw.write()
+    settings = raw.settings()
+    settings["data"][key] = str(tmp_path / "nowhere")
+    assert_one_line(raw, f"set data.{key}", settings)
+
+
+def test_a_tar_cut_off(tmp_path: Path) -> None:
+    raw = raw_files(tmp_path)
+    raw.write()
+    as_cut_tar(raw)
+    settings = raw.settings()
+    settings["data"]["reports"] = str(raw.reports_path.with_suffix(".tar.gz"))
+    assert_one_line(raw, "mimic-cxr-reports.tar.gz: cut off or damaged", settings)
+
+
+def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permission is refused by hand: root, who runs tests in containers, is refused nothing."""
+    raw = raw_files(tmp_path)
+    raw.write()
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str | os.PathLike[str]) -> object:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    settings = raw.settings()
+    settings["data"]["reports"] = str(closed)
+    assert_one_line(raw, f"{closed}: no permission to read it: grant it", settings)

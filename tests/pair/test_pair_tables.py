@@ -1,0 +1,262 @@
+"""Pairs, singles and the split: written rules and properties."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from biomedjourney import tables
+from biomedjourney.cli import commands
+from biomedjourney.errors import UserError
+from biomedjourney.pair.pair import pair, split_by_folder
+
+DEFAULT = {
+    "views": ["PA"],
+    "largest_gap_days": None,
+    "split": "paper",
+    "validation_share": 0.1,
+    "text": ["impression", "findings"],
+}
+EPOCH = pd.Timestamp("2150-01-01")
+Cohort = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def make(*rows: tuple[int, int, float, str, str, list[str | None]]) -> Cohort:
+    """Studies and images of rows (subject, study, day, findings, impression, views)."""
+    studies = pd.DataFrame(
+        {
+            "study_id": [row[1] for row in rows],
+            "subject_id": [row[0] for row in rows],
+            "study_time": [EPOCH + pd.Timedelta(days=row[2]) for row in rows],
+            "age": pd.array([60] * len(rows), "Int16"),
+            "findings": [row[3] for row in rows],
+            "impression": [row[4] for row in rows],
+            **{label: pd.array([None] * len(rows), "Int8") for label in tables.CHEXPERT_LABELS},
+        }
+    )
+    images = pd.DataFrame(
+        [
+            {
+                "dicom_id": f"{row[1]}-{i}",
+                "study_id": row[1],
+                "subject_id": row[0],
+                "view": view,
+                "rows": 100 + i,
+                "columns": 100,
+                "path": "p",
+                "official_split": tables.SPLITS[row[0] % 3] if row[0] % 4 else None,
+            }
+            for row in rows
+            for i, view in enumerate(row[5])
+        ],
+        columns=[c.name for c in tables.table("images").columns],
+    )
+    return studies, images
+
+
+def run(cohort: Cohort, **chosen: Any) -> dict[str, pd.DataFrame]:
+    made = pair(*cohort, {"seed": 0, "pair": DEFAULT | chosen})
+    return {name: tables.conform(name, data).to_pandas() for name, data in made.items()}
+
+
+A, B = 10000001, 19000001
+ONE = make((A, 53, 0, "F", "Impression one.", ["PA"]), (A, 51, 9.5, "Findings ___ two.", "___", ["AP", "PA", "PA"]))
+
+
+def test_a_pair() -> None:
+    made = run(ONE)
+    assert made["pairs"].to_dict("records") == [
+        {
+            "pair_id": "53-51",
+            "subject_id": A,
+            "prior_study_id": 53,
+            "study_id": 51,
+            "prior_dicom_id": "53-0",
+            "dicom_id": "51-2",
+            "interval_days": 9.5,
+            "split": "train",
+        }
+    ]
+    assert made["singles"]["text"].tolist() == ["Impression one.", "Findings two."]
+    assert made["exclusions"].set_index("id")["reason"].to_dict() == {
+        "51-0": "view AP, not PA",
+        "51-1": "the study has another image that comes first",
+    }
+
+
+def test_the_first_listed_view_that_a_study_has_then_the_most_pixels_then_the_name() -> None:
+    studies, images = ONE
+    assert run(ONE, views=["AP", "PA"])["singles"]["dicom_id"].tolist() == ["53-0", "51-0"]
+    level = images.assign(rows=100)
+    assert run((studies, level))["singles"]["dicom_id"].tolist() == ["53-0", "51-1"]
+
+
+def test_sections_are_taken_in_the_order_of_the_configuration() -> None:
+    assert run(ONE, text=["findings", "impression"])["singles"]["text"].tolist() == ["Impression one.", "Findings two."]
+    cohort = make((A, 1, 0, "Findings.", "Impression.", ["PA"]), (A, 2, 1, "Findings.", "", ["PA"]))
+    assert run(cohort, text=["findings", "impression"])["singles"]["text"].tolist() == ["Findings.", "Findings."]
+    with pytest.raises(UserError, match="pairs: a study and the one before it"):
+        run(cohort, text=["impression"])
+
+
+def test_studies_at_one_time_make_no_pair() -> None:
+    rows = [(A, study, day, "", "Some text.", ["PA"]) for study, day in ((1, 0), (2, 0), (3, 1))]
+    made = run(make(*rows))
+    assert made["pairs"]["pair_id"].tolist() == ["2-3"]
+    assert made["exclusions"].set_index("id")["reason"].to_dict() == {"1-2": "both at the same time"}
+
+
+def test_the_largest_gap() -> None:
+    rows = [(A, study, day, "", "Some text.", ["PA"]) for study, day in ((1, 0), (2, 30), (3, 61))]
+    made = run(make(*rows), largest_gap_days=30)
+    assert made["pairs"]["pair_id"].tolist() == ["1-2"]
+    assert made["exclusions"]["reason"].tolist() == ["more than 30 days apart"]
+    assert len(made["singles"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (
+            {"views": ["LL"]},
+            "'images: of a listed view' left nothing: pair.views asks for LL, the images have PA 3, AP 1",
+        ),
+        ({"text": ["impression"]}, "'pairs: a study and the one before it' left nothing"),
+        ({"largest_gap_days": 9}, "'pairs: at most 9 days apart' left nothing: pair.largest_gap_days is 9"),
+        ({"split": "official"}, "'studies: in the split' left nothing"),
+    ],
+)
+def test_an_empty_cohort_says_which_filter_emptied_it(chosen: dict[str, Any], said: str) -> None:
+    studies, images = ONE
+    with pytest.raises(UserError) as error:
+        run((studies, images.assign(official_split=None)), **chosen)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_text_at_all() -> None:
+    with pytest.raises(UserError, match="'studies: with text' left nothing: no text in impression or findings"):
+        run(make((A, 1, 0, "___", "", ["PA"])))
+
+
+def test_a_patient_on_two_sides_of_the_published_split() -> None:
+    studies, images = ONE
+    with pytest.raises(UserError, match=f"patient {A} on two sides"):
+        run((studies, images.assign(official_split=["train", "train", "test", "test"])), split="official")
+
+
+def test_the_share_of_validation_patients() -> None:
+    subjects = pd.Series(range(10_000_000, 10_020_000))
+    shares = split_by_folder(subjects, 0.1, 0).value_counts(normalize=True)
+    assert shares["validation"] == pytest.approx(0.1, abs=0.01)
+    assert not split_by_folder(subjects, 0.1, 0).equals(split_by_folder(subjects, 0.1, 1))
+    assert set(split_by_folder(pd.Series([19_000_000, 19_999_999]), 0.1, 0)) == {"test"}
+
+
+texts = st.sampled_from(["Small effusion.", "Seen ___ again.", "___", ""])
+studies_drawn = st.lists(
+    st.tuples(
+        st.sampled_from([10000001, 15000003, 19000001, 19000000]),
+        st.integers(0, 12),
+        texts,
+        texts,
+        st.lists(st.sampled_from(["PA", "AP", "PA", "LATERAL", None]), min_size=1, max_size=4),
+    ),
+    min_size=12,
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    drawn=studies_drawn,
+    views=st.permutations(["PA", "AP"]).flatmap(lambda v: st.sampled_from([v, v[:1]])),
+    sections=st.permutations(["impression", "findings"]).flatmap(lambda s: st.sampled_from([s, s[:1]])),
+    gap=st.sampled_from([None, 1, 5]),
+    split=st.sampled_from(["paper", "official"]),
+    seed=st.integers(0, 5),
+)
+def test_any_cohort(
+    drawn: list[Any], views: list[str], sections: list[str], gap: int | None, split: str, seed: int
+) -> None:
+    rows = [(subject, 900 - i, day, f, p, v) for i, (subject, day, f, p, v) in enumerate(drawn)]
+    studies, images = make(*rows)
+    chosen = DEFAULT | {"views": views, "text": sections, "largest_gap_days": gap, "split": split}
+    try:
+        found = pair(studies, images, {"seed": seed, "pair": chosen | {"validation_share": 0.4}})
+    except UserError:
+        reject()
+    made = {name: tables.conform(name, data).to_pandas() for name, data in found.items()}
+    singles, pairs = made["singles"], made["pairs"]
+    for data in (singles, pairs):
+        assert (data.groupby("subject_id")["split"].nunique() == 1).all()
+    if split == "paper":
+        assert ((singles["split"] == "test") == (singles["subject_id"] // 1_000_000 == 19)).all()
+    assert singles["study_id"].is_unique
+    assert not singles["text"].str.contains("__").any()
+    assert singles["text"].str.len().gt(0).all()
+    times = studies.set_index("study_id")["study_time"]
+    dicoms = singles.set_index("study_id")["dicom_id"]
+    for row in pairs.itertuples():
+        assert times[row.prior_study_id] < times[row.study_id]
+        between = times[dicoms.index[singles["subject_id"] == row.subject_id]]
+        assert not ((between > times[row.prior_study_id]) & (between < times[row.study_id])).any()
+        assert (row.prior_dicom_id, row.dicom_id) == (dicoms[row.prior_study_id], dicoms[row.study_id])
+        assert gap is None or row.interval_days <= gap
+    if gap is None:
+        moments = singles.assign(time=singles["study_id"].map(times)).groupby("subject_id")["time"].nunique()
+        assert len(pairs) == (moments - 1).sum()
+    assert_everything_is_accounted_for(made, studies, images)
+
+
+def assert_everything_is_accounted_for(
+    made: dict[str, pd.DataFrame], studies: pd.DataFrame, images: pd.DataFrame
+) -> None:
+    left_out = made["exclusions"].groupby("kind")["id"].agg(set).to_dict()
+    singles = made["singles"]
+    assert left_out.get("study", set()) | set(singles["study_id"].astype(str)) == set(studies["study_id"].astype(str))
+    assert left_out.get("image", set()) | set(singles["dicom_id"]) == set(images["dicom_id"])
+    cohort = made["cohort"]
+    for unit, raw in (("images", len(images)), ("studies", len(studies))):
+        rows = cohort[cohort["step"].str.startswith(f"{unit}:")]
+        before = raw
+        for _, step in rows.groupby("step", sort=False):
+            assert step["kept"].nunique() == 1
+            before -= step["dropped"].sum()
+            assert step["kept"].iloc[0] == before
+        assert before == len(singles)
+        assert rows["dropped"].sum() == len(left_out.get("image" if unit == "images" else "study", set()))
+    rows = cohort[cohort["step"].str.startswith("pairs:")]
+    assert len(singles) - rows["dropped"].sum() == len(made["pairs"])
+    by_split = cohort[cohort["step"].str.startswith("pairs in ")]
+    assert by_split["kept"].sum() == len(made["pairs"])
+    assert by_split["paper"].tolist() == [9354, 1056, 1214]
+    assert cohort.set_index("step")["paper"]["singles: one image and text a study"] == 157_148
+
+
+def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
+    studies, images = ONE
+    tables.write(tmp_path / "studies.parquet", "studies", studies)
+    tables.write(tmp_path / "images.parquet", "images", images)
+    made = run(ONE)
+    before = made["cohort"].iloc[:1].assign(step="images: in the metadata", dropped=0, reason="", paper=None)
+    tables.write(tmp_path / "c.parquet", "cohort", before.astype({"paper": "Int64"}))
+    lost = pd.DataFrame({"kind": ["study"], "id": ["7"], "step": ["studies: with a report"], "reason": ["no report"]})
+    tables.write(tmp_path / "e.parquet", "exclusions", lost)
+    config = str({"seed": 0, "pair": DEFAULT}).replace("None", "null")
+    flags = ["--studies", "studies.parquet", "--images", "images.parquet"]
+    flags += ["--ingest-cohort", "c.parquet", "--ingest-exclusions", "e.parquet", "--pairs", "out/pairs.parquet"]
+    flags += ["--singles", "out/singles.parquet", "--cohort", "out/cohort.parquet"]
+    flags += ["--exclusions", "out/exclusions.parquet"]
+    places = [word if word.startswith("--") else str(tmp_path / word) for word in flags]
+    result = CliRunner().invoke(commands, ["pair", "--config", config, *places], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "singles: one image and text a study: 2 (paper: 157148)" in result.output
+    out = tmp_path / "out"
+    pd.testing.assert_frame_equal(tables.read(out / "pairs.parquet", "pairs"), made["pairs"])
+    assert len(tables.read(out / "cohort.parquet", "cohort")) == len(made["cohort"]) + 1
+    assert set(tables.read(out / "exclusions.parquet", "exclusions")["id"]) == {"7", *made["exclusions"]["id"]}

@@ -1,0 +1,163 @@
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from biomedjourney.errors import UserError
+from biomedjourney.preprocess import canonical, load
+
+
+def chest(height: int = 300, width: int = 260) -> np.ndarray:
+    """A drawn chest in [0, 1]: dark lungs, bright spine and abdomen, some texture."""
+    y, x = np.mgrid[:height, :width] / np.array([height - 1, width - 1])[:, None, None]
+    lungs = sum(np.exp(-0.5 * (((x - c) / 0.1) ** 2 + ((y - 0.42) / 0.19) ** 2)) for c in (0.3, 0.72))
+    ribs = 0.05 * np.sin(40 * y + 6 * (x - 0.5) ** 2)
+    return np.clip(0.55 + 0.2 * np.exp(-0.5 * ((x - 0.5) / 0.07) ** 2) + 0.2 * (y > 0.8) - 0.4 * lungs + ribs, 0, 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    height=st.integers(40, 400),
+    width=st.integers(40, 400),
+    size=st.sampled_from([32, 64, 96]),
+    dtype=st.sampled_from(["u1", "u2", "f4", "f8", "i4"]),
+)
+def test_any_size_and_type_becomes_a_square_in_zero_to_one(height, width, size, dtype):
+    if max(height, width) > 3 * min(height, width):
+        width = height
+    array = chest(height, width) * {"u1": 255, "u2": 4095, "f4": 1, "f8": 70000.0, "i4": 1000}[dtype]
+    film = canonical(array.astype(dtype), size)
+    assert film.picture.shape == (size, size)
+    assert film.picture.dtype == np.float32
+    assert film.picture.min() >= 0.0
+    assert film.picture.max() <= 1.0
+    assert film.picture.std() > 0.05
+    assert not film.inverted
+
+
+def test_the_same_array_gives_the_same_picture():
+    assert np.array_equal(canonical(chest(), 64).picture, canonical(chest(), 64).picture)
+
+
+def test_a_negative_gives_the_same_picture():
+    film = (chest() * 255).astype(np.uint8)
+    plain, negative = canonical(film, 64), canonical(255 - film, 64)
+    assert (plain.inverted, negative.inverted) == (False, True)
+    assert np.abs(plain.picture - negative.picture).max() < 0.02
+
+
+def test_eight_and_sixteen_bits_and_colour_agree():
+    film = chest()
+    grey = canonical((film * 255).astype(np.uint8), 64).picture
+    deep = canonical((film * 65535).astype(np.uint16), 64).picture
+    colour = canonical(np.repeat((film * 255).astype(np.uint8)[..., None], 3, axis=2), 64).picture
+    assert np.abs(grey - deep).max() < 0.02
+    assert np.abs(grey - colour).max() < 0.02
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_flat_border_is_cropped_and_the_mapping_back_knows_it(level):
+    film = (chest(300, 300) * 200 + 25).astype(np.uint8)
+    framed = np.full((360, 340), level, dtype=np.uint8)
+    framed[30:330, 25:325] = film
+    result = canonical(framed, 64)
+    inner = np.s_[2:-2, 2:-2]  # one column of padding may come of the rounding of the aspect
+    assert np.abs(result.picture - canonical(film, 64).picture)[inner].mean() < 0.02
+    centre = result.to_original @ [31.5, 31.5, 1.0]
+    assert centre == pytest.approx([25 + 149.5, 30 + 149.5], abs=1.5)
+
+
+def test_the_mapping_back_finds_a_bright_spot():
+    film = chest(500, 380)
+    film[120:130, 200:210] = 3.0
+    result = canonical(np.clip(film, 0, 1.6), 128)
+    dull = canonical(chest(500, 380), 128)
+    y, x = np.unravel_index(np.argmax(result.picture - dull.picture), (128, 128))
+    assert result.to_original @ [x, y, 1.0] == pytest.approx([204.5, 124.5], abs=4.5)
+
+
+def test_the_aspect_is_kept_and_padding_is_black():
+    result = canonical(chest(300, 150), 64)
+    assert (result.picture[:, :15] == 0).all()
+    assert (result.picture[:, -15:] == 0).all()
+    matrix = result.to_original
+    assert matrix[0, 0] == pytest.approx(matrix[1, 1], rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((100, 100), 7, np.uint8), "blank"),
+        (np.full((100, 100), np.nan), "blank"),
+        (np.zeros((10, 100), np.uint8), "tiny"),
+        (chest(40, 300), "strip"),
+        (np.zeros((5, 100, 100), np.uint8), "shape"),
+        (np.array([["a"]]), "numbers"),
+    ],
+)
+def test_what_is_no_film_is_refused(array, message):
+    with pytest.raises(UserError, match=message):
+        canonical(array, 64)
+
+
+def test_a_large_jpeg_is_decoded_small_and_agrees_with_its_pixels(tmp_path):
+    film = (chest(1530, 1272) * 255).astype(np.uint8)
+    Image.fromarray(film).save(tmp_path / "film.jpg", quality=95)
+    from_file, from_array = load(tmp_path / "film.jpg", 64), canonical(film, 64)
+    assert np.abs(from_file.picture - from_array.picture).mean() < 0.01
+    corners = np.array([[0, 0, 1], [63, 0, 1], [0, 63, 1], [63, 63, 1]]).T
+    assert np.abs(from_file.to_original @ corners - from_array.to_original @ corners).max() < 12
+
+
+def test_files_of_other_kinds_load(tmp_path):
+    film = chest()
+    Image.fromarray((film * 65535).astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray((film * 255).astype(np.uint8)).convert("RGBA").save(tmp_path / "colour.png")
+    expected = canonical(film, 64).picture
+    for name in ("deep.png", "colour.png"):
+        assert np.abs(load(tmp_path / name, 64).picture - expected).mean() < 0.02
+
+
+def test_dicom_with_dark_bones_loads(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    pixels = 4095 - (chest() * 4095).astype(np.uint16)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset = FileDataset(str(tmp_path / "film.dcm"), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME1"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    film = load(tmp_path / "film.dcm", 64)
+    assert not film.inverted
+    assert np.abs(film.picture - canonical(chest(), 64).picture).mean() < 0.02
+
+
+@pytest.mark.parametrize("keep", [0, 10, 400])
+def test_a_truncated_jpeg_is_named(tmp_path, keep):
+    path = tmp_path / "half.jpg"
+    Image.fromarray((chest() * 255).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"half\.jpg: not a readable image"):
+        load(path, 64)
+    with pytest.raises(UserError, match="missing"):
+        load(tmp_path / "none.jpg", 64)
+
+
+def test_real_films_and_their_negatives(films):
+    with (films / "images.csv").open() as lines:
+        names = [row["image_id"] for row in csv.DictReader(lines)][::4]
+    for name in names:
+        array = np.asarray(Image.open(films / "images" / f"{name}.png").convert("L"))
+        plain, negative = canonical(array, 64), canonical(255 - array, 64)
+        assert plain.inverted != negative.inverted, name
+        assert np.abs(plain.picture - negative.picture).mean() < 0.02, name

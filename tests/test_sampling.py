@@ -1,0 +1,146 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biomedjourney import sampling
+from biomedjourney.errors import UserError
+
+COSINE = {
+    "beta_schedule": "squaredcos_cap_v2",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "steps": 1000,
+    "zero_terminal_snr": True,
+    "prediction_type": "v_prediction",
+}
+STABLE_DIFFUSION = COSINE | {
+    "beta_schedule": "scaled_linear",
+    "zero_terminal_snr": False,
+    "prediction_type": "epsilon",
+}
+SHAPE = (3, 4, 8, 8)
+
+
+class Oracle:
+    """Knows the clean latents and answers as a perfectly trained UNet would; counts the rows it is asked for."""
+
+    def __init__(self, clean: torch.Tensor, scheduler: Any) -> None:
+        self.clean, self.scheduler, self.rows = clean, scheduler, 0
+
+    def __call__(self, inputs: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
+        self.rows += len(inputs)
+        alpha = self.scheduler.alphas_cumprod[timestep]
+        noisy, clean = inputs[:, :4], self.clean.repeat(len(inputs) // len(self.clean), 1, 1, 1)
+        noise = (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        predicts_noise = self.scheduler.config.prediction_type == "epsilon"
+        return type("Output", (), {"sample": noise if predicts_noise else velocity})
+
+
+def test_stable_diffusion_schedule_has_its_published_values() -> None:
+    alphas = sampling.scheduler(STABLE_DIFFUSION).alphas_cumprod
+    assert float(alphas[0]) == pytest.approx(1 - 0.00085, abs=1e-7)
+    betas = np.linspace(math.sqrt(0.00085), math.sqrt(0.012), 1000) ** 2
+    assert float(alphas[-1]) == pytest.approx(float(np.prod(1 - betas)), rel=1e-4)
+    assert float(alphas[-1]) == pytest.approx(0.0047, abs=1e-4)
+
+
+def test_zero_terminal_snr_ends_in_pure_noise_and_keeps_the_first_step() -> None:
+    rescaled = sampling.scheduler(COSINE).alphas_cumprod
+    plain = sampling.scheduler(COSINE | {"zero_terminal_snr": False}).alphas_cumprod
+    assert float(rescaled[-1]) == 0.0
+    assert float(plain[-1]) > 0.0
+    assert float(rescaled[0]) == pytest.approx(float(plain[0]), abs=1e-6)
+    assert bool((rescaled[1:] < rescaled[:-1]).all())
+
+
+def test_sampling_begins_at_the_noisiest_timestep() -> None:
+    scheduler = sampling.scheduler(COSINE)
+    scheduler.set_timesteps(10)
+    assert scheduler.timesteps.tolist() == [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]
+
+
+def test_epsilon_from_pure_noise_is_refused() -> None:
+    with pytest.raises(UserError, match="v_prediction"):
+        sampling.scheduler(COSINE | {"prediction_type": "epsilon"})
+
+
+@pytest.mark.parametrize("schedule", [COSINE, STABLE_DIFFUSION])
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_perfect_oracle_recovers_the_clean_latents(schedule: dict[str, Any], steps: int) -> None:
+    scheduler = sampling.scheduler(schedule)
+    clean = torch.from_numpy(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32))
+    noise = sampling.noise(0, ["a", "b", "c"], SHAPE[1:])
+    states = torch.zeros(3, 2, 5)
+    drawn = sampling.sample(Oracle(clean, scheduler), scheduler, steps, noise, torch.zeros(SHAPE), states, 3.0, 1.5)
+    assert torch.allclose(drawn, clean, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text_scale", "image_scale", "prior", "evaluations"),
+    [
+        (3.0, 1.5, True, 3),
+        (1.5, 1.5, True, 2),
+        (3.0, 1.0, True, 2),
+        (1.0, 1.0, True, 1),
+        (0.0, 1.0, True, 1),
+        (0.0, 0.0, True, 1),
+        (3.0, 1.5, False, 2),
+        (1.0, 1.5, False, 1),
+        (0.0, 1.5, False, 1),
+    ],
+)
+def test_evaluations_that_the_scales_make_redundant_are_left_out(
+    text_scale: float, image_scale: float, prior: bool, evaluations: int
+) -> None:
+    scheduler = sampling.scheduler(COSINE)
+    oracle = Oracle(torch.zeros(SHAPE), scheduler)
+    priors = torch.ones(SHAPE) if prior else None
+    states = torch.ones(3, 2, 5)
+    sampling.sample(oracle, scheduler, 2, torch.ones(SHAPE), priors, states, text_scale, image_scale)
+    assert oracle.rows == 2 * 3 * evaluations
+
+
+def linear(noisy: torch.Tensor, prior: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """e(I, T) = 0.5 z + 2 I + 3 I T + 5 T, with T the first value of the first token."""
+    told = states[:, 0, 0].reshape(-1, 1, 1, 1)
+    return 0.5 * noisy + 2 * prior + 3 * prior * told + 5 * told
+
+
+def test_guidance_by_hand() -> None:
+    noisy, prior, states = torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1), 0.4)
+    # e(0,0) = 1, e(I,0) = 2, e(I,T) = 2 + 0.6 + 2 = 4.6; 1 + 1.5 * 1 + 7.5 * 2.6 = 22
+    assert float(sampling.guided(linear, noisy, prior, states, 7.5, 1.5)) == pytest.approx(22.0)
+    # without a prior e(0) = 1, e(T) = 3; 1 + 7.5 * 2 = 16
+    assert float(sampling.guided(linear, noisy, None, states, 7.5, 1.5)) == pytest.approx(16.0)
+
+
+@given(st.floats(0, 10), st.floats(0, 10))
+def test_guidance_is_the_published_formula_at_any_scale(text_scale: float, image_scale: float) -> None:
+    rng = np.random.default_rng(0)
+    noisy, prior = (torch.from_numpy(rng.normal(size=(2, 4, 3, 3))) for _ in range(2))
+    states, no_prior, no_text = torch.ones(2, 1, 1).double(), torch.zeros_like(prior), torch.zeros(2, 1, 1).double()
+    nothing, image, both = (linear(noisy, *given) for given in ((no_prior, no_text), (prior, no_text), (prior, states)))
+    expected = nothing + image_scale * (image - nothing) + text_scale * (both - image)
+    assert torch.allclose(sampling.guided(linear, noisy, prior, states, text_scale, image_scale), expected)
+
+
+def test_noise_is_keyed_by_seed_and_name_not_by_the_batch() -> None:
+    together = sampling.noise(1, ["a", "b"], (4, 8, 8))
+    assert torch.equal(together[1], sampling.noise(1, ["b"], (4, 8, 8))[0])
+    assert not torch.equal(together[0], together[1])
+    assert not torch.equal(together, sampling.noise(2, ["a", "b"], (4, 8, 8)))
+    many = sampling.noise(0, [str(i) for i in range(200)], (4, 8, 8))
+    assert abs(float(many.mean())) < 0.01
+    assert float(many.std()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_key_parts_do_not_run_together() -> None:
+    draws = {sampling.keyed(*key).random() for key in [("a", 12), ("a", 1, 2), ("a1", 2), ("a", 12, "")]}
+    assert len(draws) == 4
+    assert sampling.keyed("a", 12).random() == sampling.keyed("a", 12).random()

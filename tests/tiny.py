@@ -1,0 +1,169 @@
+"""A tiny problem for the verbs that train and draw: the text tells how the current latent differs from the prior.
+
+Pictures are 16 pixels wide, latents 4 x 8 x 8, token states of width 16.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from biomedjourney import pixels, tables
+
+SHAPE = (4, 8, 8)
+WIDTH, TOKENS = 16, 6
+TEXTS = ("brighter", "darker now")
+SHIFT = 0.8
+UNET = {
+    "weights": None,
+    "block_out_channels": [16, 32],
+    "attention": [False, True],
+    "layers_per_block": 1,
+    "heads": 2,
+    "cross_attention_dim": 16,
+}
+SINGLES = {"data": "singles", "start": None, "prior": "none", "text": "report", "steps": 6, "batch_size": 4}
+PAIRS = {"data": "pairs", "start": None, "prior": "registered", "text": "description", "steps": 6, "batch_size": 4}
+OVERLAY: dict[str, Any] = {
+    "text": {"max_tokens": TOKENS + 2},
+    "diffusion": {"unet": UNET},
+    "train": {
+        "log_every": 2,
+        "checkpoint_every": 2,
+        "warmup_steps": 2,
+        "runs": {
+            "stage1": SINGLES,
+            "stage2": PAIRS | {"start": "stage1"},
+            "alone": PAIRS,
+            "stage2-no-registration": PAIRS | {"prior": "unregistered"},
+            "untrained": PAIRS | {"steps": 0},
+        },
+    },
+    "generate": {
+        "seeds": [0, 1],
+        "steps": 2,
+        "batch_size": 5,
+        "guidance": {"sweep": {"text_scales": [1.0, 2.0], "image_scales": [1.0, 1.5], "pairs": 3}},
+    },
+    "systems": {"no-registration": {"run": "stage2-no-registration"}},
+}
+
+
+def states(text: str) -> np.ndarray:
+    """Token states, float16 (tokens, width); their number and values depend on the text."""
+    result = np.zeros((3 + len(text) % 3, WIDTH), np.float16)
+    half = WIDTH // 2
+    result[:, slice(0, half) if text == TEXTS[0] else slice(half, WIDTH)] = 1
+    return result
+
+
+def toy(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prior and current latents, float16 (count, 4, 8, 8), and the index of each text in TEXTS."""
+    rng = np.random.default_rng(seed)
+    prior = rng.normal(0, 0.7, (count, *SHAPE))
+    told = rng.integers(0, 2, count)
+    current = prior + (SHIFT * (1 - 2 * told))[:, None, None, None]
+    return prior.astype(np.float16), current.astype(np.float16), told
+
+
+def write(folder: Path, patients: int = 24) -> dict[str, Path]:
+    """Every table and the first stage that train and generate read, by the option that takes it."""
+    rng = np.random.default_rng(0)
+    prior, current, told = toy(patients)
+    splits = [("train", "train", "validation", "test")[i % 4] for i in range(patients)]
+    ids = [f"{2 * i}-{2 * i + 1}" for i in range(patients)]
+    old, new = [f"old{i}" for i in range(patients)], [f"new{i}" for i in range(patients)]
+    numbers = np.arange(patients)
+    texts = [TEXTS[i] for i in told]
+    paths = {}
+
+    def put(name: str, data: dict[str, Any], option: str | None = None) -> None:
+        paths[option or name] = folder / f"{option or name}.parquet"
+        tables.write(paths[option or name], name, pd.DataFrame(data))
+
+    def latents(names: list[str], means: np.ndarray) -> dict[str, Any]:
+        std = np.full(SHAPE, 0.05, np.float16).tobytes()
+        return {"id": names, "mean": [m.tobytes() for m in means], "std": std, "shape": [list(SHAPE)] * len(names)}
+
+    def pictures(count: int) -> list[bytes]:
+        return [pixels.encode_png(picture) for picture in rng.random((count, 16, 16))]
+
+    put(
+        "singles",
+        {
+            "dicom_id": old + new,
+            "study_id": np.concatenate([2 * numbers, 2 * numbers + 1]),
+            "subject_id": np.concatenate([numbers, numbers]),
+            "split": splits * 2,
+            "text": texts[::-1] + texts,
+        },
+    )
+    put(
+        "pairs",
+        {
+            "pair_id": ids,
+            "subject_id": numbers,
+            "prior_study_id": 2 * numbers,
+            "study_id": 2 * numbers + 1,
+            "prior_dicom_id": old,
+            "dicom_id": new,
+            "interval_days": 10.0,
+            "split": splits,
+        },
+    )
+    accepted = numbers < patients - 4  # the last of each split is refused
+    matrix = [[1.0, 0, 0, 0, 1, 0]] * patients
+    put(
+        "registrations",
+        {"pair_id": ids, "matrix": matrix, "score_before": 0.3, "score_after": 0.5, "accepted": accepted, "reason": ""},
+    )
+    put(
+        "progressions",
+        {
+            "pair_id": ids,
+            "writer": "rules",
+            "description": texts,
+            "model": None,
+            "prompt_sha256": None,
+            "valid": numbers >= 4,  # and so is the first
+            "fallback_reason": None,
+        },
+    )
+    put("latents", latents(old + new, np.concatenate([prior, current])))
+    put("latents", latents(ids, prior), "prior_latents")
+    own = [states(text) for text in TEXTS]
+    put(
+        "texts",
+        {
+            "text_sha256": [hashlib.sha256(text.encode()).hexdigest() for text in TEXTS],
+            "states": [s.tobytes() for s in own],
+            "shape": [list(s.shape) for s in own],
+        },
+    )
+    put(
+        "pixels",
+        {"dicom_id": old + new, "png": pictures(2 * patients), "inverted": False, "to_original": None, "reason": ""},
+    )
+    put("registered", {"pair_id": ids, "png": pictures(patients), "coverage": None})
+    paths["first_stage"] = first_stage(folder / "first-stage")
+    return paths
+
+
+def first_stage(folder: Path) -> Path:
+    """A random AutoencoderKL for 16-pixel pictures, with a scaling factor of its own."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    AutoencoderKL(
+        **blocks, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16, scaling_factor=0.5
+    ).save_pretrained(folder)
+    return folder
+
+
+def flags(paths: dict[str, Path], *names: str) -> list[str]:
+    """``--name PATH`` for each name."""
+    return [word for name in names for word in (f"--{name.replace('_', '-')}", str(paths[name]))]

@@ -191,6 +191,21 @@ def test_an_exception_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["f.txt"]
 
 
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "model"
+    for name in ("first", "second"):
+        with tables.atomic_folder(path) as temporary:
+            (temporary / name).write_text("")
+        assert os.listdir(path) == [name]
+    with pytest.raises(RuntimeError), tables.atomic_folder(path) as temporary:  # noqa: PT012
+        (temporary / "third").write_text("")
+        raise RuntimeError
+    assert os.listdir(path) == ["second"]
+    assert os.listdir(path.parent) == ["model"]
+    (tmp_path / "plain").mkdir()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "f.txt"
     path.write_text("old")

@@ -4,6 +4,7 @@ import pytest
 
 from biomedjourney.errors import UserError
 from biomedjourney.evaluate import labels
+from biomedjourney.pretrain.targets import binary_labels
 
 FINDINGS = ["edema", "pneumothorax"]
 
@@ -24,13 +25,13 @@ def studies(edema: list, pneumothorax: list, no_finding: list) -> pd.DataFrame:
 )
 def test_labels_follow_the_configuration(blank: str, uncertain: str, expected: list[float]) -> None:
     table = studies([1, -1, None, 0], [None] * 4, [None] * 4)
-    found = labels.binary_labels(table, {"findings": FINDINGS, "blank": blank, "uncertain": uncertain})
+    found = binary_labels(table, {"findings": FINDINGS, "blank": blank, "uncertain": uncertain})
     np.testing.assert_array_equal(found[:, 0], expected)
 
 
 def test_no_finding_makes_a_blank_a_negative_but_leaves_what_is_said() -> None:
     table = studies([None, 1], [None, None], [1, 1])
-    found = labels.binary_labels(table, {"findings": FINDINGS, "blank": "masked", "uncertain": "masked"})
+    found = binary_labels(table, {"findings": FINDINGS, "blank": "masked", "uncertain": "masked"})
     np.testing.assert_array_equal(found, [[0, 0], [1, 0]])
 
 

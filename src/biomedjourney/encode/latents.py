@@ -37,7 +37,7 @@ def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict[str, Any]]]:
-    total = sum(pq.read_metadata(path).num_rows for path in files)
+    total = sum(tables.row_count(path, kind(path)) for path in files)
     with progress.bar(total, "encode pictures", "picture") as shown:
         for path in files:
             key = KEYS[kind(path)]

@@ -19,8 +19,7 @@ def distinct(singles: Path, progressions: Path) -> dict[str, str]:
 def encode(singles: Path, progressions: Path, text_tower: Path, max_tokens: int, batch_size: int, out: Path) -> int:
     """Writes the table `texts`; returns how many distinct texts there are."""
     texts = distinct(singles, progressions)
-    tower = load_text_tower(text_tower)
-    tower.max_tokens = max_tokens
+    tower = load_text_tower(text_tower, max_tokens)
     by_length = sorted(texts, key=lambda key: (len(texts[key]), key))
 
     def batches() -> Iterator[list[dict[str, Any]]]:

@@ -5,10 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from biomedjourney import __version__
+from biomedjourney import __version__, tables
 from biomedjourney.generate import model
 from biomedjourney.generate.draw import chosen_scales
-from biomedjourney.pretrain.folders import replacing
 
 
 def export(
@@ -46,7 +45,7 @@ def export(
         "use": "research only, not for clinical use",
         "trained": facts,
     }
-    with replacing(out) as made:
+    with tables.atomic_folder(out) as made:
         for name in ("unet", "scheduler"):
             shutil.copytree(folder / name, made / name)
         shutil.copytree(first_stage, made / "first_stage")

@@ -11,6 +11,7 @@ from biomedjourney.phantom.state import Acquisition
 CANVAS = 576  # strokes are drawn at least this fine, then averaged down to the film
 SCATTER = 0.035  # light that comes from everywhere, as a share of the unattenuated beam
 DEPTH = 1.75  # attenuation of the thickest soft tissue, in powers of e
+LEVELS = 2048  # of the grey scale while it is equalised
 EQUALISED = 0.45  # share of the histogram-equalised grey scale
 
 
@@ -79,14 +80,11 @@ def expose(attenuation: np.ndarray, acquisition: Acquisition, rng: np.random.Gen
     light += np.float32(SCATTER)
     grey = -np.log(np.minimum(light * np.float32(acquisition.exposure), 1.05))
     low, high = np.percentile(grey[::4, ::4], (0.3, 99.7))
-    grey = np.clip((grey - np.float32(low)) * np.float32(255.0 / max(high - low, 1e-6)), 0.0, 255.0)
-    counts = np.bincount(grey[::2, ::2].astype(np.uint8).ravel(), minlength=256)
-    ranks = np.cumsum(counts) / counts.sum()
-    curve = (1.0 - EQUALISED) * np.linspace(0.0, 1.0, 256) + EQUALISED * ranks
-    curve = np.append(curve, curve[-1]) ** (acquisition.exposure**0.5)
-    below = grey.astype(np.intp)
-    tone = curve.astype(np.float32)[below]
-    tone += np.diff(curve, append=curve[-1]).astype(np.float32)[below] * (grey - below)
+    steps = np.float32((LEVELS - 1) / max(high - low, 1e-6))
+    level = np.clip((grey - np.float32(low)) * steps, 0, LEVELS - 1).astype(np.intp)
+    ranks = np.cumsum(np.bincount(level[::2, ::2].ravel(), minlength=LEVELS)) / level[::2, ::2].size
+    curve = (1.0 - EQUALISED) * np.linspace(0.0, 1.0, LEVELS) + EQUALISED * ranks
+    tone = (curve ** (acquisition.exposure**0.5)).astype(np.float32)[level]
     grain = rng.standard_normal(tone.shape, dtype=np.float32)
     return tone + np.float32(acquisition.noise) * grain
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from biomedjourney.phantom import skeleton
-from biomedjourney.phantom.acquisition import body_grid, collimate, expose, mark_side, paint
+from biomedjourney.phantom.acquisition import body_grid, collimate, expose, mark_side, paint, to_film
 from biomedjourney.phantom.anatomy import Anatomy
 from biomedjourney.phantom.skeleton import Stroke
 from biomedjourney.phantom.state import Acquisition, Findings
@@ -19,7 +20,7 @@ from biomedjourney.phantom.state import Acquisition, Findings
 REACH = 0.8  # the tables cover -REACH to REACH
 ENTRIES = 2048
 AT = (np.arange(ENTRIES) + 0.5) * (2 * REACH / ENTRIES) - REACH
-TEXTURE = 512  # pixels of the texture's tile, which spans one film's side
+TEXTURE = 512  # pixels of the texture on one film's side
 BREATH = 0.35  # how far the diaphragm sinks from no inspiration (0) to a full one (1)
 
 # Cardiomediastinal outline: heights as places between apex (0) and dome (1), half-widths to the right and the left.
@@ -60,14 +61,14 @@ def _index(values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _tile() -> np.ndarray:
-    """A periodic fractal texture, zero mean, unit spread, float32 (TEXTURE, TEXTURE)."""
+def _tile() -> Image.Image:
+    """A fractal texture, zero mean, unit spread, twice TEXTURE pixels a side."""
     white = np.random.default_rng(0).standard_normal((TEXTURE, TEXTURE))
     total = np.zeros_like(white)
     for blur, weight in ((22.0, 1.0), (11.0, 0.8), (5.0, 0.55), (2.2, 0.35)):
         layer = ndimage.gaussian_filter(white, blur, mode="wrap")
         total += weight * layer / layer.std()
-    return (total / total.std()).astype(np.float32)
+    return Image.fromarray(np.tile((total / total.std()).astype(np.float32), (2, 2)))
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,13 @@ class _Body:
     @cached_property
     def texture(self) -> np.ndarray:
         """Zero mean, unit spread, fixed to the body."""
-        first, second = np.random.default_rng([self.anatomy.seed, 2]).integers(0, TEXTURE, 2)
-        x, y = self.xy
-        columns = ((x + np.float32(4.0)) * np.float32(TEXTURE)).astype(np.intp) + int(first)
-        rows = ((y + np.float32(4.0)) * np.float32(TEXTURE)).astype(np.intp) + int(second)
-        return _tile().ravel()[(rows & (TEXTURE - 1)) * TEXTURE + (columns & (TEXTURE - 1))]
+        start = np.random.default_rng([self.anatomy.seed, 2]).integers(0, TEXTURE // 2, 2) + 0.7 * TEXTURE
+        back = np.linalg.inv(np.vstack([to_film(self.acquisition), [0.0, 0.0, 1.0]]))[:2] * TEXTURE
+        shift = back @ (-0.5, -0.5, 1.0) + start
+        steps = back[:, :2] / self.size
+        numbers = (steps[0, 0], steps[0, 1], shift[0], steps[1, 0], steps[1, 1], shift[1])
+        size = (self.size, self.size)
+        return np.asarray(_tile().transform(size, Image.Transform.AFFINE, numbers, Image.Resampling.NEAREST))
 
     @cached_property
     def inside_wall(self) -> np.ndarray:
@@ -204,7 +207,7 @@ def _soft_tissue(body: _Body) -> tuple[np.ndarray, np.ndarray]:
     widths = np.where(heights > -0.03, widths + torso + np.where(heights < 0.0, 0.03, 0.0), widths)
     outline = body.by_height(_table(heights + np.where(heights < 0.0, low, 0.0), widths, 0.018))
     inside = np.sqrt(np.clip((outline - body.out) * np.float32(1 / 0.07), 0.0, 1.0))
-    trunk = _chord(np.minimum(body.out * np.float32(1 / (1.06 * torso)), 1.0))
+    trunk = np.maximum(1.0 - np.square(body.out * np.float32(1 / (1.10 * torso))), 0.0)
     tissue = np.float32(anatomy.soft_tissue) * inside * (np.float32(0.40) + np.float32(0.60) * trunk)
     if anatomy.breast:
         y = body.xy[1]
@@ -230,12 +233,15 @@ def _filling(body: _Body) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
             apart = np.square((body.across - np.float32(across)) * np.float32(1 / 0.46))
             apart += np.square((y - np.float32(top + height * (bottom - top))) * np.float32(1 / 0.115))
             edge = np.float32(0.35) + np.float32(0.75) * severity - apart + np.float32(0.16) * body.texture
-            cloud = _ramp(edge, 1.5) * (np.float32(0.92) + np.float32(0.08) * body.texture) * np.minimum(np.float32(0.25) + severity, 1.0) * (severity > 0)
+            cloud = _ramp(edge, 1.5) * (np.float32(0.92) + np.float32(0.08) * body.texture)
+            cloud = cloud * np.minimum(np.float32(0.25) + severity, 1.0) * (severity > 0)
             np.maximum(solid, cloud * np.float32(0.85), out=solid)
         kept *= 1.0 - solid
     if findings.edema:
-        haze = _bell(np.square((body.out - np.float32(0.11)) * np.float32(1 / 0.14))
-                     + np.square((y - np.float32(0.03)) * np.float32(1 / 0.20)))
+        haze = _bell(
+            np.square((body.out - np.float32(0.11)) * np.float32(1 / 0.14))
+            + np.square((y - np.float32(0.03)) * np.float32(1 / 0.20))
+        )
         haze *= np.float32(0.85 * findings.edema) * np.clip(1.0 + np.float32(0.32) * body.texture, 0.2, 1.8)
         kept *= np.float32(1.0 - 0.15 * findings.edema) - np.minimum(haze, 0.75)
     if any(findings.pleural_effusion):
@@ -319,8 +325,10 @@ def _mediastinum(body: _Body) -> np.ndarray:
     total = body.by_height(depth) * _chord(np.minimum(body.outline, 1.0)) * _ramp(body.above_diaphragm + 0.01, 0.16)
     total += np.float32(0.16) * _ramp(-body.above_diaphragm, 0.10)
     caps = np.float32(0.13 * anatomy.aged("lungs", body.age))
-    total += caps * _bell(np.square(body.inside_wall * np.float32(1 / 0.022))) * body.by_height(
-        np.interp(AT, [anatomy.apex + 0.03, anatomy.apex + 0.10], [1.0, 0.0]).astype(np.float32)
+    total += (
+        caps
+        * _bell(np.square(body.inside_wall * np.float32(1 / 0.022)))
+        * body.by_height(np.interp(AT, [anatomy.apex + 0.03, anatomy.apex + 0.10], [1.0, 0.0]).astype(np.float32))
     )
     course = np.interp(AT, [-0.5, -0.3, -0.2, -0.13], [0.0, 0.0, -0.006 - 0.012 * old, -0.008])
     pipe = np.float32(0.15) * _chord(np.minimum(np.abs(x - body.by_height(course.astype(np.float32))) / 0.019, 1.0))

@@ -4,8 +4,6 @@ import csv
 import gzip
 import hashlib
 import io
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -268,18 +266,8 @@ def _replacing(out: Path) -> Iterator[Path]:
     """
     if out.exists() and not (out / MARKER).is_file() and any(not path.is_dir() for path in out.rglob("*")):
         raise UserError(f"{out}: holds files that are no phantom cohort, which would be replaced: give another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        building.chmod(0o755)
+    with tables.atomic_folder(out) as building:
         yield building
-        old = building.with_suffix(".old")
-        if out.exists():
-            out.replace(old)
-        building.replace(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def write(out: Path, truth: Path, seed: int, patients: int, size: int, processes: int) -> int:

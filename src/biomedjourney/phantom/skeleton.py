@@ -53,10 +53,10 @@ def _rib(anatomy: Anatomy, number: int) -> tuple[np.ndarray, np.ndarray]:
     drop = anatomy.rib_slope * (0.10 + 0.016 * number)
     end = start + drop
     reach = 1.035 * float(wall(anatomy, np.array(end)))
-    t = np.linspace(0.0, 1.0, 14)
+    t = np.linspace(0.0, 1.0, 11)
     x = 0.028 + (reach - 0.028) * np.sin(0.5 * np.pi * t) ** 1.1
     behind = np.stack([x, start - 0.028 * np.sin(np.pi * t**0.8) + drop * t**1.7], axis=1)
-    t = np.linspace(0.0, 1.0, 12)[:, None]
+    t = np.linspace(0.0, 1.0, 8)[:, None]
     inner = np.array([0.30 * reach + 0.035 + 0.006 * number, end + 0.05 + 0.36 * drop + 0.006 * number])
     corner = np.array([reach * 1.03, end + 0.045 + 0.25 * drop])
     front = (1 - t) ** 2 * np.array([reach, end]) + 2 * t * (1 - t) * corner + t**2 * inner
@@ -74,12 +74,12 @@ def cage(anatomy: Anatomy) -> tuple[list[Stroke], list[Stroke]]:
         taper = width * np.linspace(0.8, 1.0, len(back))
         outline = _band(back, taper)
         left = [Stroke(outline, 0.0, 0.52)]
-        left += [Stroke(outline[: len(back)], 0.0042, 0.95), Stroke(outline[len(back) :], 0.0030, 0.75)]
+        left += [Stroke(outline[: len(back)], 0.0045, 0.78), Stroke(outline[len(back) :], 0.0035, 0.66)]
         if number:
             behind += _mirrored(left, -1.0) + left
         outline = _band(forth, width * np.linspace(1.0, 1.15, len(forth)))
-        ends = [Stroke(outline, 0.0, 0.5), Stroke(outline[: len(forth)], 0.0030, 0.75)]
-        ends.append(Stroke(outline[len(forth) :], 0.0030, 0.75))
+        ends = [Stroke(outline, 0.0, 0.5), Stroke(outline[: len(forth)], 0.0035, 0.66)]
+        ends.append(Stroke(outline[len(forth) :], 0.0035, 0.66))
         if number < 8:
             front += _mirrored(ends, -1.0) + ends
     return behind, front
@@ -96,7 +96,8 @@ def spine(anatomy: Anatomy) -> list[Stroke]:
         strokes.append(Stroke(body, 0.0, 0.75))
         strokes.append(Stroke(np.array([[x, y + 0.018], [x, y + 0.040]]), 0.010, 1.0))
         for sign in SIGNS:
-            strokes.append(Stroke(np.array([[x + sign * half * 0.62, y + 0.010], [x + sign * half * 0.62, y + 0.020]]), 0.010, 0.95))
+            beside = x + sign * half * 0.62
+            strokes.append(Stroke(np.array([[beside, y + 0.010], [beside, y + 0.020]]), 0.010, 0.95))
     return strokes
 
 
@@ -111,7 +112,8 @@ def girdle(anatomy: Anatomy) -> list[Stroke]:
     outline = _band(np.stack([x, y], axis=1), anatomy.clavicle * (0.85 + 0.45 * (2 * t - 1) ** 2))
     shaft = [Stroke(outline, 0.0, 0.55), Stroke(outline[:14], 0.0036, 0.9), Stroke(outline[14:], 0.0036, 0.9)]
     tip = anatomy.apex + anatomy.shoulder
-    edge = _curve((0.40, tip + 0.02), (0.352, tip + 0.075), (0.345, tip + 0.14), (0.352, tip + 0.20), (0.378, tip + 0.265))
+    rise = ((0.40, 0.02), (0.352, 0.075), (0.345, 0.14), (0.352, 0.20), (0.378, 0.265))
+    edge = _curve(*((x, tip + y) for x, y in rise))
     rim = _curve((0.378, tip + 0.265), (0.405, tip + 0.20), (0.425, tip + 0.13), (0.455, tip + 0.07))
     crest = _curve((0.36, tip + 0.095), (0.42, tip + 0.045), (0.47, tip + 0.0))
     turn = np.linspace(0.0, 2 * np.pi, 24)
@@ -145,7 +147,7 @@ def vessels(anatomy: Anatomy) -> list[Stroke]:
                     levels[level].append(Stroke(line, wide, (0.62, 0.50, 0.38, 0.26)[level] * anatomy.vessels))
                     fork = rng.uniform(0.18, 0.5)
                     grown.append((end, bend - fork, wide * 0.62))
-                    if level < 2 or rng.random() < 0.5:
+                    if level < 1 or rng.random() < (1.0, 0.7, 0.4, 0.0)[level]:
                         grown.append((end, bend + rng.uniform(0.18, 0.5), wide * 0.62))
                 tips = grown
                 length *= 0.82
@@ -179,14 +181,15 @@ def device(name: str) -> list[Stroke]:
     """One of `state.DEVICES`. Raises KeyError for another name."""
     vein, atrium = (-0.052, -0.12), (-0.055, 0.04)
     if name == "right internal jugular line":
-        return [Stroke(_curve((-0.10, -0.56), (-0.085, -0.42), (-0.06, -0.28), vein, atrium), 0.0085, 0.62)]
+        return [Stroke(_curve((-0.10, -0.56), (-0.085, -0.42), (-0.06, -0.28), vein, atrium), 0.0068, 0.62)]
     if name == "left picc":
         arm = ((0.56, -0.02), (0.47, -0.20), (0.36, -0.285), (0.20, -0.275), (0.07, -0.24), (-0.035, -0.19))
-        return [Stroke(_curve(*arm, vein, atrium), 0.0075, 0.62)]
+        return [Stroke(_curve(*arm, vein, atrium), 0.0064, 0.62)]
     if name == "endotracheal tube":
         tube = _curve((0.006, -0.60), (0.002, -0.42), (0.0, -0.20))
-        wide = [Stroke(tube + (shift, 0.0), 0.0050, 0.70) for shift in (-0.011, 0.011)]
-        return [Stroke(tube, 0.022, 0.22), *wide, Stroke(tube + (0.005, 0.0), 0.004, 0.9)]
+        beside = {shift: tube + np.array([shift, 0.0]) for shift in (-0.0095, 0.0095, 0.005)}
+        walls = [Stroke(beside[shift], 0.0045, 0.60) for shift in (-0.0095, 0.0095)]
+        return [Stroke(tube, 0.019, 0.20), *walls, Stroke(beside[0.005], 0.004, 0.9)]
     if name != "pacemaker":
         raise KeyError(name)
     t = np.linspace(0.0, 2 * np.pi, 24)
@@ -195,7 +198,8 @@ def device(name: str) -> list[Stroke]:
         Stroke(_curve((0.235, -0.235), (0.16, -0.285), (0.06, -0.245), (-0.035, -0.19), vein, end, tip), 0.0070, 0.75)
         for end, tip in (((-0.05, 0.06), (-0.075, 0.10)), ((-0.03, 0.15), (0.10, 0.225)))
     ]
-    return [*leads, Stroke(box, 0.0, 0.80), Stroke(box, 0.004, 1.0), Stroke(box[8:14] * (0.6, 1) + (0.10, 0), 0.010, 1.0)]
+    socket = box[8:14] * (0.6, 1) + (0.10, 0)
+    return [*leads, Stroke(box, 0.0, 0.80), Stroke(box, 0.004, 1.0), Stroke(socket, 0.010, 1.0)]
 
 
 @lru_cache(maxsize=8)

@@ -11,11 +11,14 @@ def load_first_stage(folder: Path) -> Any:
     return load(folder)
 
 
-def load_text_tower(folder: Path) -> Any:
-    """The text tower of a folder in BiomedCLIP's format: ``.states(texts)`` gives float16 (tokens, width) each."""
+def load_text_tower(folder: Path, max_tokens: int | None = None) -> Any:
+    """The text tower of a folder in BiomedCLIP's format: ``.states(texts)`` gives float16 (tokens, width) each.
+
+    ``max_tokens`` None: as many as the folder names.
+    """
     from biomedjourney.pretrain.text_tower import load
 
-    return load(folder)
+    return load(folder, max_tokens)
 
 
 def load_judges(folder: Path) -> Any:

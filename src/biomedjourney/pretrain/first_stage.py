@@ -13,9 +13,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
-from biomedjourney import pixels, progress
+from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
-from biomedjourney.pretrain.folders import replacing
 
 LATENT_NOISE = 0.05  # of the standardised latents in training: the decoder learns to forgive what diffusion leaves
 
@@ -133,7 +132,7 @@ def psnr(model: Any, pictures: np.ndarray) -> float:
 def copy_published(weights: Path, out: Path) -> None:
     """Copies a published AutoencoderKL after a look that it opens. Raises UserError where it does not."""
     load(weights)
-    with replacing(out) as folder:
+    with tables.atomic_folder(out) as folder:
         shutil.copytree(weights, folder, dirs_exist_ok=True)
 
 
@@ -141,8 +140,8 @@ def load(folder: Path) -> Any:
     """The first stage of a folder, in evaluation mode. Raises UserError where there is none or it is damaged."""
     path = Path(folder) / "config.json"
     try:
-        name = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, ValueError) as error:
+        name = json.loads(path.read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a first stage ({error}): give a folder with a diffusers AutoencoderKL") from None
     kinds: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}
     if name not in kinds:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,14 +15,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from biomedjourney import pixels, progress
+from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
-from biomedjourney.pretrain.folders import replacing
 from biomedjourney.tables import RACES
 
 ARCHITECTURE: dict[str, Any] = {"growth_rate": 12, "block_config": [3, 4, 4], "num_init_features": 24}
 KINDS = ("pathology", "race", "age")
 PUBLISHED_NAMES = {"Effusion": "pleural_effusion", "Pleural_Thickening": "pleural_other"}
+PUBLISHED_FILES = {
+    "race": "resnet_race_detection_val-loss_0.157_mimic_public.pt",
+    "age": "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt",
+}
+DOWNLOADS = "https://github.com/mlmed/torchxrayvision/releases"
 AGE_SCALE = 20.0  # years; the network's output times this, plus the mean of the training patients
 SHIFT = 3  # pixels at 64
 
@@ -138,9 +143,11 @@ def save(folder: Path, kind: str, model: Any, facts: dict[str, Any]) -> None:
 
 def copy_published(weights: dict[str, str], out: Path) -> None:
     """Copies published weights, a file for each judge, after a look that torchxrayvision opens them."""
-    with replacing(out) as folder:
-        for kind in KINDS:
-            source = Path(weights[kind])
+    sources = {kind: Path(weights[kind]) for kind in KINDS}
+    for kind, source in sources.items():
+        _check_published(source, kind)
+    with tables.atomic_folder(out) as folder:
+        for kind, source in sources.items():
             (folder / kind).mkdir()
             shutil.copy2(source, folder / kind / source.name)
             (folder / kind / "judge.json").write_text(json.dumps({"published": source.name}, indent=2))
@@ -163,7 +170,8 @@ def _load(folder: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tenso
     if "published" in facts:
         return _published(folder / facts["published"], kind)
     model = network(facts["outputs"])
-    model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+    with _readable(folder / "weights.pt"):
+        model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     device = _device()
     model.to(device).requires_grad_(False).eval()
 
@@ -201,30 +209,55 @@ def _home_with(weights: Path) -> Iterator[None]:
                 os.environ["HOME"] = before
 
 
+@contextmanager
+def _readable(weights: Path) -> Iterator[None]:
+    """Turns what goes wrong in reading weights into a UserError."""
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{weights}: the weights cannot be read ({reason}): fetch or train them again") from None
+
+
+def _pathology_files() -> dict[str, str]:
+    """The name that torchxrayvision gives each of its DenseNets, by the name of the published file."""
+    import torchxrayvision as xrv
+
+    urls = {name: facts["weights_url"] for name, facts in xrv.models.model_urls.items()}
+    return {Path(url).name: name for name, url in urls.items() if name.startswith("densenet")}
+
+
+def _check_published(weights: Path, kind: str) -> None:
+    """Raises UserError, naming the file that is expected, for a file of another name and for one that is not there."""
+    expected = sorted(_pathology_files()) if kind == "pathology" else [PUBLISHED_FILES[kind]]
+    if weights.name not in expected:
+        raise UserError(
+            f"{weights}: torchxrayvision knows no weights of {kind} of this name: "
+            f"expected a file named {' or '.join(expected)}"
+        )
+    if not weights.is_file():
+        raise UserError(f"{weights}: the weights of the judge of {kind} are missing: download them from {DOWNLOADS}")
+
+
 def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
     """torchxrayvision's own models (Cohen et al., 2022) from a local file; nothing is downloaded."""
     import torchxrayvision as xrv
 
-    if not weights.is_file():
-        raise UserError(f"{weights}: the weights of the judge of {kind} are missing: download them, see paper.yaml")
+    _check_published(weights, kind)
     device = _device()
     if kind == "pathology":
-        urls = {name: Path(facts["weights_url"]).name for name, facts in xrv.models.model_urls.items()}
-        names = [name for name, file in urls.items() if file == weights.name and name.startswith("densenet")]
-        if not names:
-            known = sorted({file for name, file in urls.items() if name.startswith("densenet")})
-            raise UserError(f"{weights}: torchxrayvision knows no weights of this name: expected one of {known}")
-        model = xrv.models.DenseNet(weights=names[0], cache_dir=str(weights.parent)).to(device).eval()
-        labels = [PUBLISHED_NAMES.get(name, name.lower().replace(" ", "_")) for name in model.targets]
-        size = (224, 224)
-        return lambda x: model(nn.functional.interpolate(x, size, mode="bilinear", antialias=True).to(device)), labels
-    expected = {
-        "race": "resnet_race_detection_val-loss_0.157_mimic_public.pt",
-        "age": "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt",
-    }[kind]
-    if weights.name != expected:
-        raise UserError(f"{weights}: torchxrayvision looks for a file of the name {expected}: rename it")
-    with _home_with(weights):
+        with _readable(weights):
+            name = _pathology_files()[weights.name]
+            model = xrv.models.DenseNet(weights=name, cache_dir=str(weights.parent)).to(device).eval()
+        kept = [i for i, target in enumerate(model.targets) if target]  # an output with no name was never trained
+        targets = [model.targets[i] for i in kept]
+
+        def pathology(x: torch.Tensor) -> torch.Tensor:
+            resized = nn.functional.interpolate(x, (224, 224), mode="bilinear", antialias=True)
+            return model(resized.to(device))[:, kept]
+
+        return pathology, [PUBLISHED_NAMES.get(target, target.lower().replace(" ", "_")) for target in targets]
+    with _home_with(weights), _readable(weights):
         if kind == "race":
             model = xrv.baseline_models.emory_hiti.RaceModel().to(device).eval()
             order = [model.targets.index(race) for race in RACES]

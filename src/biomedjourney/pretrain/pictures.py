@@ -17,5 +17,5 @@ def load(files: Iterable[Path], wanted: Iterable[str]) -> tuple[list[str], np.nd
     found = tables.find(files, "pixels", "dicom_id", wanted)
     ids = sorted(name for name, row in found.items() if row["png"] is not None)
     if not ids:
-        raise UserError("none of the training images has a picture in --pixels: run preprocess on these tables")
+        raise UserError("none of the wanted images has a picture in --pixels: run preprocess on these tables")
     return ids, np.stack([np.rint(pixels.decode_png(found[name]["png"]) * 255).astype(np.uint8) for name in ids])

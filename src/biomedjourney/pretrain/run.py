@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import tables
+from biomedjourney.errors import UserError
 from biomedjourney.pretrain import pictures as pictures_of
-from biomedjourney.pretrain.folders import replacing
 from biomedjourney.pretrain.targets import binary_labels
 
 
@@ -28,7 +28,7 @@ def first_stage(settings: dict[str, Any], singles: Path, pixels: Iterable[Path],
         return f"first stage: {chosen['weights']}"
     _, train = pictures_of.load(pixels, _of_split(singles, "train")["dicom_id"])
     model = stage.train(train, chosen, settings["seed"])
-    with replacing(out) as folder:
+    with tables.atomic_folder(out) as folder:
         model.save_pretrained(folder)
     _, held_out = pictures_of.load(pixels, _of_split(singles, "validation")["dicom_id"])
     return f"first stage: {stage.psnr(model, held_out[:256]):.1f} dB on validation pictures"
@@ -81,13 +81,15 @@ def judges(
     ids, pictures = pictures_of.load(pixels, rows.index[rows["split"] == "train"])
     known = rows.loc[ids]
     age = known["age"].to_numpy(dtype=float, na_value=np.nan)
-    mean_age = float(np.nanmean(age))
+    mean_age = float(np.mean(age[~np.isnan(age)])) if (~np.isnan(age)).any() else np.nan
     race = known["race"].map({name: i for i, name in enumerate(tables.RACES)}).to_numpy(dtype=float)
     targets = {"pathology": binary_labels(known, labels), "race": race, "age": (age - mean_age) / judge.AGE_SCALE}
     names = {"pathology": labels["findings"], "race": list(tables.RACES), "age": ["age"]}
-    with replacing(out) as folder:
+    with tables.atomic_folder(out) as folder:
         for kind, target in targets.items():
             usable = np.ones(len(target), bool) if target.ndim > 1 else ~np.isnan(target)
+            if not usable.any():
+                raise UserError(f"{patients}: the {kind} of no training patient is known: a judge of it cannot learn")
             model = judge.train(kind, pictures[usable], target[usable], chosen, settings["seed"])
             facts = {"names": names[kind], "outputs": len(names[kind]), "size": settings["preprocess"]["size"]}
             judge.save(folder, kind, model, facts | {"mean_age": mean_age})

@@ -1,19 +1,24 @@
 """The text tower, in the folder format of BiomedCLIP (open_clip with a BERT), published or trained in miniature."""
 
 import json
+import logging
+import pickle
 import shutil
-from collections.abc import Iterable
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from biomedjourney import progress
+from biomedjourney import progress, tables
 from biomedjourney.errors import UserError
-from biomedjourney.pretrain.folders import replacing
 
 CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
 VOCABULARY = 2000
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VISION = {"layers": 2, "width": 64, "head_width": 16, "patch_size": 8}
@@ -49,8 +54,9 @@ class TextTower:
         device = next(self.tower.parameters()).device
         for start in range(0, len(texts), batch_size):
             ids = self.tokens(texts[start : start + batch_size])
-            _, states = self.tower(ids.to(device))
-            lengths = (ids != self.tokenizer.pad_token_id).sum(dim=1).tolist()
+            real = ids != self.tokenizer.pad_token_id
+            states = self.tower.transformer(ids.to(device), attention_mask=real.long().to(device)).last_hidden_state
+            lengths = real.sum(dim=1).tolist()
             halves = states.half().cpu().numpy()
             result += [row[:length].copy() for row, length in zip(halves, lengths, strict=True)]
         return result
@@ -64,11 +70,15 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
     from transformers import AutoTokenizer
 
     folder = Path(folder)
-    model = _create(folder)
-    tower = model.text
-    tower.output_tokens = True
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tower = _create(folder).text
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder}: the tokenizer cannot be read ({_first_line(error)}): download it again") from None
     length = max_tokens or _read_config(folder)["model_cfg"]["text_cfg"]["context_length"]
+    longest = tower.config.max_position_embeddings
+    if length > longest:
+        raise UserError(f"configuration, text.max_tokens: {length} is more than the {longest} that {folder} takes")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TextTower(tower.to(device).requires_grad_(False).eval(), tokenizer, length)
 
@@ -85,58 +95,90 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
     """open_clip's model of a folder, offline: the BERT's own configuration is read from the same folder."""
     import open_clip
 
-    config = _read_config(folder)["model_cfg"]
-    needed = ["config.json", "tokenizer_config.json"]
-    for name in needed:
+    config = _read_config(folder)
+    for name in ("config.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: missing: put BERT's config.json and the tokenizer beside {CONFIG}")
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise UserError(f"{folder / VOCABULARIES[0]}: missing: download the tokenizer into the folder")
     if with_weights and not any((folder / name).is_file() for name in WEIGHTS):
         raise UserError(f"{folder / WEIGHTS[1]}: the weights are missing: download them into the folder")
-    text = config["text_cfg"] | {
-        "hf_model_name": str(folder),
-        "hf_tokenizer_name": str(folder),
-        "hf_model_pretrained": False,
-    }
+    own = {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
     try:
-        return open_clip.create_model(
-            f"local-dir:{folder}",
-            text_cfg=text,
-            load_weights=with_weights,
-            pretrained_text=False,
-            pretrained_image=False,
-        )
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder}: not a text tower in BiomedCLIP's format: {str(error).splitlines()[0]}") from None
+        with nullcontext() if with_weights else _without_warning():
+            return open_clip.create_model(
+                f"local-dir:{folder}",
+                text_cfg=config["model_cfg"]["text_cfg"] | own,
+                load_weights=with_weights,
+                pretrained_text=False,
+                pretrained_image=False,
+            )
+    except (RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{folder}: not a text tower in BiomedCLIP's format: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    """Keeps open_clip from warning of weights that are absent on purpose."""
+
+    def unexpected(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(("No pretrained weights loaded", "Local config loaded, but no CLIP"))
+
+    root = logging.getLogger()
+    root.addFilter(unexpected)
+    try:
+        yield
+    finally:
+        root.removeFilter(unexpected)
 
 
 def copy_published(weights: Path, out: Path) -> None:
     """Copies a published tower after a look that it opens."""
     load(weights)
-    with replacing(out) as folder:
+    with tables.atomic_folder(out) as folder:
         shutil.copytree(weights, folder, dirs_exist_ok=True)
 
 
-def train_tokenizer(texts: Iterable[str], folder: Path) -> int:
+def vocabulary(texts: Iterable[str]) -> list[str]:
+    """The word pieces for ``texts``: [PAD] and its like, every character, then the most frequent words.
+
+    The tokenizers' own trainer breaks ties at random, so that two runs would differ; here the alphabet breaks them.
+    """
+    from tokenizers import BertWordPieceTokenizer
+
+    plain = BertWordPieceTokenizer(lowercase=True)
+    counts: Counter[str] = Counter()
+    for text in texts:
+        words = plain._tokenizer.pre_tokenizer.pre_tokenize_str(plain._tokenizer.normalizer.normalize_str(text))
+        counts.update(word for word, _ in words)
+    letters = sorted({*string.ascii_lowercase, *string.digits, *(letter for word in counts for letter in word)})
+    frequent = sorted((word for word in counts if len(word) > 1), key=lambda word: (-counts[word], word))
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *frequent]
+    return pieces[:VOCABULARY]
+
+
+def write_tokenizer(texts: Iterable[str], folder: Path) -> int:
     """Writes a WordPiece tokenizer of ``texts`` as transformers reads it; returns the vocabulary's size."""
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertTokenizerFast
 
-    trained = BertWordPieceTokenizer(lowercase=True)
-    trained.train_from_iterator(
-        sorted(set(texts)), vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False
-    )
-    BertTokenizerFast(tokenizer_object=trained._tokenizer).save_pretrained(folder)
-    size: int = trained.get_vocab_size()
-    return size
+    pieces = vocabulary(texts)
+    tokenizer = BertWordPieceTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, lowercase=True)
+    BertTokenizerFast(tokenizer_object=tokenizer._tokenizer).save_pretrained(folder)
+    return len(pieces)
 
 
 def prepare(texts: Iterable[str], settings: dict[str, Any], max_tokens: int, size: int, folder: Path) -> Any:
     """An untrained miniature in ``folder``, which has BiomedCLIP's files; returns open_clip's model."""
     from transformers import BertConfig
 
-    vocabulary = train_tokenizer(texts, folder)
+    size_of_vocabulary = write_tokenizer(texts, folder)
     BertConfig(
-        vocab_size=vocabulary,
+        vocab_size=size_of_vocabulary,
         hidden_size=settings["width"],
         num_hidden_layers=settings["layers"],
         num_attention_heads=settings["heads"],
@@ -182,7 +224,7 @@ def train(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 2])
-    with replacing(out) as folder:
+    with tables.atomic_folder(out) as folder:
         model = prepare((text for _, _, text in examples), settings, max_tokens, pictures.shape[1], folder)
         from transformers import AutoTokenizer
 

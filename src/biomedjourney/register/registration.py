@@ -17,7 +17,8 @@ FINE = 0.7  # pixels
 SAMPLES = 2500  # pixels that a refinement looks at
 CENTRE = 0.75  # the share of the square's side that the score looks at
 THRESHOLD = 0.4
-CERTAIN = 0.55  # a score from which no second start is tried
+CERTAIN = 0.65  # a fit of the structures from which no further start is tried
+TOLERANCE = 0.03  # of the score, that a refinement may lose: it sees finer detail
 STARTS = 4
 LIMITS = affine.Limits()
 # What the search tries, the next where one is no better than doing nothing.
@@ -137,44 +138,54 @@ class _Pair:
 
     def best(self, transform: str, threshold: float) -> Registration:
         before = self.correlation(affine.IDENTITY)
-        views = [search.view(film, COARSE) for film in self.small]
-        current, prior = (search.structure(*seen, COARSE / 8, FINE) for seen in views)
-        starts = search.starts(current, prior)
-        optimiser = search.Optimiser(current, prior)
-        best, polarity, after, objection = affine.IDENTITY, 1 if before >= 0 else -1, abs(before), ""
-        alike = [start for start in starts if start.polarity == starts[0].polarity]
-        for start in search.distinct(alike)[:STARTS]:
-            for kind in KINDS[transform]:
-                matrix = optimiser.refine(start.matrix, kind)
-                fault = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
-                objection = objection or fault
-                score = start.polarity * self.correlation(matrix)
-                if not fault and score > after:
-                    best, polarity, after = matrix, start.polarity, score
-                    break
-            if best is not affine.IDENTITY and after >= CERTAIN:
-                break
-        moved = best is not affine.IDENTITY
-        if moved:
+        matrix, polarity, objection = self.found(transform, abs(before))
+        if matrix is None:
+            matrix, polarity, after = affine.IDENTITY, 1 if before >= 0 else -1, abs(before)
+            reason = f"implausible transform ({objection})" if objection else "no transform has a better score"
+            reason = f"identity: {reason}"
+        else:
+            after = polarity * self.correlation(matrix)
             for level in LEVELS:
                 if level == LEVELS[0] or level <= max(*self.current.shape, *self.prior.shape):
-                    best, after = self.polish(best, polarity, after, transform, level)
-        if moved:
+                    matrix, after = self.polish(matrix, polarity, (abs(before), after), transform, level)
             reason = f"registered ({transform})"
-        elif objection:
-            reason = f"identity: implausible transform ({objection})"
-        else:
-            reason = "identity: no transform has a better score"
         if polarity < 0:
             reason += ", opposite grey scales"
         accepted = after >= threshold
         if not accepted:
             reason += f"; not accepted: score {after:.2f} below {threshold:g}"
         scores = polarity * before, after
-        return _result(best, scores, accepted, reason, polarity, self.prior, self.current)
+        return _result(matrix, scores, accepted, reason, polarity, self.prior, self.current)
+
+    def found(self, transform: str, before: float) -> tuple[np.ndarray | None, int, str]:
+        """The transform of the best fit among those that score better than before, the polarity, an objection.
+
+        Fit is the correlation of the structures: the score alone would prefer what hides a new opacity.
+        """
+        views = [search.view(film, COARSE) for film in self.small]
+        current, prior = (search.structure(*seen, COARSE / 8, FINE) for seen in views)
+        starts = search.starts(current, prior)
+        polarity = starts[0].polarity
+        alike = search.distinct([start for start in starts if start.polarity == polarity])[:STARTS]
+        optimiser = search.Optimiser(current, prior)
+        best, best_fit, objection = None, 0.0, ""
+        for begin in [*(start.matrix for start in alike), affine.IDENTITY]:
+            for kind in KINDS[transform]:
+                matrix = optimiser.refine(begin, kind)
+                fault = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
+                objection = objection or fault
+                if fault or polarity * self.correlation(matrix) <= before:
+                    continue
+                fit = polarity * search.fit(current, prior, matrix)
+                if fit > best_fit:
+                    best, best_fit = matrix, fit
+                break
+            if best_fit >= CERTAIN:
+                break
+        return best, polarity, objection
 
     def polish(
-        self, matrix: np.ndarray, polarity: int, score: float, transform: str, level: int
+        self, matrix: np.ndarray, polarity: int, scores: tuple[float, float], transform: str, level: int
     ) -> tuple[np.ndarray, float]:
         """Refines what is left between the current film and the warped prior, both seen through one mask."""
         current, valid = search.view(self.current, level, grow=1)
@@ -187,6 +198,7 @@ class _Pair:
         rest = search.Optimiser(fixed, moving, share).refine(affine.IDENTITY, transform)
         polished = affine.compose(matrix, rest)
         after = polarity * self.correlation(polished)
-        if after < score - 0.01 or LIMITS.objection(polished, self.current.shape, self.prior.shape):
-            return matrix, score
+        worse = after < max(scores[0], scores[1] - TOLERANCE)
+        if worse or LIMITS.objection(polished, self.current.shape, self.prior.shape):
+            return matrix, scores[1]
         return polished, after

@@ -67,6 +67,12 @@ def starts(current: np.ndarray, prior: np.ndarray) -> list[Start]:
     return sorted(found, key=lambda start: -start.fit)
 
 
+def fit(current: np.ndarray, prior: np.ndarray, matrix: np.ndarray) -> float:
+    """Correlation, from -1 to 1, of a structure and another one seen through a matrix between unit frames."""
+    warped = affine.warp_unit(prior, matrix, current.shape)
+    return float((current * warped).sum()) / (float(np.linalg.norm(current) * np.linalg.norm(warped)) + 1e-9)
+
+
 def distinct(found: list[Start]) -> list[Start]:
     """The starts, best first, without those that lie close to a better one: the optimiser would end at the same."""
     kept: list[Start] = []

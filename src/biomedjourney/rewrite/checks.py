@@ -61,7 +61,7 @@ def check_sides(description: str, prior: Study, current: Study) -> bool:
 
 
 def check_direction(description: str, prior: Study, current: Study) -> bool:
-    """Nothing is called new that was labelled before and not after, or resolved that is labelled after and was not before."""
+    """Nothing is called new that was labelled before and not after, nor resolved where it is the other way round."""
     for mention in mentions(description):
         then, now = prior.labels.get(mention.finding), current.labels.get(mention.finding)
         if mention.change == "new" and then == 1 and now == 0:
@@ -74,6 +74,7 @@ def check_direction(description: str, prior: Study, current: Study) -> bool:
 CHECKS: dict[str, Callable[[str, Study, Study], bool]] = {
     function.__name__: function
     for function in (
-        check_length, check_removed_text, check_identifiers, check_comparison, check_findings, check_sides, check_direction,
+        check_length, check_removed_text, check_identifiers, check_comparison, check_findings, check_sides,
+        check_direction,
     )
 }  # fmt: skip

@@ -17,9 +17,10 @@ FINDINGS: dict[str, str] = {
     "pleural_effusion": r"(?:hydro(?=pneumo)|effusions?|pleural fluid|fluid in the pleural|hydrothorax|"
     r"blunt(?:ing|ed)(?: of)?(?: the)?(?: \w+)?(?: \w+)? (?:costophrenic|cp|costodiaphragmatic))",
     "cardiomegaly": r"(?:cardiomegaly|"
-    r"(?:heart(?: size)?|cardiac(?: silhouette| size| shadow)?|cardiomediastinal silhouette|cardiopericardial silhouette)"
+    r"(?:heart(?: size)?|cardiac(?: silhouette| size| shadow)?|cardio(?:mediastinal|pericardial) silhouette)"
     r"(?: \w+){0,4}? (?:enlarged|enlargement|prominent|increased|bigger|larger|big)|"
-    r"(?:enlarged|enlargement|enlarging|big|prominent|large|bigger|larger)(?: \w+){0,3}? (?:heart|cardiac|cardio\w+ silhouette))",
+    r"(?:enlarged|enlargement|enlarging|big|prominent|large|bigger|larger)(?: \w+){0,3}? "
+    r"(?:heart|cardiac|cardio\w+ silhouette))",
     "consolidation": r"(?:consolidations?|consolidative|air[- ]?space (?:disease|opacit\w+)|air bronchograms?)",
     "edema": r"(?:(?:o?edema)|vascular congestion|pulmonary congestion|venous congestion|interstitial fluid|kerley|"
     r"fluid overload|cephali[sz]ation|(?:cardiac|heart) failure|chf)",
@@ -49,25 +50,30 @@ _NEGATION = (
 )
 _SCOPE_END = r"\b(?:but|however|although|though|except|aside from|apart from|other than|whereas|while|yet|now)\b|[;:]"
 _GONE = (
-    r"\b(?:resol(?:ved|ution)|cleared|clearing of|clearance|disappear\w*|gone|no longer|not (?:seen|present|visible|identified|"
-    r"visuali[sz]ed|evident|apparent)|removed|removal|withdrawn|taken out|re-?expan\w+|excluded|normali[sz]ed|"
+    r"\b(?:resol(?:ved|ution)|cleared|clearing of|clearance|disappear\w*|gone|no longer|"
+    r"not (?:seen|present|visible|identified|visuali[sz]ed|evident|apparent)|"
+    r"removed|removal|withdrawn|taken out|re-?expan\w+|excluded|normali[sz]ed|"
     r"is absent|are absent)\b"
 )
 _UNCERTAIN = (
-    r"\b(?:may|might|could|possibl[ey]|probabl[ey]|question(?:able)?|suspect\w*|suspicio\w+|equivocal|cannot (?:be )?exclude\w*|"
-    r"can ?not (?:be )?(?:exclude|rule)\w*|not (?:be )?(?:entirely |completely )?excluded|difficult to exclude|versus|vs\.?|"
+    r"\b(?:may|might|could|possibl[ey]|probabl[ey]|question(?:able)?|suspect\w*|suspicio\w+|equivocal|"
+    r"cannot (?:be )?exclude\w*|can ?not (?:be )?(?:exclude|rule)\w*|not (?:be )?(?:entirely |completely )?excluded|"
+    r"difficult to exclude|versus|vs\.?|"
     r"suggest\w*|concern\w*|(?:un)?likely|potential\w*|perhaps|appears? to be|differential)\b"
 )
 _CHANGES = {
     "new": r"\b(?:new(?:ly)?|interval (?:development|appearance|placement|insertion)|has developed|have developed|"
-    r"developed since|now (?:present|seen)|appeared|not (?:seen|present) (?:previously|before)|interval (?:placement|insertion))\b",
-    "worse": r"\b(?:increas\w+|larger|enlarg(?:ing|ed since|ement since)|wors\w+|progress\w+|more (?:extensive|prominent|severe|"
-    r"pronounced|conspicuous|dense|marked)|grow[ns]?|growth|grew|greater|bigger|expanded|extended|aggravat\w+|denser)\b",
-    "improved": r"\b(?:decreas\w+|smaller|improv\w+|diminish\w+|less (?:extensive|prominent|severe|pronounced|conspicuous|dense|"
-    r"marked)|reduc\w+|resolving|lessen\w+|receded|regress\w+|partial(?:ly)? (?:clear\w*|resol\w*)|shrunk\w*|subsid\w+|"
+    r"developed since|now (?:present|seen)|appeared|not (?:seen|present) (?:previously|before))\b",
+    "worse": r"\b(?:increas\w+|larger|enlarg(?:ing|ed since|ement since)|wors\w+|progress\w+|"
+    r"more (?:extensive|prominent|severe|pronounced|conspicuous|dense|marked)|"
+    r"grow[ns]?|growth|grew|greater|bigger|expanded|extended|aggravat\w+|denser)\b",
+    "improved": r"\b(?:decreas\w+|smaller|improv\w+|diminish\w+|"
+    r"less (?:extensive|prominent|severe|pronounced|conspicuous|dense|marked)|"
+    r"reduc\w+|resolving|lessen\w+|receded|regress\w+|partial(?:ly)? (?:clear\w*|resol\w*)|shrunk\w*|subsid\w+|"
     r"nearly resolved|almost resolved)\b",
     "stable": r"\b(?:unchanged|stable|stably|persist\w*|similar|again (?:seen|noted|demonstrated)|remains?|constant|"
-    r"(?:no|without)(?: \w+){0,2}? change|as before|not (?:significantly )?changed|redemonstrat\w+|continu\w+|still|re-?identified)\b",
+    r"(?:no|without)(?: \w+){0,2}? change|as before|not (?:significantly )?changed|redemonstrat\w+|continu\w+|still|"
+    r"re-?identified)\b",
 }
 _PARTIAL = re.compile(r"\b(?:partial(?:ly)?|near(?:ly)?|almost|incomplete(?:ly)?|resolving)\b")
 _REGEX = {name: re.compile(pattern) for name, pattern in _CHANGES.items()}
@@ -85,7 +91,10 @@ _CLAUSE = re.compile(r"(?<=[;:])|\b(?:but|however|although|whereas|while)\b")
 
 @dataclass(frozen=True)
 class Mention:
-    """One finding in one clause. ``present`` None: uncertain. ``sides``: of right and left. ``severity``: 0 unsaid to 3."""
+    """One finding in one clause.
+
+    ``present`` None: uncertain. ``sides``: of right and left. ``severity``: 0 (unsaid) to 3.
+    """
 
     finding: str
     present: bool | None

@@ -46,7 +46,7 @@ ABSORBED = {"lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia
 
 @dataclass
 class State:
-    """A finding in one study. ``present`` None: uncertain or unknown. Severity, change and denial by side ('' unsaid)."""
+    """A finding in one study. ``present`` None: uncertain or unknown. Severity and change by side ('' unsaid)."""
 
     present: bool | None = None
     known: bool = False

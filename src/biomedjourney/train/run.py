@@ -13,7 +13,6 @@ import torch
 
 from biomedjourney import config, sampling, tables
 from biomedjourney.errors import UserError
-from biomedjourney.pretrain.folders import replacing
 from biomedjourney.train import batches, checkpoint, data, loop, model
 from biomedjourney.train.examples import examples
 from biomedjourney.train.inputs import Inputs
@@ -72,7 +71,7 @@ def train_run(
         "first_stage_scaling_factor": targets.scaling_factor,
         "final_loss": rows[-1]["loss"],
     }
-    with replacing(out) as folder:
+    with tables.atomic_folder(out) as folder:
         unet.save_pretrained(folder / "unet")
         scheduler.save_pretrained(folder / "scheduler")
         (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,0 +1,107 @@
+"""The three commands on tiny tables: what they write loads, and only training and validation rows are read."""
+
+from pathlib import Path
+
+import fabricated
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from biomedjourney import pixels, tables
+from biomedjourney.errors import UserError
+from biomedjourney.pretrain import load_first_stage, load_judges, load_text_tower
+from biomedjourney.pretrain.command import command
+
+SHORT = {"steps": 2, "batch_size": 4}
+CONFIG = fabricated.config_text(
+    preprocess={"size": fabricated.SIDE},
+    text={"max_tokens": 12},
+    pretrain={"first_stage": SHORT, "text_tower": SHORT | {"width": 32, "layers": 1, "heads": 2}, "judges": SHORT},
+)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("tables")
+    paths = fabricated.write(folder, patients=24)
+    studies, pairs = tables.read(paths["studies"], "studies"), tables.read(paths["pairs"], "pairs")
+    split = studies["subject_id"].map(dict(zip(pairs["subject_id"], pairs["split"], strict=True)))
+    rows = studies[["study_id", "subject_id"]].assign(split=split, dicom_id=studies["study_id"].astype(str))
+    rows["text"] = [f"study {i % 5}, no change" for i in range(len(rows))]
+    paths["singles"] = folder / "singles.parquet"
+    tables.write(paths["singles"], "singles", rows)
+    return paths
+
+
+def run(verb: str, paths: dict[str, Path], names: list[str], out: Path, config: str = CONFIG) -> str:
+    flags = [word for name in ["singles", "pixels", *names] for word in (f"--{name}", str(paths[name]))]
+    result = CliRunner().invoke(command, [verb, "--config", config, *flags, "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def without_test(paths: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The same tables, with noise in place of the pictures of test patients and other words in their texts."""
+    singles = tables.read(paths["singles"], "singles")
+    hidden = set(singles.loc[singles["split"] == "test", "dicom_id"])
+    noise = pixels.encode_png(np.random.default_rng(0).random((fabricated.SIDE, fabricated.SIDE)))
+    shown = tables.read(paths["pixels"], "pixels")
+    shown["png"] = [noise if name in hidden else png for name, png in zip(shown["dicom_id"], shown["png"], strict=True)]
+    singles.loc[singles["split"] == "test", "text"] = "utterly different words"
+    pairs, told = tables.read(paths["pairs"], "pairs"), tables.read(paths["progressions"], "progressions")
+    tested = told["pair_id"].isin(set(pairs.loc[pairs["split"] != "train", "pair_id"]))
+    told.loc[tested, "description"] = "utterly different words"
+    changed: dict[str, pd.DataFrame] = {"singles": singles, "pixels": shown, "progressions": told}
+    for name, table in changed.items():
+        tables.write(folder / f"{name}.parquet", name, table)
+    return paths | {name: folder / f"{name}.parquet" for name in changed}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [("first-stage", []), ("text-tower", ["pairs", "progressions"]), ("judges", ["studies", "patients"])],
+)
+def test_nothing_of_a_test_patient_is_read(verb: str, names: list[str], paths: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "hidden").mkdir()
+    said = run(verb, paths, names, tmp_path / "a")
+    assert said == run(verb, without_test(paths, tmp_path / "hidden"), names, tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "hidden"]
+
+
+def test_what_is_written_loads(paths: dict[str, Path], tmp_path: Path) -> None:
+    assert "dB on validation pictures" in run("first-stage", paths, [], tmp_path / "stage")
+    assert "trained on" in run("text-tower", paths, ["pairs", "progressions"], tmp_path / "tower")
+    assert "on validation pictures" in run("judges", paths, ["studies", "patients"], tmp_path / "judges")
+    assert load_first_stage(tmp_path / "stage").config.in_channels == 1
+    assert load_text_tower(tmp_path / "tower").states(["study 1, no change"])[0].shape[1] == 32
+    judges = load_judges(tmp_path / "judges")
+    shown = np.zeros((2, fabricated.SIDE, fabricated.SIDE), np.float32)
+    assert judges.labels == tuple(fabricated.FINDINGS)
+    assert judges.pathology(shown).shape == (2, 5)
+    assert judges.race(shown).shape == (2, 3)
+    assert 25 < judges.age(shown).mean() < 90
+
+
+def test_judges_need_patients_of_known_race(paths: dict[str, Path], tmp_path: Path) -> None:
+    unknown = tables.read(paths["patients"], "patients").assign(race=None)
+    tables.write(tmp_path / "p.parquet", "patients", unknown)
+    with pytest.raises(UserError, match=r"p.parquet: the race of no training patient is known"):
+        run("judges", paths | {"patients": tmp_path / "p.parquet"}, ["studies", "patients"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_parts_that_were_written_are_taken_as_published_ones(paths: dict[str, Path], tmp_path: Path) -> None:
+    run("first-stage", paths, [], tmp_path / "stage")
+    run("text-tower", paths, ["pairs", "progressions"], tmp_path / "tower")
+    weights = {"first_stage": {"weights": str(tmp_path / "stage")}, "text_tower": {"weights": str(tmp_path / "tower")}}
+    config = fabricated.config_text(pretrain=weights)
+    run("first-stage", paths, [], tmp_path / "stage2", config)
+    run("text-tower", paths, ["pairs", "progressions"], tmp_path / "tower2", config)
+    assert files(tmp_path / "stage") == files(tmp_path / "stage2")
+    assert files(tmp_path / "tower") == files(tmp_path / "tower2")

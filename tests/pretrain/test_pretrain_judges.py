@@ -1,0 +1,234 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from biomedjourney.errors import UserError
+from biomedjourney.pretrain import judges, load_judges
+from biomedjourney.pretrain.targets import binary_labels
+from biomedjourney.tables import RACES
+
+SETTINGS: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3}
+LABELS = ["pneumothorax", "edema", "cardiomegaly"]
+PATHOLOGY = "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
+RACE = "resnet_race_detection_val-loss_0.157_mimic_public.pt"
+AGE = "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt"
+
+
+def pictures(count: int, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).random((count, side, side), dtype=np.float32)
+
+
+def save_small(folder: Path, kind: str, names: list[str]) -> Any:
+    torch.manual_seed(len(names))
+    model = judges.network(len(names)).eval()
+    judges.save(folder, kind, model, {"names": names, "outputs": len(names), "size": 32, "mean_age": 60.0})
+    return model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for kind, names in (("pathology", LABELS), ("race", list(RACES)), ("age", ["age"])):
+        save_small(tmp_path, kind, names)
+    return tmp_path
+
+
+def test_labels_and_outputs_keep_their_order(tmp_path: Path) -> None:
+    models = {kind: save_small(tmp_path, kind, names)
+              for kind, names in (("pathology", LABELS), ("race", list(RACES)), ("age", ["age"]))}  # fmt: skip
+    loaded, shown = load_judges(tmp_path), pictures(5)
+    x = torch.from_numpy(shown * 2048 - 1024)[:, None]
+    with torch.no_grad():
+        raw = {kind: judges.logits(model, x).numpy() for kind, model in models.items()}
+    assert loaded.labels == tuple(LABELS)
+    np.testing.assert_allclose(loaded.pathology(shown), 1 / (1 + np.exp(-raw["pathology"])), atol=1e-5)
+    powers = np.exp(raw["race"])
+    np.testing.assert_allclose(loaded.race(shown), powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(loaded.age(shown), 60 + 20 * raw["age"][:, 0], atol=1e-3)
+
+
+def test_pictures_of_another_size_are_resized(folder: Path) -> None:
+    large = pictures(3, side=64)
+    assert load_judges(folder).pathology(large).shape == (3, 3)
+    assert load_judges(folder).age(large).shape == (3,)
+
+
+def test_a_missing_or_damaged_judge_is_named(folder: Path) -> None:
+    (folder / "race" / "weights.pt").write_bytes(b"half")
+    with pytest.raises(UserError, match=r"race.weights.pt: the weights cannot be read"):
+        load_judges(folder)
+    (folder / "race" / "judge.json").unlink()
+    with pytest.raises(UserError, match="no judge of race"):
+        load_judges(folder)
+
+
+def test_an_unknown_label_gives_no_gradient_and_does_not_weigh() -> None:
+    output = torch.tensor([[0.3, -1.0], [2.0, 0.5]], requires_grad=True)
+    target = torch.tensor([[1.0, float("nan")], [float("nan"), 0.0]])
+    loss = judges.pathology_loss(output, target)
+    loss.backward()
+    assert output.grad is not None
+    assert torch.equal(output.grad != 0, ~torch.isnan(target))
+    assert loss.item() == pytest.approx((np.log1p(np.exp(-0.3)) + np.log1p(np.exp(0.5))) / 2, rel=1e-5)
+    nothing = judges.pathology_loss(output, torch.full((2, 2), float("nan")))
+    assert nothing.item() == 0
+
+
+def test_augmentation_never_mirrors_and_stays_in_range() -> None:
+    x = torch.zeros(200, 1, 64, 64)
+    x[:, :, 8:30, 8:24] = 1.0  # upper left
+    x[:, :, 40:50, 40:50] = 0.6  # lower right
+    moved = judges.augment(x, torch.Generator().manual_seed(0))
+    assert moved.shape == x.shape
+    assert 0 <= moved.min() <= moved.max() <= 1
+    quarters = torch.stack([moved[:, 0, a : a + 32, b : b + 32].mean(dim=(1, 2)) for a in (0, 32) for b in (0, 32)], 1)
+    assert (quarters.argmax(dim=1) == 0).all()
+    assert (quarters[:, 3] > quarters[:, 1]).all()
+    assert (quarters[:, 3] > quarters[:, 2]).all()
+    assert (moved[0] - moved[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "goal"),
+    [
+        ("pathology", np.array([[1, 0, np.nan]] * 4 + [[0, np.nan, 1]] * 4)),
+        ("race", np.arange(8) % 3),
+        ("age", np.linspace(-1, 1, 8)),
+    ],
+)
+def test_training_changes_the_weights_and_repeats_itself(kind: str, goal: np.ndarray) -> None:
+    shown = np.rint(pictures(8) * 255).astype(np.uint8)
+    one, two = (judges.train(kind, shown, goal, SETTINGS, 0) for _ in range(2))
+    other = judges.train(kind, shown, goal, SETTINGS, 1)
+    assert torch.equal(one.classifier.weight, two.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)
+    assert all(torch.isfinite(parameter).all() for parameter in one.parameters())
+    assert not one.training
+
+
+def test_a_bright_half_is_learned() -> None:
+    rng = np.random.default_rng(0)
+    goal = rng.integers(0, 2, (64, 1)).astype(float)
+    shown = rng.integers(0, 60, (64, 32, 32))
+    shown[:, :, :16] += (120 * goal[:, :, None]).astype(int)
+    model = judges.train("pathology", shown.astype(np.uint8), goal, SETTINGS | {"steps": 25, "batch_size": 16}, 0)
+    x = torch.from_numpy(shown).float()[:, None] / 255 * 2048 - 1024
+    with torch.no_grad():
+        said = judges.logits(model, x)[:, 0].numpy()
+    assert said[goal[:, 0] == 1].mean() > said[goal[:, 0] == 0].mean() + 0.5
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Random weights in the files that torchxrayvision publishes: its own classes, as it stores them."""
+    import torchvision
+    import torchxrayvision as xrv
+    from torch import nn
+
+    class Age(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 50 + x.mean(dim=(1, 2, 3)).unsqueeze(1)
+
+    folder = tmp_path_factory.mktemp("published")
+    torch.manual_seed(0)
+    torch.save(xrv.models.DenseNet(num_classes=18), folder / PATHOLOGY)
+    race = torchvision.models.resnet34(weights=None)
+    race.fc = nn.Sequential(nn.Linear(512, 3), nn.LogSoftmax(dim=1))
+    torch.save(nn.DataParallel(race).state_dict(), folder / RACE)
+    torch.jit.script(Age()).save(folder / AGE)
+    return {"pathology": folder / PATHOLOGY, "race": folder / RACE, "age": folder / AGE}
+
+
+def test_published_weights_are_copied_and_load(
+    published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchxrayvision as xrv
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(xrv.utils, "download", lambda *_: pytest.fail("a download was tried"))
+    judges.copy_published({kind: str(path) for kind, path in published.items()}, tmp_path / "judges")
+    loaded = load_judges(tmp_path / "judges")
+    assert not (tmp_path / "home").exists()
+    assert loaded.labels[:4] == ("atelectasis", "consolidation", "pneumothorax", "edema")
+    assert "pleural_effusion" in loaded.labels
+    assert "" not in loaded.labels
+    shown = pictures(2, side=64)
+    probabilities = loaded.pathology(shown)
+    assert probabilities.shape == (2, len(loaded.labels))
+    assert np.isfinite(probabilities).all()
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert loaded.race(shown).shape == (2, 3)
+    np.testing.assert_allclose(loaded.race(shown).sum(axis=1), 1, atol=1e-5)
+    assert loaded.age(shown).shape == (2,)
+    assert (np.abs(loaded.age(shown) - 50) < 3).all()
+
+
+def test_the_race_model_s_outputs_are_in_the_order_of_races(published: dict[str, Path]) -> None:
+    import torchxrayvision as xrv
+
+    shown = pictures(2, side=320)
+    judge, names = judges._published(published["race"], "race")
+    with judges._home_with(published["race"]):
+        model = xrv.baseline_models.emory_hiti.RaceModel().eval()
+    x = torch.from_numpy(shown * 2048 - 1024)[:, None]
+    with torch.no_grad():
+        expected = torch.exp(model(x))
+        found = judge(x).cpu()
+    assert names == list(RACES)
+    for i, race in enumerate(RACES):
+        torch.testing.assert_close(found[:, i], expected[:, model.targets.index(race)])
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("pathology", PATHOLOGY), ("race", RACE), ("age", AGE)])
+def test_wrong_names_and_missing_files_are_refused_with_the_expected_name(
+    published: dict[str, Path], tmp_path: Path, kind: str, expected: str
+) -> None:
+    weights = {name: str(path) for name, path in published.items()}
+    with pytest.raises(UserError, match=f"renamed.pt.*expected a file named .*{expected}"):
+        judges.copy_published(weights | {kind: str(tmp_path / "renamed.pt")}, tmp_path / "out")
+    with pytest.raises(UserError, match=f"{expected}: the weights of the judge of {kind} are missing"):
+        judges.copy_published(weights | {kind: str(tmp_path / expected)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_published_weights_are_a_user_error(published: dict[str, Path], tmp_path: Path) -> None:
+    for kind, path in published.items():
+        (tmp_path / path.name).write_bytes(b"half")
+        with pytest.raises(UserError, match="the weights cannot be read") as refused:
+            judges._published(tmp_path / path.name, kind)
+        assert "\n" not in str(refused.value)
+
+
+def test_the_configuration_of_the_paper_names_the_published_files() -> None:
+    import yaml
+
+    from biomedjourney import config
+
+    paper = yaml.safe_load((config.REPOSITORY / "workflow" / "configs" / "paper.yaml").read_text())
+    files = {kind: Path(path).name for kind, path in paper["pretrain"]["judges"]["weights"].items()}
+    assert files == {"pathology": PATHOLOGY, "race": RACE, "age": AGE}
+
+
+@pytest.mark.parametrize(
+    ("blank", "uncertain", "expected"),
+    [
+        ("negative", "masked", [[1, 0], [0, 0], [np.nan, 0], [0, 0]]),
+        ("masked", "negative", [[1, np.nan], [0, 0], [0, np.nan], [0, 0]]),
+        ("masked", "positive", [[1, np.nan], [0, 0], [1, np.nan], [0, 0]]),
+    ],
+)
+def test_labels_become_targets_as_configured(blank: str, uncertain: str, expected: list[list[float]]) -> None:
+    said = {"edema": [1, 0, -1, None], "pneumothorax": [None, 0, None, None], "no_finding": [None, None, None, 1]}
+    studies = pd.DataFrame({name: pd.array(values, dtype="Int8") for name, values in said.items()})
+    settings = {"findings": ["edema", "pneumothorax"], "blank": blank, "uncertain": uncertain}
+    np.testing.assert_array_equal(binary_labels(studies, settings), expected)
+
+
+def test_facts_of_a_judge_are_readable(folder: Path) -> None:
+    facts = json.loads((folder / "pathology" / "judge.json").read_text())
+    assert facts["names"] == LABELS
+    assert facts["architecture"] == judges.ARCHITECTURE

@@ -1,0 +1,149 @@
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from biomedjourney.errors import UserError
+from biomedjourney.pretrain import load_text_tower, text_tower
+
+SETTINGS: dict[str, Any] = {
+    "width": 32,
+    "layers": 2,
+    "heads": 2,
+    "steps": 6,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+}
+MAX_TOKENS = 12
+TEXTS = [
+    "no acute process",
+    "new right pleural effusion",
+    "the heart is enlarged, mild edema",
+    "worse consolidation in the left lower lobe with a small effusion and no pneumothorax, unchanged heart size",
+]
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An untrained tower with its weights, in the files of BiomedCLIP."""
+    torch.manual_seed(0)
+    model = text_tower.prepare(TEXTS, SETTINGS, MAX_TOKENS, 32, tmp_path)
+    torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    return tmp_path
+
+
+def test_the_folder_has_the_format_of_biomedclip(folder: Path) -> None:
+    described = json.loads((folder / "open_clip_config.json").read_text())
+    assert described["model_cfg"]["text_cfg"]["hf_pooler_type"] == "cls_last_hidden_state_pooler"
+    assert described["model_cfg"]["text_cfg"]["hf_proj_type"] == "mlp"
+    assert set(described) == {"model_cfg", "preprocess_cfg"}
+    assert {"config.json", "tokenizer_config.json", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
+
+
+def test_states_are_bert_s_last_hidden_states_without_padding(folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tower = load_text_tower(folder)
+    found = tower.states(TEXTS)
+    saved = torch.load(folder / "open_clip_pytorch_model.bin")
+    own = tower.tower.transformer.state_dict()
+    assert all(torch.equal(own[name.removeprefix("text.transformer.")], value) for name, value in saved.items()
+               if name.startswith("text.transformer."))  # fmt: skip
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for text, states in zip(TEXTS, found, strict=True):
+        ids = tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")["input_ids"]
+        expected = tower.tower.transformer(ids).last_hidden_state[0].numpy()
+        assert states.dtype == np.float16
+        assert states.shape == (ids.shape[1], SETTINGS["width"])
+        np.testing.assert_allclose(states, expected, atol=2e-3)
+    assert tower.width == SETTINGS["width"]
+
+
+def test_states_do_not_depend_on_the_other_texts_of_a_batch(folder: Path) -> None:
+    tower = load_text_tower(folder)
+    together = tower.states(TEXTS, batch_size=4)
+    for size in (1, 3):
+        for one, other in zip(together, tower.states(TEXTS, batch_size=size), strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-3)
+    alone = tower.states([TEXTS[0]])[0]
+    assert np.abs(alone - tower.states([TEXTS[1]])[0][: len(alone)]).max() > 0.1
+
+
+def test_long_texts_are_cut_and_still_end_with_a_separator(folder: Path) -> None:
+    for limit in (None, 5):
+        tower = load_text_tower(folder, limit)
+        length = limit or MAX_TOKENS
+        assert [len(states) for states in tower.states(TEXTS[3:])] == [length]
+        assert tower.tokens(TEXTS[3:])[0, -1] == tower.tokenizer.sep_token_id
+
+
+def test_more_tokens_than_the_tower_has_places_for_are_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"text.max_tokens: 13 is more than the 12"):
+        load_text_tower(folder, MAX_TOKENS + 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["open_clip_config.json", "config.json", "tokenizer_config.json", "tokenizer.json", "open_clip_pytorch_model.bin"],
+)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=name) as refused:
+        load_text_tower(folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["open_clip_config.json", "config.json", "tokenizer.json", "open_clip_pytorch_model.bin"]
+)
+def test_a_damaged_file_is_a_user_error(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"{ half")
+    with pytest.raises(UserError, match=str(folder)) as refused:
+        load_text_tower(folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_training_writes_a_folder_that_loads_and_a_published_one_is_copied(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, 32, 32), dtype=np.uint8)
+    examples: list[tuple[int | None, int, str]] = [(None, i, TEXTS[i]) for i in range(4)]
+    examples += [(4, 5, TEXTS[1]), (5, 4, TEXTS[2])]
+    with caplog.at_level(logging.WARNING):
+        text_tower.train(pictures, examples, SETTINGS, MAX_TOKENS, 0, tmp_path / "a")
+        text_tower.train(pictures, examples, SETTINGS, MAX_TOKENS, 0, tmp_path / "b")
+        logging.warning("another warning")
+    assert [record.getMessage() for record in caplog.records] == ["another warning"]
+    text_tower.copy_published(tmp_path / "a", tmp_path / "c")
+    first, again, copied = (load_text_tower(tmp_path / name).states(TEXTS) for name in "abc")
+    for one, two, three in zip(first, again, copied, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+def test_frequent_words_are_pieces_and_others_are_spelled(folder: Path) -> None:
+    tokenizer = load_text_tower(folder).tokenizer
+    assert tokenizer.tokenize("New EFFUSION, zoo") == ["new", "effusion", ",", "z", "##o", "##o"]
+    pieces = text_tower.vocabulary(["b a bb bb", "aa bb cc"])
+    assert pieces[-3:] == ["bb", "aa", "cc"]
+    assert pieces[: len(text_tower.SPECIAL)] == list(text_tower.SPECIAL)
+    assert len(text_tower.vocabulary(f"word{i}" for i in range(5000))) == text_tower.VOCABULARY
+
+
+def test_contrast_is_least_where_each_text_fits_its_own_picture() -> None:
+    features = torch.eye(4)
+    scale = torch.tensor(10.0)
+    # one similarity of 10 among four: -log(e^10 / (e^10 + 3))
+    assert text_tower.contrast(features, features, scale).item() == pytest.approx(np.log1p(3 * np.exp(-10)), rel=1e-3)
+    assert text_tower.contrast(features, features.roll(1, 0), scale).item() > 9

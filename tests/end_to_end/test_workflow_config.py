@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from workflow_runs import REPOSITORY, snakemake
 
 pytestmark = pytest.mark.workflow
@@ -53,10 +54,9 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     files = [f"mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-{part}.csv.gz" for part in ("metadata", "split", "chexpert")]
     files += ["mimic-cxr/2.1.0/mimic-cxr-reports.zip"]
     files += [f"mimic-iv/3.1/hosp/{part}.csv.gz" for part in ("patients", "admissions")]
-    weights = ("densenet121-res224-chex.pt", "emory-hiti-race.pth", "riken-age.pth")
-    files += [f"weights/torchxrayvision/{name}" for name in weights]
-    for file in files:
-        (tmp_path / "resources" / file).touch()
+    weights = yaml.safe_load(PAPER.read_text())["pretrain"]["judges"]["weights"].values()
+    for file in [*(f"resources/{file}" for file in files), *weights]:
+        (tmp_path / file).touch()
     result = snakemake(tmp_path, "--dry-run", "--configfile", str(PAPER))
     assert result.returncode == 0, result.stdout[-3000:]
     for rule in ("ingest_raw_files", "register_priors", "train_stage", "evaluate_systems"):

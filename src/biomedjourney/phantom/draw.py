@@ -230,12 +230,12 @@ def _filling(body: _Body) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
             if not right and not left:
                 continue
             severity = body.by_side(right, left)
-            apart = np.square((body.across - np.float32(across)) * np.float32(1 / 0.46))
-            apart += np.square((y - np.float32(top + height * (bottom - top))) * np.float32(1 / 0.115))
+            apart = np.square((body.across - np.float32(across)) * np.float32(1 / 0.50))
+            apart += np.square((y - np.float32(top + height * (bottom - top))) * np.float32(1 / 0.130))
             edge = np.float32(0.35) + np.float32(0.75) * severity - apart + np.float32(0.16) * body.texture
-            cloud = _ramp(edge, 1.5) * (np.float32(0.92) + np.float32(0.08) * body.texture)
-            cloud = cloud * np.minimum(np.float32(0.25) + severity, 1.0) * (severity > 0)
-            np.maximum(solid, cloud * np.float32(0.85), out=solid)
+            cloud = _ramp(edge, 0.8) * (np.float32(0.92) + np.float32(0.08) * body.texture)
+            cloud = cloud * np.minimum(np.float32(0.40) + severity, 1.0) * (severity > 0)
+            np.maximum(solid, cloud * np.float32(0.92), out=solid)
         kept *= 1.0 - solid
     if findings.edema:
         haze = _bell(
@@ -248,7 +248,7 @@ def _filling(body: _Body) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         kept *= 1.0 - _fluid(body)
     free = None
     if any(findings.pneumothorax):
-        rim = np.array([0.030 + 0.085 * s if s else -1.0 for s in findings.pneumothorax])
+        rim = np.array([0.045 + 0.120 * s if s else -1.0 for s in findings.pneumothorax])
         right, left = ((r * (1.35 - 0.9 * np.clip((AT + 0.3) / 0.55, 0.0, 1.0)) if r > 0 else r + 0 * AT) for r in rim)
         width = np.concatenate([right, left]).astype(np.float32)[body.rows_by_side]
         free = width - body.inside_wall
@@ -258,7 +258,7 @@ def _filling(body: _Body) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 def _fluid(body: _Body) -> np.ndarray:
     """Fluid fills the costophrenic angle and climbs along the chest wall: the meniscus. Its share of the beam."""
     right, left = body.findings.pleural_effusion
-    deep = body.by_side(*(0.02 + 0.36 * s**1.15 if s else -1.0 for s in (right, left)))
+    deep = body.by_side(*(0.12 + 0.36 * s if s else -1.0 for s in (right, left)))
     climb = np.minimum(body.across, 1.0)
     climb = np.float32(0.42) + np.float32(0.58) * climb * climb * climb
     surface = np.float32(body.angle + 0.012) - deep * climb
@@ -306,7 +306,7 @@ def _frontal(body: _Body) -> np.ndarray:
     if free is not None:
         gone = _ramp(free, 0.006)
         marks *= 1.0 - gone
-        air *= np.float32(0.92) + np.float32(0.38) * gone
+        air *= np.float32(0.92) + np.float32(0.50) * gone
         marks += np.float32(0.30) * _bell(np.square(free * np.float32(1 / 0.0045)))
     marks *= np.minimum(lung * np.float32(2.0), 1.0)
     attenuation = tissue * (np.float32(1.0) - np.float32(0.70) * air) + marks

@@ -63,7 +63,9 @@ def train(
     without ``run`` and ``stage``, the first one at step 0.
     """
     device = unet.device
-    optimiser = torch.optim.AdamW(unet.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"])
+    optimiser = torch.optim.AdamW(
+        unet.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
+    )
     weights = loss_weight(scheduler.alphas_cumprod, scheduler.config.prediction_type, settings["min_snr_gamma"])
     weights = weights.to(device)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(device)

@@ -172,6 +172,16 @@ _DECLARED = (
         ),
     ),
     Table(
+        "image_files",
+        "The state of each image file, found before any is needed.",
+        ("dicom_id",),
+        (
+            _DICOM,
+            Column("bytes", pa.int64(), "size of the file", "bytes", True),
+            Column("problem", pa.string(), "missing, empty, truncated, checksum differs, ...; empty when it is whole"),
+        ),
+    ),
+    Table(
         "singles",
         "Image and text of one study: what stage 1 learns from.",
         ("dicom_id",),

@@ -47,7 +47,8 @@ class RawFiles:
 
     def settings(self) -> dict[str, Any]:
         data = {"images": self.jpg, "reports": self.reports_path, "demographics": self.folder / "hosp"}
-        return {"data": {key: str(path) for key, path in data.items()}, "ingest": {"labels": "chexpert"}}
+        chosen = {"labels": "chexpert", "test_set_labels": False, "image_format": "jpg", "checksums": False}
+        return {"data": {key: str(path) for key, path in data.items()} | {"tables": None}, "ingest": chosen}
 
     @property
     def jpg(self) -> Path:

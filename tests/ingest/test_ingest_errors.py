@@ -1,6 +1,7 @@
 """Raw files that are wrong: one line that names the file and the remedy, and no output."""
 
 import gzip
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -171,8 +172,8 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
 def assert_one_line(raw: RawFiles, said: str, settings: dict | None = None) -> None:
     out = raw.folder / "out"
     flags = [word for name in NAMES for word in (f"--{name}", str(out / f"{name}.parquet"))]
-    config = str(settings or raw.settings()).replace("'", '"')
-    result = CliRunner().invoke(commands, ["ingest", "--config", config, *flags])
+    config = json.dumps(settings or raw.settings())
+    result = CliRunner().invoke(commands, ["ingest", "tables", "--config", config, *flags])
     assert isinstance(result.exception, UserError), result.output
     assert said in str(result.exception)
     assert "\n" not in str(result.exception)

@@ -1,5 +1,6 @@
 """From raw files to tables: joins, labels, demographics, what is left out."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -213,11 +214,11 @@ def test_the_order_of_raw_rows_does_not_matter(raw: RawFiles) -> None:
 def test_the_command_writes_all_tables(raw: RawFiles) -> None:
     raw.write()
     config = raw.folder / "config.yaml"
-    config.write_text(str(raw.settings()).replace("'", '"'))
+    config.write_text(json.dumps(raw.settings()))
     out = raw.folder / "out"
     names = ("patients", "studies", "images", "cohort", "exclusions")
     flags = [word for name in names for word in (f"--{name}", str(out / f"{name}.parquet"))]
-    result = CliRunner().invoke(commands, ["ingest", "--config", str(config), *flags], catch_exceptions=False)
+    result = CliRunner().invoke(commands, ["ingest", "tables", "--config", str(config), *flags], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "studies: in the metadata: 7" in result.output
     for name in names:

@@ -16,6 +16,8 @@ from biomedjourney.pair.pair import pair, split_by_folder
 
 DEFAULT = {
     "views": ["PA"],
+    "same_view": True,
+    "priors": "last",
     "largest_gap_days": None,
     "split": "paper",
     "validation_share": 0.1,
@@ -58,8 +60,12 @@ def make(*rows: tuple[int, int, float, str, str, list[str | None]]) -> Cohort:
     return studies, images
 
 
+def whole(images: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"dicom_id": images["dicom_id"], "bytes": 1, "problem": ""})
+
+
 def run(cohort: Cohort, **chosen: Any) -> dict[str, pd.DataFrame]:
-    made = pair(*cohort, {"seed": 0, "pair": DEFAULT | chosen})
+    made = pair(*cohort, whole(cohort[1]), {"seed": 0, "pair": DEFAULT | chosen})
     return {name: tables.conform(name, data).to_pandas() for name, data in made.items()}
 
 
@@ -90,7 +96,7 @@ def test_a_pair() -> None:
 
 def test_the_first_listed_view_that_a_study_has_then_the_most_pixels_then_the_name() -> None:
     studies, images = ONE
-    assert run(ONE, views=["AP", "PA"])["singles"]["dicom_id"].tolist() == ["53-0", "51-0"]
+    assert run(ONE, views=["AP", "PA"], same_view=False)["singles"]["dicom_id"].tolist() == ["53-0", "51-0"]
     level = images.assign(rows=100)
     assert run((studies, level))["singles"]["dicom_id"].tolist() == ["53-0", "51-1"]
 
@@ -101,6 +107,32 @@ def test_sections_are_taken_in_the_order_of_the_configuration() -> None:
     assert run(cohort, text=["findings", "impression"])["singles"]["text"].tolist() == ["Findings.", "Findings."]
     with pytest.raises(UserError, match="pairs: a study and the one before it"):
         run(cohort, text=["impression"])
+
+
+def test_pairs_are_of_one_view_unless_the_configuration_says_otherwise() -> None:
+    rows = [(A, study, study, "", "Some text.", [view]) for study, view in ((1, "PA"), (2, "AP"), (3, "PA"))]
+    frontal = {"views": ["PA", "AP"]}
+    assert run(make(*rows), **frontal)["pairs"]["pair_id"].tolist() == ["1-3"]
+    assert run(make(*rows), **frontal, same_view=False)["pairs"]["pair_id"].tolist() == ["1-2", "2-3"]
+
+
+def test_all_ordered_pairs() -> None:
+    rows = [(A, study, day, "", "Some text.", ["PA"]) for study, day in ((1, 0), (2, 5), (3, 5), (4, 9))]
+    made = run(make(*rows), priors="all")
+    assert made["pairs"]["pair_id"].tolist() == ["1-2", "1-3", "1-4", "2-4", "3-4"]
+    assert made["exclusions"].set_index("id")["reason"].to_dict() == {"2-3": "both at the same time"}
+
+
+def test_a_damaged_file_gives_way_to_another_image_of_the_study() -> None:
+    studies, images = ONE
+    files = whole(images)
+    files.loc[files["dicom_id"] == "51-2", "problem"] = "truncated"
+    made = pair(studies, images, files, {"seed": 0, "pair": DEFAULT})
+    assert made["singles"]["dicom_id"].tolist() == ["53-0", "51-1"]
+    assert made["exclusions"].set_index("id")["reason"]["51-2"] == "file truncated"
+    files["problem"] = "missing"
+    with pytest.raises(UserError, match="'images: with a whole file' left nothing: of the listed views the files are"):
+        pair(studies, images, files, {"seed": 0, "pair": DEFAULT})
 
 
 def test_studies_at_one_time_make_no_pair() -> None:
@@ -171,23 +203,37 @@ studies_drawn = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     drawn=studies_drawn,
     views=st.permutations(["PA", "AP"]).flatmap(lambda v: st.sampled_from([v, v[:1]])),
     sections=st.permutations(["impression", "findings"]).flatmap(lambda s: st.sampled_from([s, s[:1]])),
+    same_view=st.booleans(),
+    priors=st.sampled_from(["last", "all"]),
     gap=st.sampled_from([None, 1, 5]),
     split=st.sampled_from(["paper", "official"]),
     seed=st.integers(0, 5),
+    damaged=st.sets(st.integers(0, 40), max_size=8),
 )
 def test_any_cohort(
-    drawn: list[Any], views: list[str], sections: list[str], gap: int | None, split: str, seed: int
+    drawn: list[Any],
+    views: list[str],
+    sections: list[str],
+    same_view: bool,
+    priors: str,
+    gap: int | None,
+    split: str,
+    seed: int,
+    damaged: set[int],
 ) -> None:
     rows = [(subject, 900 - i, day, f, p, v) for i, (subject, day, f, p, v) in enumerate(drawn)]
     studies, images = make(*rows)
+    files = whole(images)
+    files.loc[files.index.isin(damaged), "problem"] = "truncated"
     chosen = DEFAULT | {"views": views, "text": sections, "largest_gap_days": gap, "split": split}
+    chosen |= {"same_view": same_view, "priors": priors, "validation_share": 0.4}
     try:
-        found = pair(studies, images, {"seed": seed, "pair": chosen | {"validation_share": 0.4}})
+        found = pair(studies, images, files, {"seed": seed, "pair": chosen})
     except UserError:
         reject()
     made = {name: tables.conform(name, data).to_pandas() for name, data in found.items()}
@@ -199,22 +245,39 @@ def test_any_cohort(
     assert singles["study_id"].is_unique
     assert not singles["text"].str.contains("__").any()
     assert singles["text"].str.len().gt(0).all()
-    times = studies.set_index("study_id")["study_time"]
+    assert not set(files.loc[files["problem"] != "", "dicom_id"]) & set(singles["dicom_id"])
+    assert {tuple(row) for row in pairs[["prior_study_id", "study_id"]].to_numpy().tolist()} == expected_pairs(
+        singles.merge(studies[["study_id", "study_time"]]).merge(images[["dicom_id", "view"]]), same_view, priors, gap
+    )
     dicoms = singles.set_index("study_id")["dicom_id"]
     for row in pairs.itertuples():
-        assert times[row.prior_study_id] < times[row.study_id]
-        between = times[dicoms.index[singles["subject_id"] == row.subject_id]]
-        assert not ((between > times[row.prior_study_id]) & (between < times[row.study_id])).any()
         assert (row.prior_dicom_id, row.dicom_id) == (dicoms[row.prior_study_id], dicoms[row.study_id])
-        assert gap is None or row.interval_days <= gap
-    if gap is None:
-        moments = singles.assign(time=singles["study_id"].map(times)).groupby("subject_id")["time"].nunique()
-        assert len(pairs) == (moments - 1).sum()
-    assert_everything_is_accounted_for(made, studies, images)
+        assert row.pair_id == f"{row.prior_study_id}-{row.study_id}"
+    assert_everything_is_accounted_for(made, studies, images, priors)
+
+
+def expected_pairs(singles: pd.DataFrame, same_view: bool, priors: str, gap: int | None) -> set[tuple[int, int]]:
+    """By the written rule, study by study."""
+    found = set()
+    rows = list(singles.itertuples())
+    for row in rows:
+        before = [
+            other
+            for other in rows
+            if other.subject_id == row.subject_id
+            and (other.view == row.view or not same_view)
+            and (other.study_time, other.study_id) < (row.study_time, row.study_id)
+        ]
+        before.sort(key=lambda other: (other.study_time, other.study_id))
+        for prior in before[-1:] if priors == "last" else before:
+            days = (row.study_time - prior.study_time) / pd.Timedelta(days=1)
+            if days > 0 and (gap is None or days <= gap):
+                found.add((prior.study_id, row.study_id))
+    return found
 
 
 def assert_everything_is_accounted_for(
-    made: dict[str, pd.DataFrame], studies: pd.DataFrame, images: pd.DataFrame
+    made: dict[str, pd.DataFrame], studies: pd.DataFrame, images: pd.DataFrame, priors: str
 ) -> None:
     left_out = made["exclusions"].groupby("kind")["id"].agg(set).to_dict()
     singles = made["singles"]
@@ -231,7 +294,9 @@ def assert_everything_is_accounted_for(
         assert before == len(singles)
         assert rows["dropped"].sum() == len(left_out.get("image" if unit == "images" else "study", set()))
     rows = cohort[cohort["step"].str.startswith("pairs:")]
-    assert len(singles) - rows["dropped"].sum() == len(made["pairs"])
+    start = len(singles) if priors == "last" else rows["kept"].iloc[0]
+    assert start - rows["dropped"].sum() == len(made["pairs"])
+    assert (made["exclusions"]["kind"] == "pair").sum() == rows["dropped"].iloc[1 if priors == "last" else 0 :].sum()
     by_split = cohort[cohort["step"].str.startswith("pairs in ")]
     assert by_split["kept"].sum() == len(made["pairs"])
     assert by_split["paper"].tolist() == [9354, 1056, 1214]
@@ -242,6 +307,7 @@ def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
     studies, images = ONE
     tables.write(tmp_path / "studies.parquet", "studies", studies)
     tables.write(tmp_path / "images.parquet", "images", images)
+    tables.write(tmp_path / "files.parquet", "image_files", whole(images))
     made = run(ONE)
     before = made["cohort"].iloc[:1].assign(step="images: in the metadata", dropped=0, reason="", paper=None)
     tables.write(tmp_path / "c.parquet", "cohort", before.astype({"paper": "Int64"}))
@@ -249,6 +315,7 @@ def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
     tables.write(tmp_path / "e.parquet", "exclusions", lost)
     config = str({"seed": 0, "pair": DEFAULT}).replace("None", "null")
     flags = ["--studies", "studies.parquet", "--images", "images.parquet"]
+    flags += ["--image-files", "files.parquet"]
     flags += ["--ingest-cohort", "c.parquet", "--ingest-exclusions", "e.parquet", "--pairs", "out/pairs.parquet"]
     flags += ["--singles", "out/singles.parquet", "--cohort", "out/cohort.parquet"]
     flags += ["--exclusions", "out/exclusions.parquet"]

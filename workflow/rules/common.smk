@@ -20,16 +20,32 @@ wildcard_constraints:
 
 ENVIRONMENT = os.path.join(workflow.basedir, "envs", "biomedjourney.yaml")
 IMAGES = config["data"]["images"]
-DEMOGRAPHICS = config["data"]["demographics"]
-LABELS = config["ingest"]["labels"]
-RAW = {
-    "metadata": f"{IMAGES}/mimic-cxr-2.0.0-metadata.csv.gz",
-    "split": f"{IMAGES}/mimic-cxr-2.0.0-split.csv.gz",
-    "labels": f"{IMAGES}/mimic-cxr-2.0.0-{LABELS}.csv.gz",
-    "reports": config["data"]["reports"],
-    "patients": f"{DEMOGRAPHICS}/patients.csv.gz",
-    "admissions": f"{DEMOGRAPHICS}/admissions.csv.gz",
-}
+CHECKSUMS = f"{IMAGES}/SHA256SUMS.txt"
+
+
+def raw_table(folder, name, shipped=".csv.gz"):
+    """A CSV file as it is shipped, or the other way (plain, gzip) where that alone is there."""
+    other = {".csv.gz": ".csv", ".csv": ".csv.gz"}[shipped]
+    exists = os.path.exists
+    there = other if exists(folder + "/" + name + other) and not exists(folder + "/" + name + shipped) else shipped
+    return f"{folder}/{name}{there}"
+
+
+def raw_files():
+    """The raw files that `ingest tables` reads, by what they hold."""
+    data, chosen = config["data"], config["ingest"]
+    folder = data["tables"] or IMAGES
+    files = {"reports": data["reports"]}
+    for name, kind in {"metadata": "metadata", "split": "split", "labels": chosen["labels"]}.items():
+        files[name] = raw_table(folder, f"mimic-cxr-2.0.0-{kind}")
+    if chosen["test_set_labels"]:
+        files["test_set_labels"] = raw_table(folder, "mimic-cxr-2.1.0-test-set-labeled", ".csv")
+    for name in ("patients", "admissions"):
+        files[name] = raw_table(data["demographics"], name)
+    return files
+
+
+RAW = raw_files()
 RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]
 SWEEP = config["generate"]["guidance"]["sweep"]

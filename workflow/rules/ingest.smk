@@ -8,9 +8,9 @@ rule ingest_raw_files:
         cohort="results/ingest/cohort.parquet",
         exclusions="results/ingest/exclusions.parquet",
     log:
-        "logs/ingest.log",
+        "logs/ingest/tables.log",
     benchmark:
-        "benchmarks/ingest.tsv"
+        "benchmarks/ingest/tables.tsv"
     conda:
         ENVIRONMENT
     threads: threads_of("ingest")
@@ -20,5 +20,29 @@ rule ingest_raw_files:
         config=settings("ingest"),
         code=code("ingest"),
     shell:
-        "biomedjourney ingest --config {params.config:q} --patients {output.patients} --studies {output.studies}"
-        " --images {output.images} --cohort {output.cohort} --exclusions {output.exclusions} 2>&1 | tee {log}"
+        "biomedjourney ingest tables --config {params.config:q} --patients {output.patients}"
+        " --studies {output.studies} --images {output.images} --cohort {output.cohort}"
+        " --exclusions {output.exclusions} --processes {threads} 2>&1 | tee {log}"
+
+
+rule check_images:
+    input:
+        images="results/tables/images.parquet",
+        checksums=CHECKSUMS if config["ingest"]["checksums"] else [],
+    output:
+        files="results/ingest/image-files.parquet",
+    log:
+        "logs/ingest/check.log",
+    benchmark:
+        "benchmarks/ingest/check.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("ingest")
+    resources:
+        **resources_of("ingest"),
+    params:
+        config=settings("ingest"),
+        code=code("ingest"),
+    shell:
+        "biomedjourney ingest check --config {params.config:q} --images {input.images} --out {output.files}"
+        " --processes {threads} 2>&1 | tee {log}"

@@ -2,6 +2,7 @@ rule pair_studies:
     input:
         studies="results/tables/studies.parquet",
         images="results/tables/images.parquet",
+        image_files="results/ingest/image-files.parquet",
         ingest_cohort="results/ingest/cohort.parquet",
         ingest_exclusions="results/ingest/exclusions.parquet",
     output:
@@ -23,6 +24,6 @@ rule pair_studies:
         code=code("pair"),
     shell:
         "biomedjourney pair --config {params.config:q} --studies {input.studies} --images {input.images}"
-        " --ingest-cohort {input.ingest_cohort} --ingest-exclusions {input.ingest_exclusions}"
+        " --image-files {input.image_files} --ingest-cohort {input.ingest_cohort} --ingest-exclusions {input.ingest_exclusions}"
         " --pairs {output.pairs} --singles {output.singles} --cohort {output.cohort}"
         " --exclusions {output.exclusions} 2>&1 | tee {log}"

@@ -3,7 +3,7 @@ if config["phantom"] is not None:
     rule draw_phantom:
         output:
             **RAW,
-            checksums=f"{IMAGES}/SHA256SUMS.txt",
+            checksums=CHECKSUMS,
             truth="results/tables/truth.parquet",
         log:
             "logs/phantom.log",

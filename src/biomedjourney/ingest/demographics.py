@@ -8,12 +8,14 @@ import pandas as pd
 from biomedjourney.ingest import csvs
 from biomedjourney.tables import RACES
 
+KEY = "data.demographics"
+NAMES = ("patients", "admissions")
 NO_ADMISSION, NOT_STATED = "no admission in MIMIC-IV", "not stated, another group, or contradictory"
 
 
 def patients(folder: Path) -> pd.DataFrame:
     """Indexed by subject_id: sex (F, M or None), anchor_age and anchor_year. Errors as in `csvs`."""
-    path = csvs.find(folder, "patients", "data.demographics")
+    path = csvs.find(folder, "patients", KEY)
     data = csvs.read(path, ["subject_id", "gender", "anchor_age", "anchor_year"])
     csvs.distinct(path, data, "subject_id")
     subjects = csvs.whole(path, data, "subject_id")
@@ -34,7 +36,7 @@ def races(folder: Path) -> pd.Series:
     VERDEAN"), and for none of the three otherwise (other groups, unknown, declined). Null where no group, or a tie,
     is the most frequent. Old versions call the column ethnicity.
     """
-    path = csvs.find(folder, "admissions", "data.demographics")
+    path = csvs.find(folder, "admissions", KEY)
     data = csvs.read(path, ["subject_id", ("race", "ethnicity")])
     stated = data["race"].to_pandas()
     groups = {name: group_of(name) for name in stated.dropna().unique()}

@@ -10,9 +10,15 @@ import pyarrow.compute as pc
 from biomedjourney.ingest import csvs
 from biomedjourney.tables import CHEXPERT_LABELS
 
-KEY = "data.images"
+KEY = "data.images (or data.tables)"
 PREFIX = "mimic-cxr-2.0.0"  # also in version 2.1.0
+TEST_SET = "mimic-cxr-2.1.0-test-set-labeled"
 TITLES = {label: label.replace("_", " ").title() for label in CHEXPERT_LABELS}
+
+
+def names(labeller: str, test_set: bool) -> list[str]:
+    """The CSV files that are read."""
+    return [*(f"{PREFIX}-{name}" for name in ("metadata", "split", labeller)), *([TEST_SET] if test_set else [])]
 
 
 def metadata(folder: Path) -> pd.DataFrame:
@@ -70,23 +76,31 @@ def official_split(folder: Path) -> pd.Series:
     return pd.Series(csvs.chosen_from(path, data, "split", names), index=pd.Index(data["dicom_id"].to_pandas()))
 
 
-def labels(folder: Path, labeller: str) -> pd.DataFrame:
+def labels(folder: Path, labeller: str, test_set: bool = False) -> pd.DataFrame:
     """The 14 labels by study_id, Int8: 1, 0, -1 (uncertain), null (not mentioned).
 
+    With ``test_set`` the radiologists' labels of version 2.1.0 take the place of the labeller's where a study has them.
     "No Finding" = 1 makes the other labels 0 where they are blank.
     """
-    path = csvs.find(folder, f"{PREFIX}-{labeller}", KEY)
-    data = csvs.read(path, ["study_id", *TITLES.values()])
-    csvs.distinct(path, data, "study_id")
-    values = {"1.0": 1, "0.0": 0, "-1.0": -1, "1": 1, "0": 0, "-1": -1, None: None}
-    found = {label: pd.array(csvs.chosen_from(path, data, t, values), dtype="Int8") for label, t in TITLES.items()}
-    result = pd.DataFrame(found, index=pd.Index(csvs.whole(path, data, "study_id"), name="study_id"))
+    result = _read_labels(csvs.find(folder, f"{PREFIX}-{labeller}", KEY), TITLES)
+    if test_set:
+        titles = TITLES | {"lung_opacity": "Airspace Opacity"}
+        read = _read_labels(csvs.find(folder, TEST_SET, f"{KEY}, or set ingest.test_set_labels to false"), titles)
+        result = pd.concat([result[~result.index.isin(read.index)], read])
     normal = (result["no_finding"] == 1).fillna(False).to_numpy(dtype=bool)
     result.loc[normal] = result.loc[normal].fillna(0)
     return result
 
 
-def paths(images: pd.DataFrame) -> pd.Series:
-    """files/p10/p10000032/s50414267/<dicom_id>.jpg, below the folder of MIMIC-CXR-JPG."""
+def _read_labels(path: Path, titles: dict[str, str]) -> pd.DataFrame:
+    data = csvs.read(path, ["study_id", *titles.values()])
+    csvs.distinct(path, data, "study_id")
+    values = {"1.0": 1, "0.0": 0, "-1.0": -1, "1": 1, "0": 0, "-1": -1, None: None}
+    found = {label: pd.array(csvs.chosen_from(path, data, t, values), dtype="Int8") for label, t in titles.items()}
+    return pd.DataFrame(found, index=pd.Index(csvs.whole(path, data, "study_id"), name="study_id"))
+
+
+def paths(images: pd.DataFrame, suffix: str) -> pd.Series:
+    """files/p10/p10000032/s50414267/<dicom_id>.jpg (or .dcm), below the folder of the image files."""
     subject, study = images["subject_id"].astype(str), images["study_id"].astype(str)
-    return "files/p" + subject.str[:2] + "/p" + subject + "/s" + study + "/" + images["dicom_id"] + ".jpg"
+    return "files/p" + subject.str[:2] + "/p" + subject + "/s" + study + "/" + images["dicom_id"] + f".{suffix}"

@@ -5,108 +5,163 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from biomedjourney.errors import UserError
+from biomedjourney.ingest.sections import split_report
 
 LARGEST = 1 << 20  # bytes; real reports stay below 10 kB
+AT_ONCE = 512  # reports
 _NAME = re.compile(r"(?:^|/)p(\d{8})/s(\d{8})\.txt$")
 
+T = TypeVar("T")
 
-def read(path: Path) -> Iterator[tuple[int, int, str]]:
-    """Subject, study and text of every report ``…/p10000032/s50414267.txt``; other files are passed over.
 
-    Memory holds one report at a time. Raises UserError, naming archive and entry, for what cannot be read: a file
-    that is missing, cut off or damaged, a name that climbs out of the folder, two reports of one study, a report
-    above `LARGEST` or not in UTF-8.
+class Report(NamedTuple):
+    """One report's place in the archive, and the two sections that go on."""
+
+    name: str
+    subject_id: int
+    study_id: int
+    findings: str
+    impression: str
+
+
+class _Packed(NamedTuple):
+    """An entry of a zip."""
+
+    name: str
+    offset: int
+    packed: int
+    size: int
+    crc: int
+    deflated: bool
+
+
+Part = Callable[[], Iterable[tuple[str, bytes]]]
+
+
+def parts(path: Path) -> Iterator[Part]:
+    """The reports ``…/p10000032/s50414267.txt`` in parts of `AT_ONCE`, for `split`; other files are passed over.
+
+    A part is small where the source can be read at any place (a zip, a folder), so that another process does the
+    reading. Raises UserError, naming archive and entry, for what cannot be read: a source that is missing, cut off
+    or damaged, a name that climbs out of the folder, a report above `LARGEST`.
     """
-    seen: set[int] = set()
-    for name, content in _entries(path):
-        found = _NAME.search(name)
-        if found is None:
-            continue
-        subject, study = int(found[1]), int(found[2])
-        if study in seen:
-            raise UserError(f"{path}, {name}: study {study} has a report already: keep one of the two")
-        seen.add(study)
-        try:
-            yield subject, study, content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, {name}: byte {error.start} is not UTF-8: convert or replace the file") from None
-    if not seen:
-        raise UserError(f"{path}: holds no report named p1…/p1…/s5….txt: set data.reports to the zip or the folder")
-
-
-def _entries(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
+    with _reading(path):
         if path.is_dir():
-            yield from _in_folder(path)
+            yield from (partial(_from_folder, names) for names in _chunks(_in_folder(path)))
         elif not path.exists():
             raise UserError(f"{path}: is not there: set data.reports in the configuration to your zip or folder")
         elif zipfile.is_zipfile(path):
-            yield from _in_zip(path)
+            yield from (partial(_from_zip, path, entries) for entries in _chunks(_in_zip(path)))
         elif path.name.endswith(".zip"):
             raise UserError(f"{path}: cut off, or no zip file: download it again")
         else:
-            yield from _in_tar(path)
+            yield from (partial(iter, entries) for entries in _chunks(_in_tar(path)))
+
+
+def split(part: Part, path: Path) -> list[Report]:
+    """The reports of a part of ``path``. Raises UserError for an entry that is damaged or not in UTF-8."""
+    found = []
+    with _reading(path):
+        for name, content in part():
+            try:
+                sections = split_report(content.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                where = f"{path}, {name}: byte {error.start}"
+                raise UserError(f"{where} is not UTF-8: convert or replace the file") from None
+            subject, study = _NAME.search(name).groups()  # type: ignore[union-attr]  # parts yields no other names
+            found.append(Report(name, int(subject), int(study), sections.findings, sections.impression))
+    return found
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
+    while chunk := list(islice(source, AT_ONCE)):
+        yield chunk
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except PermissionError as error:
         raise UserError(f"{error.filename or path}: no permission to read it: grant it") from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{path}: cut off or damaged ({error}): download it again") from None
 
 
-def _check(path: Path, name: str, size: int) -> None:
-    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+def _is_report(path: Path, name: str, size: int) -> bool:
+    if name.startswith(("/", "\\")) or (".." in name and ".." in re.split(r"[/\\]", name)):
         raise UserError(f"{path}: the entry {name!r} climbs out of the folder: use the archive as PhysioNet ships it")
     if size > LARGEST and name.endswith(".txt"):
         raise UserError(f"{path}, {name}: {size / 1e6:.0f} MB is no report (at most 1 MB): replace the file")
+    return _NAME.search(name) is not None
 
 
-def _in_zip(path: Path) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+def _in_zip(path: Path) -> list[_Packed]:
+    with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        for entry in entries:
-            _check(path, entry.filename, entry.file_size)
-        for entry in entries:
-            if entry.filename.endswith(".txt"):
-                plain = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not entry.flag_bits & 1
-                yield entry.filename, _inflate(file, entry) if plain else archive.read(entry)
+    found = []
+    for entry in entries:
+        if _is_report(path, entry.filename, entry.file_size):
+            method = entry.compress_type
+            if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
+                where = f"{path}, {entry.filename}"
+                raise UserError(f"{where}: is encrypted or packed in an unusual way: use the archive as shipped")
+            place = (entry.header_offset, entry.compress_size, entry.file_size, entry.CRC)
+            found.append(_Packed(entry.filename, *place, method == zipfile.ZIP_DEFLATED))
+    return found
 
 
-def _inflate(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
+def _from_zip(path: Path, entries: list[_Packed]) -> Iterator[tuple[str, bytes]]:
+    with path.open("rb") as file:
+        for entry in entries:
+            yield entry.name, _inflate(file, entry)
+
+
+def _inflate(file: BinaryIO, entry: _Packed) -> bytes:
     """The content of an entry, checked; several times faster on small entries than ZipFile.read."""
-    file.seek(entry.header_offset)
+    file.seek(entry.offset)
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
-        raise zipfile.BadZipFile(f"no entry where {entry.filename} should begin")
+        raise zipfile.BadZipFile(f"no entry where {entry.name} should begin")
     file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
-    content = file.read(entry.compress_size)
-    if entry.compress_type == zipfile.ZIP_DEFLATED:
-        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.file_size + 1)
-    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
-        raise zipfile.BadZipFile(f"{entry.filename} does not have the length and checksum that the archive says")
+    content = file.read(entry.packed)
+    if entry.deflated:
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.size + 1)
+    if len(content) != entry.size or zlib.crc32(content) != entry.crc:
+        raise zipfile.BadZipFile(f"{entry.name} does not have the length and checksum that the archive says")
     return content
 
 
 def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path, "r|*") as archive:
         for entry in archive:
-            _check(path, entry.name, entry.size)
-            if entry.isfile() and entry.name.endswith(".txt"):
+            if _is_report(path, entry.name, entry.size) and entry.isfile():
                 file = archive.extractfile(entry)
                 if file is not None:
                     yield entry.name, file.read()
             archive.members = []  # type: ignore[attr-defined]  # or every entry stays in memory
 
 
-def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below the folder, in the order of the names."""
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+def _in_folder(path: Path, below: str = "") -> Iterator[tuple[str, str]]:
+    """Name and path of every report below the folder, in the order of the names."""
+    for entry in sorted(os.scandir(path / below), key=lambda entry: entry.name):
+        name = f"{below}{entry.name}"
         if entry.is_dir():
-            for name, content in _in_folder(Path(entry.path)):
-                yield f"{entry.name}/{name}", content
-        elif entry.name.endswith(".txt"):
-            _check(path, entry.name, entry.stat().st_size)
-            yield entry.name, Path(entry.path).read_bytes()
+            yield from _in_folder(path, f"{name}/")
+        elif _is_report(path, name, entry.stat().st_size if name.endswith(".txt") else 0):
+            yield name, entry.path
+
+
+def _from_folder(files: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+    for name, place in files:
+        with open(place, "rb") as file:
+            yield name, file.read()

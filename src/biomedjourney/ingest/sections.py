@@ -87,14 +87,15 @@ _FILLERS = frozenset(
 )
 _VIEW_WORDS = _OBJECTS | _PROJECTIONS | _FILLERS
 
-# Each begins with the line break before it: a pattern with a fixed first letter is found several times faster.
+# The header begins with the line break before it, since a pattern with a fixed first letter is found several times
+# faster, and its repeats are possessive (+ after the count), or a line without a colon is tried again letter by letter.
 _HEADER = re.compile(
-    r"\n[^\S\n]*(?:(?P<name>[A-Za-z][^:\n]{1,90}(?:(?<=\d):(?=\d)[^:\n]*){0,2})(?:(?<!\d):|:(?!\d))"
+    r"\n[^\S\n]*+(?:(?P<name>[A-Za-z][^:\n]{1,90}+(?:(?<=\d):(?=\d)[^:\n]*+){0,2}+)(?:(?<!\d):|:(?!\d))"
     r"|(?P<bare>FINDINGS|IMPRESSION|CONCLUSION|COMPARISON|INDICATION|TECHNIQUE)[^\S\n]*[-;.]?[^\S\n]*(?=\n|$))"
 )
 _DIVIDER = re.compile(r"\n[^\S\n]*(?:_{8,}|FINAL REPORT:?|(FINAL ADDENDUM:?))[^\S\n]*(?=\n|$)")
 _INNER_HEADER = re.compile(
-    r"(?<=[.!?])[^\S\n]+(?P<name>FINDINGS AND IMPRESSION|FINDINGS/IMPRESSION|FINDINGS|IMPRESSION|CONCLUSION):"
+    r"[.!?](?P<header>[^\S\n]++(?P<name>FINDINGS AND IMPRESSION|FINDINGS/IMPRESSION|FINDINGS|IMPRESSION|CONCLUSION):)"
 )
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n")
 
@@ -102,10 +103,10 @@ _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n")
 def split_report(text: str) -> ReportSections:
     """The sections of a report; see the top of the module for the rules. Never raises, whatever the text."""
     text = "\n" + text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
-    parts = [(is_addendum, _split_part(part)) for part, is_addendum in _divide(text)]
-    last_first = [blocks for wanted in (False, True) for is_addendum, blocks in parts[::-1] if is_addendum == wanted]
+    parts = [(is_addendum, _split_part(part)) for part, is_addendum in _divide(text)][::-1]
+    parts.sort(key=lambda part: part[0])  # the last first, addenda after all others
     for wanted in (_has_text, _has_any_text):
-        for blocks in last_first:
+        for _, blocks in parts:
             if wanted(blocks):
                 return _join(_find_unnamed(blocks))
     return ReportSections()
@@ -133,13 +134,14 @@ def _split_part(text: str) -> Blocks:
     blocks: Blocks = []
     kinds: tuple[str, ...] = ()
     start = 0
-    headers = [(found, found["name"] or found["bare"]) for found in _HEADER.finditer(text)]
-    inner = [(found, found["name"]) for found in _INNER_HEADER.finditer(text)]
-    for found, name in sorted([*headers, *inner], key=lambda header: header[0].start()) if inner else headers:
-        next_kinds = _kinds(name.rstrip())
-        if next_kinds:
-            blocks.append((kinds, text[start : found.start()].strip()))
-            kinds, start = next_kinds, found.end()
+    headers = [(*found.span(), _kinds(found["name"] or found["bare"])) for found in _HEADER.finditer(text)]
+    headers = [header for header in headers if header[2]]
+    if text.count(":") > len(headers):
+        inner = [(*found.span("header"), _kinds(found["name"])) for found in _INNER_HEADER.finditer(text)]
+        headers = sorted([*headers, *inner])
+    for begin, end, next_kinds in headers:
+        blocks.append((kinds, text[start:begin].strip()))
+        kinds, start = next_kinds, end
     blocks.append((kinds, text[start:].strip()))
     return blocks
 
@@ -153,12 +155,12 @@ def _has_any_text(blocks: Blocks) -> bool:
 
 
 def _join(blocks: Blocks) -> ReportSections:
-    sections: dict[str, list[str]] = {}
+    sections: dict[str, str] = {}
     for kinds, body in blocks:
-        for kind in kinds:
-            if body and kind in _SECTIONS:
-                sections.setdefault(kind, []).append(body)
-    return ReportSections(**{kind: "\n".join(bodies) for kind, bodies in sections.items()})
+        for kind in kinds if body else ():
+            if kind in _SECTIONS:
+                sections[kind] = f"{sections[kind]}\n{body}" if kind in sections else body
+    return ReportSections(**sections)
 
 
 def _find_unnamed(blocks: Blocks) -> Blocks:

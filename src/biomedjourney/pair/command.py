@@ -14,6 +14,7 @@ _FILE = click.Path(path_type=Path)
 @config.option("pair")
 @click.option("--studies", type=_FILE, required=True, help="Table of studies.")
 @click.option("--images", type=_FILE, required=True, help="Table of images.")
+@click.option("--image-files", type=_FILE, required=True, help="Table of the state of each image file.")
 @click.option("--ingest-cohort", type=_FILE, required=True, help="The cohort table of `ingest`.")
 @click.option("--ingest-exclusions", type=_FILE, required=True, help="The exclusions table of `ingest`.")
 @click.option("--pairs", type=_FILE, required=True, help="Table of pairs, to write.")
@@ -24,6 +25,7 @@ def command(
     settings: dict[str, Any],
     studies: Path,
     images: Path,
+    image_files: Path,
     ingest_cohort: Path,
     ingest_exclusions: Path,
     **outputs: Path,
@@ -32,7 +34,7 @@ def command(
 
     \b
     Example: biomedjourney pair --studies studies.parquet --images images.parquet \\
-      --ingest-cohort cohort.parquet --ingest-exclusions exclusions.parquet \\
+      --image-files image-files.parquet --ingest-cohort cohort.parquet --ingest-exclusions exclusions.parquet \\
       --pairs pairs.parquet --singles singles.parquet --cohort all/cohort.parquet --exclusions all/exclusions.parquet
     """
     import pyarrow as pa
@@ -41,7 +43,9 @@ def command(
     from biomedjourney.pair.pair import pair
 
     sections = ["study_id", "subject_id", "study_time", "findings", "impression"]
-    found = pair(tables.read(studies, "studies", sections), tables.read(images, "images"), settings)
+    shown = ["dicom_id", "study_id", "subject_id", "view", "rows", "columns", "official_split"]
+    read = (tables.read(studies, "studies", sections), tables.read(images, "images", shown))
+    found = pair(*read, tables.read(image_files, "image_files"), settings)
     made = {name: tables.conform(name, data) for name, data in found.items()}
     earlier = {"cohort": ingest_cohort, "exclusions": ingest_exclusions}
     for name, path in earlier.items():

@@ -17,22 +17,25 @@ PAPER_PAIRS = {"train": 9_354, "validation": 1_056, "test": 1_214}
 TEST_FOLDER = 19
 
 
-def pair(studies: pd.DataFrame, images: pd.DataFrame, settings: dict[str, Any]) -> dict[str, pd.DataFrame]:
+def pair(
+    studies: pd.DataFrame, images: pd.DataFrame, image_files: pd.DataFrame, settings: dict[str, Any]
+) -> dict[str, pd.DataFrame]:
     """The tables singles, pairs, cohort and exclusions, by name; the latter two hold the rows of this step alone.
 
-    ``settings`` has ``seed`` and the section ``pair``. A usable study has an image of a listed view and text in a
+    ``settings`` has ``seed`` and the section ``pair``. A usable study has a whole image of a listed view and text in a
     listed section. Its image is of the first listed view that it has; of several, the one with the most pixels, and
     of equally large ones the first by dicom_id. Singles are the usable studies. A pair is a usable study with the
-    patient's usable study before it in time (by study_id where times are equal, but equal times make no pair).
+    patient's usable study before it in time (by study_id where times are equal, but equal times make no pair), or
+    with each that is before it; with ``same_view``, among the studies whose image is of the same view.
     Raises UserError, saying which filter emptied the cohort, where nothing is left.
     """
     chosen = settings["pair"]
     account = Account()
-    usable = _with_image(studies, images, chosen["views"], account)
+    usable = _with_image(studies, images, image_files, chosen["views"], account)
     usable = _with_text(usable, chosen["text"], account)
     usable = _with_split(usable, images, chosen, settings["seed"], account)
     singles = usable[["dicom_id", "study_id", "subject_id", "split", "text"]]
-    pairs = _consecutive(usable, chosen["largest_gap_days"], account)
+    pairs = _pairs(usable, chosen, account)
     return {"singles": singles, "pairs": pairs, "cohort": account.cohort(), "exclusions": account.exclusions()}
 
 
@@ -45,8 +48,10 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names)
 
 
-def _with_image(studies: pd.DataFrame, images: pd.DataFrame, views: list[str], account: Account) -> pd.DataFrame:
-    """The studies with an image of a listed view, and the dicom_id of that image."""
+def _with_image(
+    studies: pd.DataFrame, images: pd.DataFrame, image_files: pd.DataFrame, views: list[str], account: Account
+) -> pd.DataFrame:
+    """The studies with a whole image of a listed view, its dicom_id and view."""
     step = "images: of a listed view"
     rank = images["view"].map({view: i for i, view in enumerate(views)})
     listed = rank.notna()
@@ -54,30 +59,43 @@ def _with_image(studies: pd.DataFrame, images: pd.DataFrame, views: list[str], a
     others = images["view"].fillna("none given").value_counts().head(6)
     found = _listed([f"{view} {n}" for view, n in others.items()])
     _require(int(listed.sum()), step, f"pair.views asks for {_listed(views)}, the images have {found}: change it")
-    account.step(step, int(listed.sum()), {str(reason): n for reason, n in reasons[~listed].value_counts().items()})
-    account.exclude("image", images.loc[~listed, "dicom_id"], step, reasons[~listed])
+    _keep_images(images, listed, step, reasons, account)
+
+    step = "images: with a whole file"
+    images, rank = images[listed], rank[listed]
+    problems = image_files.set_index("dicom_id")["problem"].reindex(images["dicom_id"]).fillna("not checked")
+    problems.index = images.index
+    whole = problems == ""
+    told = _listed([f"{problem} {n}" for problem, n in problems[~whole].value_counts().items()])
+    _require(int(whole.sum()), step, f"of the listed views the files are {told}: correct data.images or pair.views")
+    _keep_images(images, whole, step, "file " + problems, account)
 
     step, reason = "images: one a study", "the study has another image that comes first"
-    ranked = images[listed].assign(rank=rank[listed], pixels=-images["rows"].astype(np.int64) * images["columns"])
+    ranked = images[whole].assign(rank=rank[whole], pixels=-images["rows"].astype(np.int64) * images["columns"])
     ranked = ranked.sort_values(["study_id", "rank", "pixels", "dicom_id"])
     first = ~ranked["study_id"].duplicated()
-    account.step(step, int(first.sum()), {reason: int((~first).sum())})
-    account.exclude("image", ranked.loc[~first, "dicom_id"], step, reason)
+    _keep_images(ranked, first, step, pd.Series(reason, index=ranked.index), account)
 
-    step, reason = "studies: with an image of a listed view", f"no image of view {_listed(views)}"
-    result = studies.merge(ranked.loc[first, ["study_id", "dicom_id"]], on="study_id", how="left")
+    step, reason = "studies: with a whole image of a listed view", f"no whole image of view {_listed(views)}"
+    result = studies.merge(ranked.loc[first, ["study_id", "dicom_id", "view"]], on="study_id", how="left")
     shown = result["dicom_id"].notna()
     account.step(step, int(shown.sum()), {reason: int((~shown).sum())})
     account.exclude("study", result.loc[~shown, "study_id"], step, reason)
     return result[shown]
 
 
+def _keep_images(images: pd.DataFrame, kept: pd.Series, step: str, reasons: pd.Series, account: Account) -> None:
+    counted = {str(reason): n for reason, n in reasons[~kept].value_counts().items()}
+    account.step(step, int(kept.sum()), counted)
+    account.exclude("image", images.loc[~kept, "dicom_id"], step, reasons[~kept])
+
+
 def _with_text(studies: pd.DataFrame, sections: list[str], account: Account) -> pd.DataFrame:
     """The studies with text in a listed section, the first that has any, cleaned."""
-    text = pd.Series("", index=studies.index, dtype=object)
-    for section in reversed(sections):
-        cleaned = studies[section].map(clean)
-        text = cleaned.where(cleaned.map(is_usable).astype(bool), text)
+    found = []
+    for row in zip(*(studies[section] for section in sections), strict=True):
+        found.append(next((text for text in map(clean, row) if is_usable(text)), ""))
+    text = pd.Series(found, index=studies.index, dtype=object)
     usable = text != ""
     reason = f"no text in {' or '.join(sections)}"
     _require(int(usable.sum()), "studies: with text", f"{reason} of any report: change pair.text")
@@ -133,20 +151,28 @@ def official_by_patient(images: pd.DataFrame) -> pd.Series:
     return published.set_index("subject_id")["official_split"]
 
 
-def _consecutive(studies: pd.DataFrame, largest_gap_days: float | None, account: Account) -> pd.DataFrame:
-    """Each study with the one before it, of studies sorted by patient and time."""
-    before = studies.groupby("subject_id").shift()
-    has_prior = before["study_id"].notna()
-    first = int((~has_prior).sum())
-    step = "pairs: a study and the one before it"
-    _require(int(has_prior.sum()), step, "no patient has two usable studies: use more data, views or sections")
-    account.step(step, int(has_prior.sum()), {"first study of its patient": first})
-    current, before = studies[has_prior], before[has_prior]
+def _pairs(studies: pd.DataFrame, chosen: dict[str, Any], account: Account) -> pd.DataFrame:
+    """Each study with the one, or with all, before it, of studies sorted by patient and time."""
+    group = ["subject_id", "view"] if chosen["same_view"] else ["subject_id"]
+    studies = studies.sort_values([*group, "study_time", "study_id"])
+    earlier = studies.groupby(group).cumcount().to_numpy()
+    each = chosen["priors"] == "all"
+    step = f"pairs: a study and {'each' if each else 'the'} one before it"
+    advice = (
+        "no patient has two usable studies of one view" if chosen["same_view"] else "no patient has two usable studies"
+    )
+    _require(int((earlier > 0).sum()), step, f"{advice}: use more data, views or sections")
+    taken = earlier if each else np.minimum(earlier, 1)
+    first = f"first study of its patient{' in this view' if chosen['same_view'] else ''}"
+    account.step(step, int(taken.sum()), {} if each else {first: int((earlier == 0).sum())})
+    rows = np.repeat(np.arange(len(studies)), taken)
+    back = np.repeat(np.cumsum(taken), taken) - np.arange(len(rows))  # the earliest prior first
+    current, before = studies.iloc[rows].reset_index(), studies.iloc[rows - back].reset_index()
     pairs = pd.DataFrame(
         {
-            "pair_id": before["study_id"].astype("int64").astype(str) + "-" + current["study_id"].astype(str),
+            "pair_id": before["study_id"].astype(str) + "-" + current["study_id"].astype(str),
             "subject_id": current["subject_id"],
-            "prior_study_id": before["study_id"].astype("int64"),
+            "prior_study_id": before["study_id"],
             "study_id": current["study_id"],
             "prior_dicom_id": before["dicom_id"],
             "dicom_id": current["dicom_id"],
@@ -155,6 +181,7 @@ def _consecutive(studies: pd.DataFrame, largest_gap_days: float | None, account:
         }
     )
     pairs = _filter(pairs, pairs["interval_days"] > 0, "pairs: prior earlier", "both at the same time", account)
+    largest_gap_days = chosen["largest_gap_days"]
     if largest_gap_days is not None:
         near = pairs["interval_days"] <= largest_gap_days
         step = f"pairs: at most {largest_gap_days:g} days apart"

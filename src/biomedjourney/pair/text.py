@@ -2,25 +2,32 @@
 
 import re
 
-_REMOVED = re.compile(r"[-/#]{0,2}_{2,}[-/]{0,2}")
-_REPAIRS = tuple(
+# Each pattern begins with one character or a set of them, which makes its search several times faster.
+_REMOVED = re.compile(r"_{2,}[-/]{0,2}")
+_JOINED = re.compile(r"[-/#]{1,2}\0")
+_NOTHING_IN_BRACKETS = re.compile(r"[(\[][\s,;:./#-]*[)\]]")
+_STRAY_STOPS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"[(\[][\s,;:./#-]*[)\]]", " "),  # brackets round nothing
-        (r"\s+(?=[.,;:!?)\]])|(?<=[(\[])\s+", ""),  # a space before a stop or inside a bracket
-        (r"[,;:]+(?=[,;:.!?])", ""),  # a comma left before another stop
+        (r"[,;:]+(?=[,;:.!?])", ""),
         (r"([.!?])\.+", r"\1"),
-        (r"(?<=[(\[])[,;:.]+\s*|[,;:]+(?=[)\]])", ""),
-        (r"\s+", " "),
+        (r"([(\[])[,;:.]+ *", r"\1"),
+        (r"[,;:]+(?=[)\]])", ""),
     )
 )
+_WORD = re.compile(r"[A-Za-z]{2}")
 
 
 def clean(text: str) -> str:
     """The text on one line, without ``___`` (removed identifiers) and the stops and brackets left around them."""
     if "__" in text:
-        text = " ".join(_REMOVED.sub(" ", text).split())
-        for pattern, replacement in _REPAIRS:
+        text = " ".join(_REMOVED.sub("\0", text).split())
+        text = _NOTHING_IN_BRACKETS.sub(" ", _JOINED.sub(" ", text).replace("\0", " "))
+        text = " ".join(text.split())
+        for stop in ".,;:!?)]":
+            text = text.replace(f" {stop}", stop)
+        text = text.replace("( ", "(").replace("[ ", "[")
+        for pattern, replacement in _STRAY_STOPS:
             text = pattern.sub(replacement, text)
         text = text.strip().lstrip(",;:.-/)] ")
     return " ".join(text.split())
@@ -28,4 +35,4 @@ def clean(text: str) -> str:
 
 def is_usable(text: str) -> bool:
     """Whether a cleaned text says anything: a word of two letters."""
-    return re.search(r"[A-Za-z]{2}", text) is not None
+    return _WORD.search(text) is not None

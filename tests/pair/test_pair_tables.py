@@ -203,7 +203,7 @@ studies_drawn = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     drawn=studies_drawn,
     views=st.permutations(["PA", "AP"]).flatmap(lambda v: st.sampled_from([v, v[:1]])),

@@ -1,4 +1,4 @@
-"""Real reports written out in MIMIC-CXR's layout, each with one trap in its headers."""
+"""Real reports written out in MIMIC-CXR's layout by a seed, each with one trap in its headers (or several at once)."""
 
 import importlib.util
 import random
@@ -16,7 +16,7 @@ UNDERSCORES = " " + "_" * 78 + "\n"
 
 @cache
 def openi_reports() -> tuple[Sections, ...]:
-    """The Open-i reports in torchxrayvision with findings or an impression: text by header."""
+    """The Open-i reports in torchxrayvision: text by header, XXXX (removed) as MIMIC-CXR's ___."""
     package = importlib.util.find_spec("torchxrayvision")
     assert package is not None
     assert package.origin is not None
@@ -27,9 +27,8 @@ def openi_reports() -> tuple[Sections, ...]:
                 file = archive.extractfile(member)
                 assert file is not None
                 texts = ElementTree.parse(file).iter("AbstractText")
-                sections = {t.get("Label", ""): t.text.strip() for t in texts if t.text and t.text.strip()}
-                if "FINDINGS" in sections or "IMPRESSION" in sections:
-                    reports.append(sections)
+                found = {t.get("Label", ""): (t.text or "").strip().replace("XXXX", "___") for t in texts}
+                reports.append({name: text for name, text in found.items() if text})
     return tuple(reports)
 
 
@@ -98,7 +97,7 @@ def misspelt(report: Sections, rng: random.Random) -> str:
     return plain(report, rng, {name: misspell(name, rng) for name in ORDER})
 
 
-def addendum(report: Sections, rng: random.Random) -> str:
+def addendum(report: Sections, rng: random.Random, write: Callable[[Sections, random.Random], str] = plain) -> str:
     above = rng.choice(
         [
             "ADDENDUM:  The findings were discussed with Dr. ___ by telephone.",
@@ -107,7 +106,7 @@ def addendum(report: Sections, rng: random.Random) -> str:
         ]
     )
     corrected = rng.choice(["", " IMPRESSION:  Corrected side of the line.\n"]) if above.startswith("ADD") else ""
-    return f" {above}\n{corrected}{UNDERSCORES}" + plain(report, rng)
+    return f" {above}\n{corrected}{UNDERSCORES}" + write(report, rng)
 
 
 def several_blocks(report: Sections, rng: random.Random) -> str:
@@ -128,6 +127,34 @@ def combined(report: Sections, rng: random.Random) -> str:
 
 def no_header(report: Sections, rng: random.Random) -> str:
     return TITLE + rng.choice(["", " CHEST RADIOGRAPH, ___\n \n"]) + wrap(in_one(report)) + "\n"
+
+
+def other_layout(report: Sections, rng: random.Random) -> str:
+    """Line ends of Windows, tabs, no empty lines, a space before the colon."""
+    text = plain(report, rng)
+    changes = [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n ", "\n\t"),
+        lambda text: text.replace("\n \n", "\n"),
+        lambda text: text.replace(":  ", " :  ").replace(": \n", " : \n"),
+        lambda text: text.replace("\n ", "\n"),
+    ]
+    return rng.choice(changes)(text)
+
+
+def sections_after(report: Sections, rng: random.Random) -> str:
+    after = {
+        "RECOMMENDATION(S)": "Follow-up radiograph in 4 weeks to document resolution.",
+        "NOTIFICATION": "Findings were discussed with Dr. ___ by telephone at 10:15 AM, 5 minutes after discovery.",
+        "WET READ": "___ ___ ___ 8:40 PM no acute process",
+    }
+    return plain(report, rng) + "".join(block(name, after[name], rng) for name in rng.sample(sorted(after), 2))
+
+
+def two_traps(report: Sections, rng: random.Random) -> str:
+    """A trap of the report's own headers below an addendum."""
+    write = rng.choice([lower_case, empty_header, conclusion, view_header, misspelt, several_blocks, sections_after])
+    return addendum(report, rng, write)
 
 
 def in_one(report: Sections) -> str:
@@ -159,4 +186,7 @@ TRAPS: dict[str, tuple[Callable[[Sections, random.Random], str], Truth]] = {
     "several blocks": (several_blocks, kept),
     "combined": (combined, both),
     "no header": (no_header, findings_alone),
+    "other layout": (other_layout, kept),
+    "sections after": (sections_after, kept),
+    "two traps": (two_traps, kept),
 }

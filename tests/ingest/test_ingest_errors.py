@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from raw_files import RawFiles, raw_files, report_name, write_tar
 
 from biomedjourney.cli import commands
@@ -102,6 +105,13 @@ BAD_ROWS: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         ),
         "the report of study 50000009 lies in the folder of patient 19000019, the metadata name 10000032",
     ),
+    "a climbing path of Windows": (add_report("files\\..\\..\\p10000032\\s50000009.txt", b""), "climbs out"),
+    "an age below zero": (set_first("patients", "anchor_age", "-1"), "line 2: anchor_age is '-1', expected a whole"),
+    "a year of a word": (set_first("patients", "anchor_year", "2150 - 2152"), "anchor_year is '2150 - 2152'"),
+    "a date in another calendar": (set_first("metadata", "StudyDate", "00000000"), "StudyDate is '00000000'"),
+    "a study number as a decimal": (set_first("metadata", "study_id", "50000009.0"), "study_id is '50000009.0'"),
+    "a label of 0.5": (set_first("chexpert", "Pneumonia", "0.5"), f"{CHEXPERT}, line 2: Pneumonia is '0.5'"),
+    "a label of NaN": (set_first("chexpert", "Fracture", "nan", 2), "line 4: Fracture is 'nan'"),
     "no report at all": (lambda raw: raw.reports.clear(), "holds no report named"),
     "reports of other studies": (
         lambda raw: (raw.reports.clear(), raw.reports.update({report_name(10000032, 50000001): b"x"}))[0],
@@ -125,6 +135,12 @@ def damage_zip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[entry.header_offset + 30 + len(entry.filename) + 5] ^= 0xFF
     path.write_bytes(content)
+
+
+def mark_encrypted(path: Path) -> None:
+    content = path.read_bytes()
+    place = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1) + 8
+    path.write_bytes(content[:place] + bytes([content[place] | 1]) + content[place + 1 :])
 
 
 def as_cut_tar(raw: RawFiles) -> None:
@@ -164,6 +180,15 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.decode().encode("utf-16")),
         f"{SPLIT}: the column names are not UTF-8",
     ),
+    "a folder in place of a file": (
+        lambda raw: ((raw.jpg / METADATA).unlink(), (raw.jpg / METADATA).mkdir())[0],
+        "mimic-cxr-2.0.0-metadata.csv.gz (or .csv) is not there",
+    ),
+    "a quote that never closes": (
+        lambda raw: rewrite_gzip(raw.jpg / METADATA, lambda text: text.replace(b"213014.531", b'"213014.531')),
+        f"{METADATA}, line 2: StudyTime is '213014.531,",
+    ),
+    "a zip encrypted": (lambda raw: mark_encrypted(raw.reports_path), "is encrypted or packed in an unusual way"),
     "a zip cut off": (lambda raw: cut(raw.reports_path), "mimic-cxr-reports.zip: cut off, or no zip file"),
     "a zip damaged": (lambda raw: damage_zip(raw.reports_path), "mimic-cxr-reports.zip: cut off or damaged"),
 }
@@ -214,6 +239,66 @@ def test_a_tar_cut_off(tmp_path: Path) -> None:
     settings = raw.settings()
     settings["data"]["reports"] = str(raw.reports_path.with_suffix(".tar.gz"))
     assert_one_line(raw, "mimic-cxr-reports.tar.gz: cut off or damaged", settings)
+
+
+def test_no_radiologists_labels(tmp_path: Path) -> None:
+    raw = raw_files(tmp_path)
+    raw.write()
+    settings = raw.settings()
+    settings["ingest"]["test_set_labels"] = True
+    assert_one_line(raw, "mimic-cxr-2.1.0-test-set-labeled.csv.gz (or .csv) is not there", settings)
+
+
+def test_a_tar_that_climbs_and_a_tar_with_a_report_of_50_mb(tmp_path: Path) -> None:
+    raw = raw_files(tmp_path)
+    raw.write()
+    settings = raw.settings()
+    settings["data"]["reports"] = str(tmp_path / "reports.tar.gz")
+    write_tar(tmp_path / "reports.tar.gz", raw.reports | {"files/../../p10000032/s50000009.txt": b""})
+    assert_one_line(raw, "climbs out of the folder", settings)
+    write_tar(tmp_path / "reports.tar.gz", raw.reports | {report_name(10000032, 50000001): b" " * 50_000_000})
+    assert_one_line(raw, "s50000001.txt: 50 MB is no report", settings)
+
+
+def test_a_source_of_reports_that_is_neither_zip_nor_tar(tmp_path: Path) -> None:
+    raw = raw_files(tmp_path)
+    raw.write()
+    settings = raw.settings()
+    settings["data"]["reports"] = str(tmp_path / "reports.pdf")
+    Path(settings["data"]["reports"]).write_bytes(b"%PDF-1.7 " * 100)
+    assert_one_line(raw, "reports.pdf: cut off or damaged", settings)
+
+
+@hypothesis_settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_any_damage_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Bytes of one raw file changed, dropped or cut, inside the gzip or outside: tables, or one line and no output."""
+    raw = raw_files(tmp_path_factory.mktemp("damaged"))
+    raw.write()
+    files = sorted(path for path in raw.folder.rglob("*") if path.is_file())
+    path = data.draw(st.sampled_from(files))
+    inside = path.suffix == ".gz" and data.draw(st.booleans())
+    content = bytearray(gzip.decompress(path.read_bytes()) if inside else path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    damage = data.draw(st.sampled_from(["change", "drop", "cut", "insert"]))
+    if damage == "change":
+        content[place] ^= data.draw(st.integers(1, 255))
+    elif damage == "insert":
+        content[place:place] = data.draw(st.binary(min_size=1, max_size=5))
+    else:
+        del content[place : place + 1 if damage == "drop" else len(content)]
+    path.write_bytes(gzip.compress(bytes(content)) if inside else bytes(content))
+    out = raw.folder / "out"
+    flags = [word for name in NAMES for word in (f"--{name}", str(out / f"{name}.parquet"))]
+    result = CliRunner().invoke(commands, ["ingest", "tables", "--config", json.dumps(raw.settings()), *flags])
+    if result.exit_code == 0:
+        assert len(list(out.iterdir())) == len(NAMES)
+    else:
+        assert isinstance(result.exception, UserError), result.exception
+        assert "\n" not in str(result.exception)
+        assert not out.exists()
 
 
 def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

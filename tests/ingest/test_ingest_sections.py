@@ -4,7 +4,7 @@ import random
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_layout import TRAPS, openi_reports, wrap
 
@@ -85,6 +85,7 @@ bodies = words.map(lambda drawn: " ".join(drawn) + ".")
 cases = st.sampled_from([str.upper, str.lower, str.title])
 
 
+@settings(deadline=None)
 @given(
     findings=bodies,
     impression=bodies,
@@ -110,6 +111,7 @@ def test_any_text_under_headers_of_any_case_comes_back(
     )
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_never_raises_and_invents_no_words(text: str) -> None:
     found = split_report(text)
@@ -120,7 +122,7 @@ def test_never_raises_and_invents_no_words(text: str) -> None:
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_real_reports_come_back(trap: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Open-i's reports with findings or an impression, each written out with the trap."""
+    """All of Open-i's reports, each written out with the trap."""
     write, truth = TRAPS[trap]
     reports = openi_reports()
     lost = []
@@ -130,5 +132,5 @@ def test_real_reports_come_back(trap: str, capsys: pytest.CaptureFixture[str]) -
         if (normal(found.findings), normal(found.impression)) != tuple(normal(part) for part in truth(report)):
             lost.append(i)
     with capsys.disabled():
-        print(f"\n{trap}: {len(reports) - len(lost)} of {len(reports)} recovered, not {lost}", end="")
+        print(f"\n{trap}: {len(reports) - len(lost)} of {len(reports)} recovered, not {lost[:9]}", end="")
     assert len(lost) <= (1 - LEAST_RECOVERED) * len(reports)

@@ -1,15 +1,17 @@
 """From raw files to tables: joins, labels, demographics, what is left out."""
 
+import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from raw_files import RawFiles, label_row, raw_files, report_name, write_csv, write_folder, write_tar
+from raw_files import LABELS, RawFiles, label_row, raw_files, report_name, write_csv, write_folder, write_tar
 
 from biomedjourney import tables
 from biomedjourney.cli import commands
@@ -72,6 +74,37 @@ def test_labels(raw: RawFiles) -> None:
     other = labels.loc[50000005]
     assert (other["edema"], other["pneumonia"], other["fracture"]) == (1, -1, 0)
     assert other.isna().sum() == 11
+
+
+def with_test_set(raw: RawFiles, name: str = "mimic-cxr-2.1.0-test-set-labeled.csv") -> dict[str, Any]:
+    """Radiologists' labels of one study, and the settings that ask for them."""
+    named = dict.fromkeys(LABELS, "") | {"Pneumonia": "0.0", "Edema": "-1.0"}
+    named["Airspace Opacity"] = named.pop("Lung Opacity") or "1.0"
+    raw.write()
+    write_csv(raw.jpg / name, [{"study_id": 59000001} | named])
+    settings = raw.settings()
+    settings["ingest"]["test_set_labels"] = True
+    return settings
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+def test_radiologists_labels_take_the_place_of_the_labellers(raw: RawFiles, suffix: str) -> None:
+    settings = with_test_set(raw, f"mimic-cxr-2.1.0-test-set-labeled.{suffix}")
+    labels = tables.conform("studies", ingest(settings)["studies"]).to_pandas().set_index("study_id")
+    assert labels.loc[59000001, "lung_opacity"] == 1
+    assert (labels.loc[59000001, "edema"], labels.loc[59000001, "pneumonia"]) == (-1, 0)
+    assert np.isnan(labels.loc[59000001, "fracture"])
+    assert (labels.loc[59000002, "edema"], labels.loc[59000002, "pneumonia"]) == (1, -1)
+
+
+def test_negbio_labels(raw: RawFiles) -> None:
+    raw.write()
+    write_csv(raw.jpg / "mimic-cxr-2.0.0-negbio.csv.gz", [label_row(19000019, 59000001, Edema="0.0")])
+    settings = raw.settings()
+    settings["ingest"]["labels"] = "negbio"
+    made = ingest(settings)
+    assert made["studies"].set_index("study_id")["edema"].dropna().to_dict() == {59000001: 0}
+    assert made["cohort"].set_index("step")["dropped"]["labels: known"] == 6
 
 
 def test_images_not_in_the_published_split_are_counted(raw: RawFiles) -> None:
@@ -138,6 +171,7 @@ def test_groups_of_the_strings_of_mimic_iv(stated: str, group: str | None) -> No
     assert group_of(stated) == group
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["Asian", "Black", "White", None])), min_size=1))
 def test_most_frequent_is_the_only_mode(rows: list[tuple[int, str | None]]) -> None:
     found = most_frequent(np.array([s for s, _ in rows]), np.array([g for _, g in rows], dtype=object))
@@ -196,10 +230,30 @@ def test_reports_are_read_in_place(raw: RawFiles, shape: str) -> None:
 
 
 def test_plain_csv_files_serve_as_well(raw: RawFiles) -> None:
-    expected = run(raw)["images"]
-    (raw.jpg / "mimic-cxr-2.0.0-metadata.csv.gz").unlink()
-    write_csv(raw.jpg / "mimic-cxr-2.0.0-metadata.csv", raw.metadata)
-    pd.testing.assert_frame_equal(tables.conform("images", ingest(raw.settings())["images"]).to_pandas(), expected)
+    expected = run(raw)
+    for path in [*raw.jpg.glob("*.gz"), *(raw.folder / "hosp").glob("*.gz")]:
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    made = {name: tables.conform(name, data).to_pandas() for name, data in ingest(raw.settings()).items()}
+    for name, data in made.items():
+        pd.testing.assert_frame_equal(data, expected[name])
+
+
+def test_a_path_with_spaces_and_letters_of_all_kinds(tmp_path: Path) -> None:
+    expected = run(raw_files(tmp_path / "plain"))
+    made = run(raw_files(tmp_path / "größere Ablage, 胸部 X線 (neu)"))
+    for name, data in made.items():
+        pd.testing.assert_frame_equal(data, expected[name])
+
+
+def test_line_ends_of_windows_a_byte_order_mark_and_columns_in_another_order(raw: RawFiles) -> None:
+    expected = run(raw)
+    raw.metadata = [dict(reversed(row.items())) for row in raw.metadata]
+    raw.write()
+    for path in raw.jpg.glob("*.gz"):
+        path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + gzip.decompress(path.read_bytes())))
+    for name, data in ingest(raw.settings()).items():
+        pd.testing.assert_frame_equal(tables.conform(name, data).to_pandas(), expected[name])
 
 
 def test_the_order_of_raw_rows_does_not_matter(raw: RawFiles) -> None:

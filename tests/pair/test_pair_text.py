@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biomedjourney.pair.text import clean, is_usable
@@ -32,6 +32,7 @@ def test_clean(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["___", "__", "_____", "no", "effusion", ".", ",", "(", ")", "-", " ", "\n", ":"])))
 def test_nothing_removed_is_left_and_no_word_is_lost(pieces: list[str]) -> None:
     cleaned = clean(" ".join(pieces))
@@ -42,6 +43,7 @@ def test_nothing_removed_is_left_and_no_word_is_lost(pieces: list[str]) -> None:
         assert cleaned.count(word) == pieces.count(word)
 
 
+@settings(deadline=None)
 @given(st.text(string.ascii_letters + string.punctuation.replace("_", "") + " \n"))
 def test_text_with_nothing_removed_keeps_all_but_white_space(text: str) -> None:
     assert clean(text) == " ".join(text.split())

@@ -11,7 +11,7 @@ letters do, since a line of running text may well begin with "chest:". Rules for
   impression is the report, addenda being asked last; what stands above it (wet reads, addenda) is left out.
 - Several blocks of one name are joined. A header with no text adds nothing.
 - With no findings header at all, the paragraphs that follow the first one of the last section before the impression
-  are the findings, and so is a text with no header whatever.
+  are the findings, and so is a text with no header whatever; in an addendum neither is.
 """
 
 import re
@@ -106,9 +106,9 @@ def split_report(text: str) -> ReportSections:
     parts = [(is_addendum, _split_part(part)) for part, is_addendum in _divide(text)][::-1]
     parts.sort(key=lambda part: part[0])  # the last first, addenda after all others
     for wanted in (_has_text, _has_any_text):
-        for _, blocks in parts:
+        for is_addendum, blocks in parts:
             if wanted(blocks):
-                return _join(_find_unnamed(blocks))
+                return _join(blocks if is_addendum else _find_unnamed(blocks))
     return ReportSections()
 
 

@@ -64,7 +64,8 @@ def main(count: int) -> None:
             (f"ours, preprocessed, {side} px", *timed(ours, [tuple(load(p, side).picture for p in q) for q in chosen]))
         )
     print(
-        f"{count} real pairs, one process, one thread; nothing at all: {np.mean([films.correlation(*p) for p in raw]):.3f}"
+        f"{count} real pairs, one process, one thread; correlation with nothing done: "
+        f"{np.mean([films.correlation(*p) for p in raw]):.3f}"
     )
     print(f"{'':30}{'median CPU s':>13}{'pairs/s':>9}{'ratio of medians':>18}{'of means':>10}{'correlation':>13}")
     for name, seconds, fits in rows:

@@ -99,10 +99,10 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     put(
         "registrations",
         [
-            (p, [1.0, 0, 0, 0, 1, 0], s, min(s + 0.2, 1.0), s + 0.2 >= 0.4, "")
+            (p, [1.0, 0, 0, 0, 1, 0], None, s, min(s + 0.2, 1.0), s + 0.2 >= 0.4, "")
             for p, s in zip(table["pair_id"], rng.uniform(0.1, 0.9, len(table)), strict=True)
         ],
-        columns="pair_id matrix score_before score_after accepted reason",
+        columns="pair_id matrix displacement score_before score_after accepted reason",
     )
     put(
         "cohort",

@@ -114,11 +114,8 @@ def write(folder: Path, patients: int = 24) -> dict[str, Path]:
         },
     )
     accepted = numbers < patients - 4  # the last of each split is refused
-    matrix = [[1.0, 0, 0, 0, 1, 0]] * patients
-    put(
-        "registrations",
-        {"pair_id": ids, "matrix": matrix, "score_before": 0.3, "score_after": 0.5, "accepted": accepted, "reason": ""},
-    )
+    known = {"matrix": [[1.0, 0, 0, 0, 1, 0]] * patients, "displacement": None, "score_before": 0.3, "score_after": 0.5}
+    put("registrations", {"pair_id": ids, **known, "accepted": accepted, "reason": ""})
     put(
         "progressions",
         {

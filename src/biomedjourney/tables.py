@@ -249,7 +249,17 @@ _DECLARED = (
             Column(
                 "matrix",
                 pa.list_(pa.float64(), 6),
-                "row-major 2x3, maps a pixel centre (x, y) of the current canonical image to the prior's",
+                "row-major 2x3, maps a pixel centre (x, y) of the current canonical image to the prior's; null for a"
+                " B-spline",
+                "pixels",
+                True,
+            ),
+            Column(
+                "displacement",
+                pa.list_(pa.float64(), 98),
+                "of a B-spline, row-major 7x7x2: how far each control point moves (x, y) from the current canonical"
+                " image to the prior's; the points lie a quarter of the side apart, the second and the sixth of a row"
+                " or column on the edges",
                 "pixels",
                 True,
             ),

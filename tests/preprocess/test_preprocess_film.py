@@ -1,4 +1,5 @@
 import csv
+import gzip
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from biomedjourney.errors import UserError
+from biomedjourney.phantom.files import write as write_phantom
 from biomedjourney.preprocess import canonical, load
 
 
@@ -67,7 +69,7 @@ def test_a_flat_border_is_cropped_and_the_mapping_back_knows_it(level):
     inner = np.s_[2:-2, 2:-2]  # one column of padding may come of the rounding of the aspect
     assert np.abs(result.picture - canonical(film, 64).picture)[inner].mean() < 0.02
     centre = result.to_original @ [31.5, 31.5, 1.0]
-    assert centre == pytest.approx([25 + 149.5, 30 + 149.5], abs=1.5)
+    assert centre == pytest.approx([25 + 149.5, 30 + 149.5], abs=3)  # half a pixel of the picture is 2.3
 
 
 def test_the_mapping_back_finds_a_bright_spot():
@@ -96,6 +98,7 @@ def test_the_aspect_is_kept_and_padding_is_black():
         (chest(40, 300), "strip"),
         (np.zeros((5, 100, 100), np.uint8), "shape"),
         (np.array([["a"]]), "numbers"),
+        (chest()[::-1, ::-1], "upside down"),
     ],
 )
 def test_what_is_no_film_is_refused(array, message):
@@ -121,25 +124,65 @@ def test_files_of_other_kinds_load(tmp_path):
         assert np.abs(load(tmp_path / name, 64).picture - expected).mean() < 0.02
 
 
-def test_dicom_with_dark_bones_loads(tmp_path):
-    pydicom = pytest.importorskip("pydicom")
+def dicom(path, stored: np.ndarray, bits: int = 12, **elements):
+    """A single-frame DICOM file of these stored values."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-    pixels = 4095 - (chest() * 4095).astype(np.uint16)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    dataset = FileDataset(str(tmp_path / "film.dcm"), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME1"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
-    dataset.PixelData = pixels.tobytes()
-    dataset.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.Rows, dataset.Columns = stored.shape[:2]
+    dataset.SamplesPerPixel = 3 if stored.ndim == 3 else 1
+    dataset.PhotometricInterpretation = "RGB" if stored.ndim == 3 else "MONOCHROME2"
+    dataset.BitsAllocated = 8 * stored.itemsize
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, 0
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = stored.tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_with_dark_bones_loads(tmp_path):
+    dicom(tmp_path / "film.dcm", 4095 - (chest() * 4095).astype(np.uint16), PhotometricInterpretation="MONOCHROME1")
     film = load(tmp_path / "film.dcm", 64)
     assert not film.inverted
     assert np.abs(film.picture - canonical(chest(), 64).picture).mean() < 0.02
+
+
+def test_a_dicom_is_seen_through_its_slope_and_its_window(tmp_path):
+    """Values beyond the window, in the units after the slope and intercept, are cut off by it."""
+    stored = (chest() * 2000).astype(np.uint16)
+    wanted = np.clip(2.0 * stored - 1000.0, 0, 2000)
+    dicom(tmp_path / "film.dcm", stored, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=1000, WindowWidth=2000)
+    picture = load(tmp_path / "film.dcm", 64).picture
+    assert np.abs(picture - canonical(wanted, 64).picture).mean() < 0.01
+    assert np.abs(picture - canonical(stored, 64).picture).mean() > 0.03
+
+
+def test_a_dicom_is_seen_through_its_lut(tmp_path):
+    """A VOI LUT that bends the scale: squares."""
+    from pydicom.dataset import Dataset
+
+    stored = (chest() * 255).astype(np.uint16)
+    lut = Dataset()
+    lut.LUTDescriptor = [256, 0, 16]
+    lut.LUTData = (np.arange(256) ** 2).astype("<u2").tobytes()
+    dicom(tmp_path / "film.dcm", stored, VOILUTSequence=[lut])
+    picture = load(tmp_path / "film.dcm", 64).picture
+    assert np.abs(picture - canonical(stored.astype(float) ** 2, 64).picture).mean() < 0.01
+
+
+def test_a_dicom_in_colour_loads_and_a_cut_one_is_named(tmp_path):
+    path = tmp_path / "film.dcm"
+    stored = np.repeat((chest() * 255).astype(np.uint8)[..., None], 3, axis=2)
+    dicom(path, stored, bits=8, PlanarConfiguration=0)
+    assert np.abs(load(path, 64).picture - canonical(chest(), 64).picture).mean() < 0.02
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"film\.dcm: not a readable DICOM image"):
+        load(path, 64)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
@@ -151,6 +194,37 @@ def test_a_truncated_jpeg_is_named(tmp_path, keep):
         load(path, 64)
     with pytest.raises(UserError, match="missing"):
         load(tmp_path / "none.jpg", 64)
+
+
+def test_lateral_films_of_the_phantom_are_refused_and_frontal_ones_are_not(tmp_path):
+    write_phantom(tmp_path / "raw", tmp_path / "truth.parquet", 3, 12, 96, 1)
+    with gzip.open(tmp_path / "raw/mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz", "rt") as lines:
+        views = {row["dicom_id"]: row["ViewPosition"] for row in csv.DictReader(lines)}
+    told = {"PA": [], "LATERAL": []}
+    for path in sorted((tmp_path / "raw/mimic-cxr-jpg/files").rglob("*.jpg")):
+        try:
+            load(path, 64)
+            reason = ""
+        except UserError as error:
+            reason = str(error)
+        told.setdefault(views[path.stem], []).append(reason)
+    assert set(told["PA"]) == {""}
+    assert len(told["LATERAL"]) > 2
+    assert all("the film is lateral" in reason for reason in told["LATERAL"])
+
+
+def test_real_films_upside_down_are_refused_and_upright_ones_are_not(films):
+    with (films / "images.csv").open() as lines:
+        names = [row["image_id"] for row in csv.DictReader(lines)][::5]
+    refused = 0
+    for name in names:
+        array = np.asarray(Image.open(films / "images" / f"{name}.png").convert("L"))
+        canonical(array, 64)
+        try:
+            canonical(array[::-1, ::-1], 64)
+        except UserError as error:
+            refused += "upside down" in str(error) or "lateral" in str(error)
+    assert refused >= 0.85 * len(names)
 
 
 def test_real_films_and_their_negatives(films):

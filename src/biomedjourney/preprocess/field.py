@@ -1,6 +1,4 @@
-"""What is on a film: where its exposed field lies, and which way its grey scale runs."""
-
-from functools import cache
+"""Where the exposed field of a film lies."""
 
 import numpy as np
 from scipy import ndimage
@@ -8,7 +6,6 @@ from scipy import ndimage
 FLAT = 0.04  # a margin's pixels lie within this share of the grey range around its level
 SHARE = 0.985  # ... at least this share of them, for burnt-in letters
 MOST = 0.3  # no side loses more than this share of the picture
-GRID = 24
 
 
 def window(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
@@ -66,48 +63,3 @@ def valid_pixels(picture: np.ndarray, tolerance: float = 0.02, grow: int = 0) ->
     wide = np.pad(outside, 2, mode="edge")  # margins of one pixel, too, outlive the opening
     outside = ndimage.binary_opening(wide)[2:-2, 2:-2] & outside
     return ~(ndimage.binary_dilation(outside, iterations=grow) if grow else outside)
-
-
-@cache
-def _chest() -> np.ndarray:
-    """A frontal chest in strokes: two dark lungs, a bright spine, a less bright abdomen."""
-    y, x = np.mgrid[:GRID, :GRID] / (GRID - 1.0)
-    lungs = sum(np.exp(-0.5 * (((x - c) / 0.10) ** 2 + ((y - 0.45) / 0.20) ** 2)) for c in (0.28, 0.72))
-    spine = np.exp(-0.5 * ((x - 0.5) / 0.07) ** 2)
-    abdomen = 1.0 / (1.0 + np.exp(-(y - 0.80) / 0.05))
-    return 0.8 * spine + 0.3 * abdomen - lungs
-
-
-def is_inverted(picture: np.ndarray) -> bool:
-    """Whether bones are dark: the picture in [0, 1], set against a drawn chest, fits better as a negative.
-
-    The correlation of largest size, over the valid pixels, over small shifts and two sizes, decides by its sign; so
-    a film and its negative get opposite answers.
-    """
-    valid = valid_pixels(picture).astype(np.float32)
-    extreme = 0.0
-    for side in (GRID, round(1.25 * GRID)):
-        share = _resized(valid, side)
-        small = np.pad(_resized(picture * valid, side) / np.maximum(share, 1e-3), 2, mode="edge")
-        share = np.pad(share, 2)
-        for top, left in np.ndindex(small.shape[0] - GRID + 1, small.shape[1] - GRID + 1):
-            patch = np.s_[top : top + GRID, left : left + GRID]
-            fit = _weighted_correlation(small[patch], _chest(), share[patch])
-            if abs(fit) > abs(extreme):
-                extreme = fit
-    return extreme < 0.0
-
-
-def _resized(picture: np.ndarray, side: int) -> np.ndarray:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(picture, dtype=np.float32))
-    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
-
-
-def _weighted_correlation(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
-    total = float(weight.sum()) + 1e-9
-    a = a - float((a * weight).sum()) / total
-    b = b - float((b * weight).sum()) / total
-    norm = float((a * a * weight).sum() * (b * b * weight).sum()) ** 0.5
-    return float((a * b * weight).sum()) / (norm + 1e-9)

@@ -63,13 +63,18 @@ def _draft_size(columns: int, rows: int, longest: int) -> tuple[int, int]:
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    """Stored values through the file's rescale slope and intercept and its VOI LUT or window; MONOCHROME1 inverted."""
     import pydicom
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
     try:
         dataset = pydicom.dcmread(path)
-        array = to_grey(dataset.pixel_array)
+        array = dataset.pixel_array
+        if dataset.SamplesPerPixel == 1:
+            array = apply_voi_lut(apply_modality_lut(array, dataset), dataset)
     except Exception as error:  # pydicom raises many kinds for a damaged file
         raise UserError(f"{path}: not a readable DICOM image ({error}): replace the file") from None
-    if getattr(dataset, "PhotometricInterpretation", "") == "MONOCHROME1":
+    array = to_grey(array)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
         array = array.max() - array
     return array, (array.shape[0], array.shape[1])

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from biomedjourney.errors import UserError
-from biomedjourney.preprocess import field, files
+from biomedjourney.preprocess import field, files, views
 
 LEAST_SIDE = 32  # pixels; below this an image is a thumbnail or an icon
-SEEN = 128  # pixels; grain no longer hides what is margin and what is chest
 LONGEST_ASPECT = 3.0
 
 
@@ -31,11 +30,11 @@ def canonical(array: np.ndarray, size: int) -> Canonical:
     """The canonical form of a film, from an array of any size and numeric type, grey or RGB.
 
     Flat margins and borders are cropped (`field.field_box`), an inverted grey scale is undone
-    (`field.is_inverted`), the 0.5th to the 99.5th percentile of the field become 0 to 1, and the field is resized
+    (`views.recognise`), the 0.5th to the 99.5th percentile of the field become 0 to 1, and the field is resized
     with antialiasing, its aspect kept, into the middle of a black square. The same array gives the same bytes.
 
-    Raises UserError where the array is no image, is blank, is smaller than 32 pixels on a side, or is longer than
-    three times its width (or the reverse).
+    Raises UserError where the array is no image, is blank, is smaller than 32 pixels on a side, is longer than
+    three times its width (or the reverse), or shows a lateral or an upside-down chest.
     """
     from PIL import Image
 
@@ -51,7 +50,9 @@ def canonical(array: np.ndarray, size: int) -> Canonical:
         raise UserError("the image is blank: its pixels have one value")
     left, top, right, bottom = field.field_box(seen)
     picture = field.window(shrunk[top:bottom, left:right])
-    inverted = field.is_inverted(shrink(picture, SEEN))
+    inverted, fault = views.recognise(shrink(picture, views.SIDE))
+    if fault:
+        raise UserError(f"the film is {fault}: an upright frontal chest film is expected")
     if inverted:
         picture = 1.0 - picture
     factor = size / max(picture.shape)

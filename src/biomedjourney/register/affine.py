@@ -32,26 +32,37 @@ def units_of(shape: tuple[int, int]) -> np.ndarray:
     return np.array([[1.0 / half, 0.0, -(width - 1) / 2.0 / half], [0.0, 1.0 / half, -(height - 1) / 2.0 / half]])
 
 
-def warp(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The array seen through a matrix in pixels, linear interpolation, 0 outside; float32 of this shape."""
-    linear, shift = matrix[:, :2], matrix[:, 2]
-    return ndimage.affine_transform(
-        np.asarray(array, dtype=np.float32), linear[::-1, ::-1], offset=shift[::-1], output_shape=shape, order=1
-    )
+def warp(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], mode: str = "constant") -> np.ndarray:
+    """The array seen through a matrix in pixels, linear interpolation, outside by scipy's mode (0); float32."""
+    linear, shift = matrix[::-1, 1::-1], matrix[::-1, 2]
+    array = np.asarray(array, dtype=np.float32)
+    return ndimage.affine_transform(array, linear, offset=shift, output_shape=shape, order=1, mode=mode)
 
 
 def warp_unit(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """As `warp`, for a matrix between unit frames."""
-    return warp(array, compose(pixels_of(array.shape), compose(matrix, units_of(shape))), shape)
+    return warp(array, between(matrix, shape, array.shape), shape)
 
 
-def coverage(matrix: np.ndarray, shape: tuple[int, int], prior_shape: tuple[int, int]) -> np.ndarray:
-    """True for the pixels of an array of ``shape`` that a matrix in pixels maps into the prior's array."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    at_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
-    at_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-    inside_x = (at_x >= -0.5) & (at_x <= prior_shape[1] - 0.5)
-    return inside_x & (at_y >= -0.5) & (at_y <= prior_shape[0] - 0.5)
+def between(matrix: np.ndarray, shape: tuple[int, int], prior_shape: tuple[int, int]) -> np.ndarray:
+    """The matrix in pixels, from an array of one shape to one of another, of a matrix between their unit frames."""
+    return compose(pixels_of(prior_shape), compose(matrix, units_of(shape)))
+
+
+def applied(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (..., 2) through a matrix."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def grid(shape: tuple[int, int]) -> np.ndarray:
+    """The pixel centres (x, y) of an array of this shape, (rows, columns, 2)."""
+    return np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), axis=-1)
+
+
+def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """True for the points (..., 2), in pixels, that lie in an array of this shape."""
+    x, y = points[..., 0], points[..., 1]
+    return (x >= -0.5) & (x <= shape[1] - 0.5) & (y >= -0.5) & (y <= shape[0] - 0.5)
 
 
 @dataclass(frozen=True)
@@ -91,9 +102,8 @@ class Limits:
 
 
 def _covered(matrix: np.ndarray, shape: tuple[int, int], prior_shape: tuple[int, int]) -> float:
-    grid, other = _sized(shape, 16), _sized(prior_shape, 1024)
-    pixels = compose(pixels_of(other), compose(matrix, units_of(grid)))
-    return float(coverage(pixels, grid, other).mean())
+    here, other = _sized(shape, 16), _sized(prior_shape, 1024)
+    return float(inside(applied(between(matrix, here, other), grid(here)), other).mean())
 
 
 def _sized(shape: tuple[int, int], longest: int) -> tuple[int, int]:

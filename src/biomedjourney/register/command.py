@@ -59,6 +59,6 @@ def command(
         yield group
 
     tables.write_stream(registered, "registered", pictures())
-    columns = ["pair_id", "matrix", "score_before", "score_after", "accepted", "reason"]
+    columns = ["pair_id", "matrix", "displacement", "score_before", "score_after", "accepted", "reason"]
     tables.write(registrations, "registrations", pd.DataFrame(transforms, columns=columns))
     click.echo(f"register: {len(transforms)} pairs, {sum(row['accepted'] for row in transforms)} accepted")

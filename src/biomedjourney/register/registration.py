@@ -6,39 +6,48 @@ import numpy as np
 
 from biomedjourney.preprocess.files import to_grey
 from biomedjourney.preprocess.film import shrink
-from biomedjourney.register import affine, search
+from biomedjourney.register import affine, search, spline
 
 LEAST_SIDE = 16  # pixels
 COARSE = 32  # pixels, the longer side for the search
 LEVELS = (64, 160)  # pixels, the longer sides of the refinements that follow; the first at least is done
 SCORED = 128  # pixels, the longer side (at most) for the score
 SPREAD = 20.0  # the neighbourhood of a refinement is this part of the longer side
+AGREEMENT = 1.5  # of that neighbourhood: where the two films disagree over it, a finding is new or gone
 FINE = 0.7  # pixels
 SAMPLES = 2500  # pixels that a refinement looks at
 CENTRE = 0.75  # the share of the square's side that the score looks at
 THRESHOLD = 0.4
-CERTAIN = 0.65  # a fit of the structures from which no further start is tried
+CERTAIN = 1.2  # score and fit of the structures together, from which no further start is tried
 TOLERANCE = 0.03  # of the score, that a refinement may lose: it sees finer detail
 STARTS = 4
 LIMITS = affine.Limits()
 # What the search tries, the next where one is no better than doing nothing.
-KINDS = {"rigid": ("rigid",), "similarity": ("similarity",), "affine": ("similarity", "affine")}
+KINDS = {
+    "rigid": ("rigid",),
+    "similarity": ("similarity",),
+    "affine": ("similarity", "affine"),
+    "bspline": ("similarity", "affine"),
+}
 
 
 @dataclass(frozen=True)
 class Registration:
     """How the prior film lies on the current one.
 
-    ``matrix``: 2×3 float64, maps a pixel centre (x, y) of the current array to one of the prior array, as given.
+    ``matrix``: 2×3 float64, maps a pixel centre (x, y) of the current array to one of the prior array, as given;
+    None for a B-spline. ``displacement``: for a B-spline, float64 (7, 7, 2), how far each control point moves, in
+    pixels (x, y), from the current array to the prior array, as given (see `spline`); None otherwise.
     ``score_before``, ``score_after``: Pearson correlation, from -1 to 1, of the current film and the prior, as it
-    is and through the matrix, over the middle 75 % (in each direction) of the square that the current film is
+    is and through the transform, over the middle 75 % (in each direction) of the square that the current film is
     centred in. Both are taken at a longer side of at most 128 pixels, films as given with no other processing,
     0 outside the prior; as films of opposite grey scale correlate negatively, the sign is turned for these.
     ``accepted``: score_after reaches the threshold. ``reason``: what was done, or why it is not accepted.
     ``inverted``: the two films have opposite grey scales.
     """
 
-    matrix: np.ndarray
+    matrix: np.ndarray | None
+    displacement: np.ndarray | None
     score_before: float
     score_after: float
     accepted: bool
@@ -46,21 +55,34 @@ class Registration:
     inverted: bool
     shape: tuple[int, int]
 
+    def points(self) -> np.ndarray:
+        """(rows, columns, 2): where in the prior array each pixel of the current film lies, as (x, y)."""
+        here = affine.grid(self.shape)
+        if self.displacement is not None:
+            return here + spline.at_pixels(self.displacement, self.shape)
+        assert self.matrix is not None
+        return affine.applied(self.matrix, here)
+
     def warp(self, prior: np.ndarray) -> np.ndarray:
         """The prior array (as given to `register`) on the current film's pixels.
 
         Linear interpolation, 0 outside the prior's field of view, type and grey scale of the prior.
         """
         prior = np.asarray(prior)
-        warped = affine.warp(prior, self.matrix, self.shape)
+        if self.displacement is not None:
+            warped = spline.warp(prior, self.displacement, self.shape, mode="nearest")
+        else:
+            assert self.matrix is not None
+            warped = affine.warp(prior, self.matrix, self.shape, mode="nearest")
         if prior.dtype.kind in "ui":
             limits = np.iinfo(prior.dtype)
             warped = np.clip(np.rint(warped), limits.min, limits.max)
+        warped[~self.coverage((prior.shape[0], prior.shape[1]))] = 0
         return warped.astype(prior.dtype)
 
     def coverage(self, prior_shape: tuple[int, int]) -> np.ndarray:
         """True for the pixels of the current film that a prior array of this shape covers."""
-        return affine.coverage(self.matrix, self.shape, prior_shape)
+        return affine.inside(self.points(), prior_shape)
 
 
 def register(
@@ -69,14 +91,16 @@ def register(
     """The transform that brings the prior film onto the current one.
 
     Both are 2-D grey arrays of any size and numeric type, of one grey scale or of opposite ones. Their longer
-    sides are taken to show about the same width of the patient. ``transform``: rigid, similarity or affine.
+    sides are taken to show about the same width of the patient. ``transform``: rigid, similarity, affine,
+    or bspline (an affine map and then a smooth warp, where it fits better still).
 
-    Method: films of at most 64 pixels; each pixel normalised by the mean and standard deviation of its
-    neighbourhood, so that exposure and wide opacities do not matter; all shifts of five rotations and both grey
-    scales by FFT; from the best, SimpleITK's correlation metric and L-BFGS-B, similarity and then affine; more
-    starts where the score stays low; a last refinement at up to 128 pixels in which both films are normalised
-    over the pixels that both have. A transform outside `affine.Limits` is discarded. The result is the identity
-    where no transform has a better score than doing nothing, so it is never worse than that; ``reason`` says so.
+    Method: films of 32 pixels; each pixel normalised by the mean and standard deviation of its neighbourhood, so
+    that exposure and wide opacities do not matter; all shifts of five rotations and both grey scales by FFT; from
+    the best, SimpleITK's correlation metric and L-BFGS-B, similarity and then affine; more starts where the fit
+    stays low. Then refinements at 64 and at 160 pixels, in which both films are normalised over the pixels that
+    both have, and weighted by how far they agree around each pixel. A transform outside `affine.Limits` is
+    discarded. The result is the identity where no transform has a better score than doing nothing, so it is never
+    worse than that; ``reason`` says so.
 
     The default threshold of 0.4: on real consecutive films the scores after registration form one hill around
     0.7, unrelated films of different patients one around 0.4, and what lies below 0.4 fits neither by eye.
@@ -85,12 +109,12 @@ def register(
     Raises ValueError for an unknown transform and UserError for an array that is no grey image.
     """
     if transform not in KINDS:
-        raise ValueError(f"transform is rigid, similarity or affine, not {transform!r}")
+        raise ValueError(f"transform is one of {', '.join(KINDS)}, not {transform!r}")
     prior, current = to_grey(prior), to_grey(current)
     for name, film in (("prior", prior), ("current", current)):
         fault = _fault(film)
         if fault:
-            return _result(affine.IDENTITY, (np.nan, np.nan), False, f"the {name} film is {fault}", 1, prior, current)
+            return _identity(f"the {name} film is {fault}", prior, current)
     return _Pair(prior, current).best(transform, threshold)
 
 
@@ -104,21 +128,13 @@ def _fault(film: np.ndarray) -> str:
     return ""
 
 
-def _result(
-    matrix: np.ndarray,
-    scores: tuple[float, float],
-    accepted: bool,
-    reason: str,
-    polarity: int,
-    prior: np.ndarray,
-    current: np.ndarray,
-) -> Registration:
-    pixels = affine.compose(affine.pixels_of(prior.shape), affine.compose(matrix, affine.units_of(current.shape)))
-    return Registration(pixels, *scores, accepted, reason, polarity < 0, current.shape)
+def _identity(reason: str, prior: np.ndarray, current: np.ndarray) -> Registration:
+    matrix = affine.between(affine.IDENTITY, current.shape, prior.shape)
+    return Registration(matrix, None, np.nan, np.nan, False, reason, False, current.shape)
 
 
 class _Pair:
-    """Two films at the sizes of the search and of the score; matrices are between their unit frames."""
+    """Two films at the size of the score; matrices are between their unit frames."""
 
     def __init__(self, prior: np.ndarray, current: np.ndarray) -> None:
         self.prior, self.current = prior, current
@@ -128,10 +144,10 @@ class _Pair:
         top, left = (max(0, round((side - inner) / 2.0)) for side in (height, width))
         self.middle = np.s_[top : height - top, left : width - left]
 
-    def correlation(self, matrix: np.ndarray) -> float:
+    def correlation(self, matrix: np.ndarray, control: np.ndarray | None = None) -> float:
         current, prior = self.small
         a = current[self.middle].ravel()
-        b = affine.warp_unit(prior, matrix, current.shape)[self.middle].ravel()
+        b = _warped(prior, matrix, control, current.shape)[self.middle].ravel()
         a, b = a - a.mean(), b - b.mean()
         norm = float(np.linalg.norm(a) * np.linalg.norm(b))
         return float(a @ b) / norm if norm > 0.0 else 0.0
@@ -139,6 +155,7 @@ class _Pair:
     def best(self, transform: str, threshold: float) -> Registration:
         before = self.correlation(affine.IDENTITY)
         matrix, polarity, objection = self.found(transform, abs(before))
+        control = None
         if matrix is None:
             matrix, polarity, after = affine.IDENTITY, 1 if before >= 0 else -1, abs(before)
             reason = f"implausible transform ({objection})" if objection else "no transform has a better score"
@@ -149,18 +166,26 @@ class _Pair:
                 if level == LEVELS[0] or level <= max(*self.current.shape, *self.prior.shape):
                     matrix, after = self.polish(matrix, polarity, (abs(before), after), transform, level)
             reason = f"registered ({transform})"
+            if transform == "bspline":
+                control, after = self.bend(matrix, polarity, after)
+                reason = reason if control is not None else "registered (affine: no B-spline fits better)"
         if polarity < 0:
             reason += ", opposite grey scales"
         accepted = after >= threshold
         if not accepted:
             reason += f"; not accepted: score {after:.2f} below {threshold:g}"
-        scores = polarity * before, after
-        return _result(matrix, scores, accepted, reason, polarity, self.prior, self.current)
+        shapes = self.current.shape, self.prior.shape
+        pixels = affine.between(matrix, *shapes) if control is None else None
+        displacement = None if control is None else spline.in_pixels(spline.after(matrix, control), *shapes)
+        return Registration(
+            pixels, displacement, polarity * before, after, accepted, reason, polarity < 0, self.current.shape
+        )
 
     def found(self, transform: str, before: float) -> tuple[np.ndarray | None, int, str]:
-        """The transform of the best fit among those that score better than before, the polarity, an objection.
+        """The transform of most merit among those that score better than before, the polarity, an objection.
 
-        Fit is the correlation of the structures: the score alone would prefer what hides a new opacity.
+        Merit is the score and the correlation of the structures: the score alone would prefer what hides a new
+        opacity, the structures alone what brings ribs onto other ribs.
         """
         views = [search.view(film, COARSE) for film in self.small]
         current, prior = (search.structure(*seen, COARSE / 8, FINE) for seen in views)
@@ -168,37 +193,60 @@ class _Pair:
         polarity = starts[0].polarity
         alike = search.distinct([start for start in starts if start.polarity == polarity])[:STARTS]
         optimiser = search.Optimiser(current, prior)
-        best, best_fit, objection = None, 0.0, ""
+        best, most, objection = None, 0.0, ""
         for begin in [*(start.matrix for start in alike), affine.IDENTITY]:
             for kind in KINDS[transform]:
                 matrix = optimiser.refine(begin, kind)
                 fault = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
                 objection = objection or fault
-                if fault or polarity * self.correlation(matrix) <= before:
+                score = polarity * self.correlation(matrix)
+                if fault or score <= before:
                     continue
-                fit = polarity * search.fit(current, prior, matrix)
-                if fit > best_fit:
-                    best, best_fit = matrix, fit
+                merit = score + polarity * search.fit(current, prior, matrix)
+                if merit > most:
+                    best, most = matrix, merit
                 break
-            if best_fit >= CERTAIN:
+            if most >= CERTAIN:
                 break
         return best, polarity, objection
 
     def polish(
         self, matrix: np.ndarray, polarity: int, scores: tuple[float, float], transform: str, level: int
     ) -> tuple[np.ndarray, float]:
-        """Refines what is left between the current film and the warped prior, both seen through one mask."""
+        """Refines what is left between the current film and the warped prior."""
+        fixed, moving, share = self.rest(matrix, polarity, level)
+        kind = "affine" if transform == "bspline" else transform
+        polished = affine.compose(matrix, search.Optimiser(fixed, moving, share).refine(affine.IDENTITY, kind))
+        after = polarity * self.correlation(polished)
+        worse = after < max(scores[0], scores[1] - TOLERANCE)
+        if worse or LIMITS.objection(polished, self.current.shape, self.prior.shape):
+            return matrix, scores[1]
+        return polished, after
+
+    def bend(self, matrix: np.ndarray, polarity: int, score: float) -> tuple[np.ndarray | None, float]:
+        """A B-spline for what a matrix leaves, and its score; None where the score does not improve."""
+        level = min(LEVELS[-1], max(*self.current.shape, *self.prior.shape))
+        control = spline.refine(*self.rest(matrix, polarity, level))
+        after = score if control is None else polarity * self.correlation(matrix, control)
+        return (control, after) if after > score else (None, score)
+
+    def rest(self, matrix: np.ndarray, polarity: int, level: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """The structures of the current film and of the warped prior, and the share of the pixels to look at.
+
+        Both are seen through one mask and weighted by how far they agree already, so that what is on one film
+        alone does not pull.
+        """
         current, valid = search.view(self.current, level, grow=1)
         prior, prior_valid = search.view(self.prior, level, grow=1)
         warped = affine.warp_unit(prior, matrix, current.shape)
         valid = valid & (affine.warp_unit(prior_valid, matrix, current.shape) > 0.99)
         spread = max(current.shape) / SPREAD
         fixed, moving = (search.structure(picture, valid, spread, FINE) for picture in (current, warped))
-        share = min(1.0, SAMPLES / fixed.size)
-        rest = search.Optimiser(fixed, moving, share).refine(affine.IDENTITY, transform)
-        polished = affine.compose(matrix, rest)
-        after = polarity * self.correlation(polished)
-        worse = after < max(scores[0], scores[1] - TOLERANCE)
-        if worse or LIMITS.objection(polished, self.current.shape, self.prior.shape):
-            return matrix, scores[1]
-        return polished, after
+        agreed = search.agreement(fixed, polarity * moving, AGREEMENT * spread)
+        return agreed * fixed, agreed * moving, min(1.0, SAMPLES / fixed.size)
+
+
+def _warped(array: np.ndarray, matrix: np.ndarray, control: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
+    if control is None:
+        return affine.warp_unit(array, matrix, shape)
+    return spline.warp(array, spline.in_pixels(spline.after(matrix, control), shape, array.shape), shape)

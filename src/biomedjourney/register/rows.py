@@ -72,7 +72,8 @@ def work(job: Job, transform: str, threshold: float) -> Done:
     return Done(
         {
             "pair_id": job.pair_id,
-            "matrix": result.matrix.ravel().tolist(),
+            "matrix": _flat(result.matrix),
+            "displacement": _flat(result.displacement),
             "score_before": result.score_before,
             "score_after": result.score_after,
             "accepted": result.accepted,
@@ -86,9 +87,13 @@ def work(job: Job, transform: str, threshold: float) -> Done:
     )
 
 
+def _flat(array: np.ndarray | None) -> list[float] | None:
+    return None if array is None else array.ravel().tolist()
+
+
 def _failed(job: Job, reason: str) -> Done:
-    scores = {"matrix": None, "score_before": None, "score_after": None}
+    nothing = {"matrix": None, "displacement": None, "score_before": None, "score_after": None}
     return Done(
-        {"pair_id": job.pair_id, **scores, "accepted": False, "reason": reason},
+        {"pair_id": job.pair_id, **nothing, "accepted": False, "reason": reason},
         {"pair_id": job.pair_id, "png": None, "coverage": None},
     )

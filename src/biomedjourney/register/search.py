@@ -35,6 +35,12 @@ def structure(picture: np.ndarray, valid: np.ndarray, spread: float, fine: float
     return _blur(np.clip(detail / (contrast + FLOOR), -3.0, 3.0) * weight, fine)
 
 
+def agreement(a: np.ndarray, b: np.ndarray, spread: float) -> np.ndarray:
+    """How far two structures agree around each pixel: correlation over a Gaussian of ``spread`` pixels, 0 to 1."""
+    size = np.sqrt(_blur(a * a, spread) * _blur(b * b, spread))
+    return np.clip(_blur(a * b, spread) / (size + 1e-3), 0.0, 1.0)
+
+
 def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
     return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=3.0)
 
@@ -114,28 +120,34 @@ class Optimiser:
 
     def refine(self, matrix: np.ndarray, kind: str) -> np.ndarray:
         """The matrix after optimisation, from a matrix between unit frames; as it is where the optimiser fails."""
-        sitk = self._sitk
         transform = self._transform(matrix, kind)
-        method = sitk.ImageRegistrationMethod()
+        if not self.run(transform, ITERATIONS):
+            return matrix
+        linear = np.array(transform.GetMatrix()).reshape(2, 2)
+        return np.column_stack([linear, transform.GetTranslation()])
+
+    def run(self, transform: Any, iterations: int, **bounds: float) -> bool:
+        """Optimises a SimpleITK transform in place, its parameters within bounds; false where there is no overlap."""
+        method = self._sitk.ImageRegistrationMethod()
         method.SetMetricAsCorrelation()
-        method.SetInterpolator(sitk.sitkLinear)
+        method.SetInterpolator(self._sitk.sitkLinear)
         if self._share < 1.0:
             method.SetMetricSamplingStrategy(method.REGULAR)
             method.SetMetricSamplingPercentage(self._share, seed=1)
         method.SetOptimizerAsLBFGSB(
             gradientConvergenceTolerance=1e-5,
-            numberOfIterations=ITERATIONS,
+            numberOfIterations=iterations,
             maximumNumberOfCorrections=8,
-            maximumNumberOfFunctionEvaluations=2 * ITERATIONS,
+            maximumNumberOfFunctionEvaluations=2 * iterations,
             costFunctionConvergenceFactor=1e11,
+            **bounds,
         )
         method.SetInitialTransform(transform, inPlace=True)
         try:
             method.Execute(self._current, self._prior)
-        except RuntimeError:  # no overlap left, or no detail in it
-            return matrix
-        linear = np.array(transform.GetMatrix()).reshape(2, 2)
-        return np.column_stack([linear, transform.GetTranslation()])
+        except RuntimeError:
+            return False
+        return True
 
     def _transform(self, matrix: np.ndarray, kind: str) -> Any:
         sitk, linear = self._sitk, matrix[:, :2]

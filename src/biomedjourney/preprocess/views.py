@@ -1,0 +1,68 @@
+"""What a film shows: a frontal chest or a lateral one, upright or upside down, bones bright or dark."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from biomedjourney.preprocess.field import valid_pixels
+
+GRID = 24  # pixels, the side of a mean picture
+REACH = 2  # pixels of that grid, by which a film may be shifted
+SIDE = 64  # pixels, at which margins are told from the field
+MEANS = Path(__file__).with_name("means.png")  # tools/mean_views.py makes it
+# By how much another view must fit better than an upright frontal one. Measured by bench/preprocess_views.py.
+DOWN, LATERAL = 0.08, 0.11
+SEEN = 0.2  # a correlation below which a picture looks like nothing
+
+
+def recognise(picture: np.ndarray) -> tuple[bool, str]:
+    """(bones are dark, what is wrong with the view) of a picture in [0, 1] of any size.
+
+    The picture, standardised over its valid pixels, is correlated over small shifts with the mean frontal film of the
+    phantom, with the same film upside down (turned or mirrored), and with its mean lateral film, each as it is and as
+    a negative. The upright frontal fit of largest size decides by its sign whether bones are dark, so that a film and
+    its negative get opposite answers. The second answer is "" for a frontal film, or where nothing fits clearly
+    better; otherwise "upside down" or "lateral".
+    """
+    seen = np.pad(standardised(picture), REACH)
+    patches = sliding_window_view(seen, (GRID, GRID)).reshape(-1, GRID * GRID)
+    fits = patches @ _means() / (np.linalg.norm(patches, axis=1, keepdims=True) + 1e-9)
+    most, least = fits.max(axis=0), fits.min(axis=0)
+    sizes = np.maximum(most, -least)
+    frontal, down, lateral = float(sizes[0]), float(sizes[1:3].max()), float(sizes[3:].max())
+    fault = ""
+    if lateral > max(frontal + LATERAL, down, SEEN):
+        fault = "lateral"
+    elif down > max(frontal + DOWN, SEEN):
+        fault = "upside down"
+    return bool(-least[0] > most[0]), fault
+
+
+def standardised(picture: np.ndarray) -> np.ndarray:
+    """(GRID, GRID): the picture in the middle of a square, standardised over its valid pixels, 0 elsewhere."""
+    from PIL import Image
+
+    valid = valid_pixels(picture)
+    if not valid.any():
+        return np.zeros((GRID, GRID), dtype=np.float32)
+    inside = picture[valid]
+    standard = np.where(valid, (picture - inside.mean()) / (inside.std() + 1e-6), 0.0)
+    height, width = picture.shape
+    longest = max(height, width)
+    square = np.zeros((longest, longest), dtype=np.float32)
+    top, left = (longest - height) // 2, (longest - width) // 2
+    square[top : top + height, left : left + width] = np.clip(standard, -3.0, 3.0)
+    return np.asarray(Image.fromarray(square).resize((GRID, GRID), Image.Resampling.BOX))
+
+
+@cache
+def _means() -> np.ndarray:
+    """(GRID², 5), unit vectors: the frontal mean, turned, mirrored top to bottom; the lateral mean, mirrored."""
+    from PIL import Image
+
+    frontal, lateral = np.split(np.asarray(Image.open(MEANS), dtype=np.float32), 2, axis=1)
+    means = np.stack([frontal, frontal[::-1, ::-1], frontal[::-1], lateral, lateral[:, ::-1]]).reshape(5, -1)
+    means -= means.mean(axis=1, keepdims=True)
+    return (means / np.linalg.norm(means, axis=1, keepdims=True)).T

@@ -600,13 +600,15 @@ def find(
 ) -> dict[str, dict[str, Any]]:
     """The rows, of all files, whose ``column`` has one of the values, by that value (the first row that has it).
 
-    Memory holds ``rows`` rows of a file at a time. Errors as in `read`.
+    Only the row groups that hold one are read in full; memory holds ``rows`` rows at a time. Errors as in `read`.
     """
     wanted = pa.array(list(values), pa.string())
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         with _check_file(path, name, [column]) as file:
-            for batch in file.iter_batches(batch_size=rows):
+            keys = (file.read_row_group(group, [column])[column] for group in range(file.num_row_groups))
+            hits = [group for group, key in enumerate(keys) if pc.any(pc.is_in(key, wanted)).as_py()]
+            for batch in file.iter_batches(batch_size=rows, row_groups=hits):
                 for row in batch.filter(pc.is_in(batch[column], wanted)).to_pylist():
                     found.setdefault(row[column], row)
     return found

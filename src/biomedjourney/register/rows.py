@@ -11,7 +11,7 @@ from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.register.registration import register
 
-PAIRS_AT_ONCE = 2048
+PAIRS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def pairs_of(path: Path, shard: int, shards: int) -> list[tuple[str, str, str]]:
 
 
 def jobs(pairs: list[tuple[str, str, str]], stored: list[Path]) -> Iterator[Job]:
-    """The pairs with their pictures; the files of pixels are passed through once every 2,048 pairs.
+    """The pairs with their pictures; the files of pixels are passed through once every 512 pairs.
 
     So memory holds the pictures of that many pairs, however many there are.
     """

@@ -131,7 +131,8 @@ class Row:
     current: np.ndarray
 
 
-def _panel(axis: Any, shown: np.ndarray, title: str = "", **how: Any) -> Any:
+def panel(axis: Any, shown: np.ndarray, title: str = "", **how: Any) -> Any:
+    """Draws a picture without axes; grey where it is nan."""
     axis.set_facecolor("#d5dade")
     image = axis.imshow(shown, interpolation="bilinear", **({"cmap": "gray", "vmin": 0, "vmax": 1} | how))
     axis.set_xticks([])
@@ -141,16 +142,6 @@ def _panel(axis: Any, shown: np.ndarray, title: str = "", **how: Any) -> Any:
     if title:
         axis.set_title(title, loc="center", fontsize=9)
     return image
-
-
-def checkerboards(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """For each (caption, prior, registered prior, current): the checkerboard before and after registration."""
-    drawn = figure(2 * 1.65 * len(pictures), 2.05)
-    axes = drawn.subplots(1, 2 * len(pictures), squeeze=False)[0]
-    for i, (caption, prior, registered, current) in enumerate(pictures):
-        _panel(axes[2 * i], checkerboard(prior, current), f"before · {caption}")
-        _panel(axes[2 * i + 1], checkerboard(registered, current), "after")
-    return drawn
 
 
 def wrap(text: str, width: int = 28, lines: int = 8) -> str:
@@ -178,14 +169,14 @@ def grid(rows: list[Row]) -> Figure:
     scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     for i, (row, (ours, real)) in enumerate(zip(rows, changes, strict=True)):
         heads = titles if i == 0 else ("",) * 6
-        _panel(axes[i, 0], row.prior, heads[0])
+        panel(axes[i, 0], row.prior, heads[0])
         axes[i, 1].axis("off")
         axes[i, 1].set_title(heads[1], loc="center", fontsize=9)
         axes[i, 1].text(0.5, 0.5, wrap(row.description, 24), ha="center", va="center", fontsize=7.5, color="#1f262c")
-        _panel(axes[i, 2], row.generated, heads[2])
-        _panel(axes[i, 3], row.current, heads[3])
-        _panel(axes[i, 4], ours, heads[4], **scale)
-        image = _panel(axes[i, 5], real, heads[5], **scale)
+        panel(axes[i, 2], row.generated, heads[2])
+        panel(axes[i, 3], row.current, heads[3])
+        panel(axes[i, 4], ours, heads[4], **scale)
+        image = panel(axes[i, 5], real, heads[5], **scale)
     bar = drawn.colorbar(image, ax=axes[:, 5], shrink=min(1.0, 2 / len(rows)), aspect=14, pad=0.04, extend="both")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=0)

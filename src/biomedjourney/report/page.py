@@ -12,7 +12,7 @@ import yaml
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.evaluate.measures import combine
-from biomedjourney.report import charts, claims, examples
+from biomedjourney.report import charts, claims, examples, registration
 from biomedjourney.report.text import main_table, percent
 
 SINGLE = (
@@ -58,7 +58,9 @@ def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
     read = {name: tables.read(inputs[name], name) for name in SINGLE if inputs.get(name)}
     next(steps)
     table = main_table(read["systems"])
-    shown = _pictures(inputs, read, settings) if settings["report"]["show_patients"] else {}
+    shown = {}
+    if settings["report"]["show_patients"]:
+        shown = _pictures(inputs, read, settings) | _registered(inputs, read)
     grid = shown.get("grid") or charts.png(charts.notice("Pictures of patients are left out: report.show_patients."))
     page = _fill(inputs, read, settings, shown)
     next(steps)
@@ -143,6 +145,10 @@ def _registration(registrations: pd.DataFrame, pairs: pd.DataFrame) -> dict[str,
         "test_accepted": int((registrations["accepted"] & test).sum()),
         "before": float(registrations["score_before"].median()),
         "after": float(registrations["score_after"].median()),
+        "identity": int(registrations["reason"].str.startswith("identity").sum()),
+        "below": int((~registrations["accepted"] & registrations["score_after"].notna()).sum()),
+        "missing": int(registrations["score_after"].isna().sum()),
+        "limit": registration.LIMIT,
     }
 
 
@@ -160,7 +166,7 @@ def _described(read: dict[str, pd.DataFrame], settings: dict[str, Any]) -> dict[
 
 
 def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[str, Any]) -> dict[str, Any]:
-    """The grid (PNG), its rows for the caption, and the checkerboards (data URI); empty where there is nothing."""
+    """The grid (PNG) and its rows for the caption; empty where there is nothing."""
     generated = {path.stem: path for path in inputs["generated"]}
     accepted = read["registrations"].loc[read["registrations"]["accepted"], "pair_id"]
     pairs = read["pairs"][(read["pairs"]["split"] == "test") & read["pairs"]["pair_id"].isin(accepted)]
@@ -174,12 +180,8 @@ def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: d
     )  # fmt: skip
     if not picked:
         return {}
-    spread = _spread(read["registrations"], pairs)
-    films = [e.dicom_id for e in picked] + list(spread["dicom_id"]) + list(spread["prior_dicom_id"])
-    film = _decode(tables.find(inputs["pixels"], "pixels", "dicom_id", films))
-    priors = tables.find(
-        inputs["registered"], "registered", "pair_id", [e.pair_id for e in picked] + list(spread["pair_id"])
-    )
+    film = _decode(tables.find(inputs["pixels"], "pixels", "dicom_id", [e.dicom_id for e in picked]))
+    priors = tables.find(inputs["registered"], "registered", "pair_id", [e.pair_id for e in picked])
     registered, coverage = _decode(priors), _decode(priors, "coverage")
     ours = _decode(tables.find([generated["biomedjourney"]], "generated", "pair_id", [e.pair_id for e in picked]))
     rows = [
@@ -192,28 +194,17 @@ def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: d
         )
         for e in picked
     ]
-    boards = [
-        (
-            f"{row.score_before:.2f} → {row.score_after:.2f}",
-            film[row.prior_dicom_id], registered[row.pair_id], film[row.dicom_id],
-        )
-        for _, row in spread.iterrows()
-    ]  # fmt: skip
     return {
         "grid": charts.png(charts.grid(rows)),
         "examples": picked,
-        "checkerboards": charts.data_uri(charts.png(charts.checkerboards(boards)), "png"),
     }
 
 
-def _spread(registrations: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Three accepted pairs: at the 10th, 50th and 90th percentile of what registration gained."""
-    rows = pairs.merge(registrations.dropna(subset=["score_before", "score_after"]), on="pair_id")
-    gain = (rows["score_after"] - rows["score_before"]).to_numpy()
-    order = np.lexsort((rows["pair_id"].to_numpy(dtype=object).astype(str), gain))
-    return (
-        rows.iloc[list(dict.fromkeys(order[int(q * (len(rows) - 1))] for q in (0.1, 0.5, 0.9)))] if len(rows) else rows
-    )
+def _registered(inputs: dict[str, Any], read: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """The pairs that fit worst and best (data URI of a PNG); empty where there are no pictures."""
+    chosen = registration.extremes(read["registrations"], read["pairs"])
+    pairs = registration.read(chosen, inputs["pixels"], inputs["registered"])
+    return {"registration": charts.data_uri(charts.png(registration.grid(pairs)), "png")} if pairs else {}
 
 
 def _decode(rows: dict[str, dict[str, Any]], column: str = "png") -> dict[str, np.ndarray]:

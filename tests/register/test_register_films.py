@@ -1,12 +1,10 @@
-import csv
-from itertools import pairwise
-
 import numpy as np
 import pytest
+from films import another_day, corner_distances, correlation, pairs, paths, random_affine, square
 from PIL import Image
 from scipy import ndimage
 
-from biomedjourney.register import register
+from biomedjourney.register import affine, register, spline
 
 
 def chest(side: int = 256, seed: int = 0) -> np.ndarray:
@@ -21,35 +19,9 @@ def chest(side: int = 256, seed: int = 0) -> np.ndarray:
     return np.clip((film + 0.05 * vessels / vessels.std()) * (0.1 + 0.9 * body), 0.0, 1.0)
 
 
-def random_affine(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Within ±10 degrees, ±8 % scale, ±5 % shear, ±8 % shift, about the middle."""
-    turn, shear = np.radians(rng.uniform(-10, 10)), rng.uniform(-0.05, 0.05)
-    scale = 1 + rng.uniform(-0.08, 0.08)
-    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ [[1, shear], [0, 1]]
-    middle = np.full(2, (side - 1) / 2)
-    return np.column_stack([linear, middle + rng.uniform(-0.08, 0.08, 2) * side - linear @ middle])
-
-
-def seen_through(film: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return ndimage.affine_transform(film, matrix[::-1, 1::-1], offset=matrix[::-1, 2], order=1)
-
-
-def another_day(film: np.ndarray, matrix: np.ndarray, rng: np.random.Generator, negative: bool) -> np.ndarray:
-    """The film moved, with another exposure, an opacity and grain, as 8 bits; bones dark if asked."""
-    side = film.shape[0]
-    y, x = np.mgrid[:side, :side] / side
-    cx, cy = rng.uniform(0.25, 0.75, 2)
-    moved = np.clip(seen_through(film, matrix), 0, 1) ** rng.uniform(0.6, 1.6)
-    moved = moved + 0.5 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / rng.uniform(0.08, 0.16) ** 2)
-    moved = np.clip(moved + rng.normal(0, 0.03, film.shape), 0, 1)
-    return ((1 - moved if negative else moved) * 255).astype(np.uint8)
-
-
 def corner_error(found: np.ndarray, true: np.ndarray, side: int) -> float:
     """Mean distance at the four corners, in pixels of a film of 512."""
-    last = side - 1
-    corners = np.array([[0, 0, 1], [last, 0, 1], [0, last, 1], [last, last, 1]], float).T
-    return float(np.linalg.norm(found @ corners - true @ corners, axis=0).mean()) * 512 / side
+    return float(corner_distances(found, true, side).mean())
 
 
 def errors_of(films: list[np.ndarray]) -> np.ndarray:
@@ -165,39 +137,86 @@ def test_the_threshold_decides():
     assert "below 1" in refused.reason
 
 
+def bent(film: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """The film with its middle pushed down by so many pixels, and how far each pixel looks, (rows, columns, 2)."""
+    side = len(film)
+    y, x = np.mgrid[:side, :side] / (side - 1.0)
+    push = size * np.exp(-(((x - 0.5) / 0.25) ** 2) - ((y - 0.5) / 0.25) ** 2)
+    ys, xs = np.mgrid[:side, :side]
+    looks = np.stack([np.zeros_like(push), -push], axis=-1)
+    return ndimage.map_coordinates(film, (ys - push, xs), order=1, mode="nearest"), looks
+
+
+def test_a_spline_follows_what_an_affine_map_cannot_and_does_not_fold():
+    film = chest(256)
+    current, looks = bent(film, 12.0)
+    inside = np.s_[48:-48, 48:-48]
+    here = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=-1)
+    left = {}
+    for transform in ("affine", "bspline"):
+        result = register(film, current, transform=transform)
+        left[transform] = np.linalg.norm(result.points() - here - looks, axis=-1)[inside].mean()
+    assert result.matrix is None
+    assert result.displacement.shape == (7, 7, 2)
+    assert left["bspline"] < 0.6 * left["affine"]
+    points = result.points()
+    (xy, xx), (yy, yx) = (np.gradient(points[..., k]) for k in (0, 1))
+    assert (xx * yy - xy * yx > 0.3).all()
+
+
+def test_a_spline_in_pixels_holds_an_affine_map_exactly():
+    matrix = np.array([[1.05, -0.1, 0.06], [0.08, 0.97, -0.04]])
+    shape, prior_shape = (90, 120), (100, 70)
+    control = spline.in_pixels(spline.after(matrix, np.zeros((7, 7, 2))), shape, prior_shape)
+    found = affine.grid(shape) + spline.at_pixels(control, shape)
+    true = affine.applied(affine.between(matrix, shape, prior_shape), affine.grid(shape))
+    assert np.abs(found - true).max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        ([[1.5, 0, 0], [0, 1.5, 0]], "scale 1.50"),
+        ([[1.2, 0, 0], [0, 0.9, 0]], "shear or stretch 1.33"),
+        ([[1, 0.3, 0], [0, 1, 0]], "shear or stretch"),
+        ([[0, -1, 0], [1, 0, 0]], "rotation 90"),
+        ([[1, 0, 0.9], [0, 1, 0]], "shift 0.45"),
+        ([[1.3, 0, 0.7], [0, 1.3, 0.7]], "overlap"),
+        ([[-1, 0, 0], [0, 1, 0]], "a reflection"),
+        ([[1.02, -0.1, 0.1], [0.1, 1.02, 0]], ""),
+    ],
+)
+def test_what_is_implausible_is_said(matrix, words):
+    objection = affine.Limits().objection(np.array(matrix, float), (64, 64), (64, 64))
+    assert objection.startswith(words)
+    assert bool(objection) == bool(words)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_no_result_lies_beyond_the_limits(turns):
+    film = chest(128)
+    result = register(np.rot90(film, turns), film)
+    units = affine.compose(affine.units_of((128, 128)), affine.compose(result.matrix, affine.pixels_of((128, 128))))
+    assert affine.Limits().objection(units, (128, 128), (128, 128)) == ""
+    assert result.score_after >= abs(result.score_before)
+
+
 def test_an_unknown_transform_is_a_mistake():
     with pytest.raises(ValueError, match="warped"):
         register(chest(64), chest(64), transform="warped")
 
 
-def square(path) -> np.ndarray:
-    """A film in the middle of a black square of 512 pixels, in [0, 1]."""
-    film = Image.open(path).convert("L")
-    side = max(film.size)
-    canvas = Image.new("L", (side, side))
-    canvas.paste(film, ((side - film.width) // 2, (side - film.height) // 2))
-    return np.asarray(canvas.resize((512, 512), Image.Resampling.LANCZOS)) / 255.0
-
-
-def real_rows(films) -> list[dict[str, str]]:
-    with (films / "images.csv").open() as lines:
-        return list(csv.DictReader(lines))
-
-
 def test_the_true_transform_of_real_films_is_found(films):
-    errors = errors_of([square(films / "images" / f"{row['image_id']}.png") for row in real_rows(films)[::4]])
+    errors = errors_of([square(path) for path in paths(films)[::6]])
     assert np.median(errors) <= 1.5
     assert np.percentile(errors, 95) <= 4.0
 
 
 def test_real_pairs_fit_better_and_none_worse(films):
-    consecutive = [(a, b) for a, b in pairwise(real_rows(films)) if a["patient_id"] == b["patient_id"]]
-    middle = np.s_[64:448, 64:448]
     before, after = [], []
-    for pair in consecutive[::2]:
-        prior, current = (square(films / "images" / f"{row['image_id']}.png") for row in pair)
-        warped = seen_through(prior, register(prior, current).matrix)
-        for scores, film in ((before, prior), (after, warped)):
-            scores.append(abs(np.corrcoef(film[middle].ravel(), current[middle].ravel())[0, 1]))
+    for pair in pairs(films)[::4]:
+        prior, current = (square(path) for path in pair)
+        before.append(correlation(prior, current))
+        after.append(correlation(register(prior, current).warp(prior), current))
     assert np.mean(after) >= 0.60
     assert np.min(np.subtract(after, before)) >= -0.02

@@ -23,7 +23,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "phantom": ("seed", "phantom"),
     "ingest": ("data", "ingest"),
     "pair": ("seed", "pair"),
-    "rewrite": ("seed", "labels", "rewrite"),
+    "rewrite": ("seed", "phantom", "rewrite"),  # the phantom alone may be sent anywhere
     "preprocess": ("data", "preprocess"),
     "register": ("preprocess", "register"),
     "pretrain": ("seed", "preprocess", "text", "labels", "pretrain"),

@@ -233,7 +233,9 @@ _DECLARED = (
             _PAIR,
             Column("writer", pa.string(), "rules, impression or openai"),
             Column("description", pa.string(), "the progression description"),
-            Column("model", pa.string(), "language model, where one was asked", nullable=True),
+            Column(
+                "model", pa.string(), "language model that wrote it, by the name that the server gave", nullable=True
+            ),
             Column("prompt_sha256", pa.string(), "hash of its prompt", nullable=True),
             Column("valid", pa.bool_(), "all checks passed"),
             Column("fallback_reason", pa.string(), "why the rules wrote it after all", nullable=True),

@@ -8,19 +8,25 @@ from biomedjourney.rewrite.study import Study
 
 LONGEST = 500  # characters
 _DATE = re.compile(
-    r"\b\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?\b|\b(?:january|february|march|april|june|july|august|september|"
-    r"october|november|december)\b",
+    r"\b\d{1,4}[-/]\d{1,2}(?:[-/]\d{1,4})?\b|\b(?:19|20|21|22)\d\d\b|\b\d{1,2}:\d\d\b|\b\d{1,2}(?:st|nd|rd|th) of\b|"
+    r"\b(?:january|february|march|april|june|july|august|september|october|november|december|"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"\b(?:dr|mr|mrs|ms|prof)\.?\s+[A-Z]", re.IGNORECASE)
+_TITLE = re.compile(r"\b(?:dr|mr|mrs|ms|prof)\b\.?\s+[A-Z]", re.IGNORECASE)
+_CAPITAL = re.compile(r"(?<![.;:!?] )(?<!^)\b[A-Z][a-z]{2,}\b")
+_EPONYMS = frozenset(("Swan", "Ganz", "Dobbhoff", "Kerley", "Hickman", "Kirschner"))
 _COMPARISON = re.compile(
-    r"\b(?:compar(?:ed|ison)|prior|previous(?:ly)?|earlier|last) (?:to|with|study|exam\w*|film|radiograph)\b|"
-    r"\bin comparison\b|\bcompared\b",
+    r"\bcompar(?:ed|ison|ative|ing)\b|\b(?:since|from|than|to|with|on|in) (?:the |an? )?"
+    r"(?:prior|previous|earlier|last|preceding|old)\b|\b(?:prior|previous|earlier|last) "
+    r"(?:study|exam\w*|film|radiograph|image|report|x-?ray)|\breports?\b",
     re.IGNORECASE,
 )
+# The directions that contradict a change of a label from absent to present, and from present to absent.
+_CONTRADICTS = {(0, 1): ("resolved", "improved", "stable"), (1, 0): ("new", "worse", "stable")}
 
 
-def _said(study: Study) -> list[Mention]:
+def _said(study: Study) -> tuple[Mention, ...]:
     return mentions(f"{study.impression}\n\n{study.findings}")
 
 
@@ -31,12 +37,13 @@ def check_length(description: str, prior: Study, current: Study) -> bool:
 
 def check_removed_text(description: str, prior: Study, current: Study) -> bool:
     """No ``___`` of the de-identification."""
-    return "___" not in description
+    return "__" not in description
 
 
 def check_identifiers(description: str, prior: Study, current: Study) -> bool:
-    """No date and no name."""
-    return not _DATE.search(description) and not _NAME.search(description)
+    """No date, no title with a name, and no capitalised word inside a sentence but devices named after people."""
+    names = set(_CAPITAL.findall(description)) - _EPONYMS
+    return not names and not _DATE.search(description) and not _TITLE.search(description)
 
 
 def check_comparison(description: str, prior: Study, current: Study) -> bool:
@@ -45,36 +52,49 @@ def check_comparison(description: str, prior: Study, current: Study) -> bool:
 
 
 def check_findings(description: str, prior: Study, current: Study) -> bool:
-    """Every finding named is asserted, denied or doubted in a report, or labelled."""
-    known = {m.finding for study in (prior, current) for m in _said(study)}
-    known |= {name for study in (prior, current) for name, label in study.labels.items() if label is not None}
+    """Every finding named is asserted, denied or doubted in a report, or labelled where a report names none."""
+    said = [_said(prior), _said(current)]
+    known = {mention.finding for mentioned in said for mention in mentioned}
+    for study, mentioned in zip((prior, current), said, strict=True):
+        if not mentioned:
+            known |= {name for name, label in study.labels.items() if label is not None}
     return all(mention.finding in known for mention in mentions(description))
 
 
 def check_sides(description: str, prior: Study, current: Study) -> bool:
-    """A side named for a finding is a side that a report names for it, unless the reports name none."""
+    """A side named for a finding is a side that a report names for it."""
     reported: dict[str, set[str]] = {}
     for study in (prior, current):
         for mention in _said(study):
             reported.setdefault(mention.finding, set()).update(mention.sides)
-    return all(m.sides <= reported.get(m.finding, set()) or not reported.get(m.finding) for m in mentions(description))
+    return all(mention.sides <= reported.get(mention.finding, set()) for mention in mentions(description))
 
 
 def check_direction(description: str, prior: Study, current: Study) -> bool:
-    """Nothing is called new that was labelled before and not after, nor resolved where it is the other way round."""
+    """Where the label is certain in both studies and changes, no direction that contradicts the change."""
     for mention in mentions(description):
-        then, now = prior.labels.get(mention.finding), current.labels.get(mention.finding)
-        if mention.change == "new" and then == 1 and now == 0:
-            return False
-        if mention.change == "resolved" and then == 0 and now == 1:
+        change = (prior.labels.get(mention.finding), current.labels.get(mention.finding))
+        if mention.change in _CONTRADICTS.get(change, ()):  # type: ignore[arg-type]
             return False
     return True
 
 
-CHECKS: dict[str, Callable[[str, Study, Study], bool]] = {
-    function.__name__: function
-    for function in (
-        check_length, check_removed_text, check_identifiers, check_comparison, check_findings, check_sides,
+# Each check, and what a language model is told when it fails.
+CHECKS: dict[str, tuple[Callable[[str, Study, Study], bool], str]] = {
+    "check_length": (check_length, f"the description must have 1 to {LONGEST} characters"),
+    "check_removed_text": (check_removed_text, "the description must not contain ___"),
+    "check_identifiers": (check_identifiers, "the description must hold no date and no name"),
+    "check_comparison": (check_comparison, "the description must not refer to another study or to a comparison"),
+    "check_findings": (check_findings, "the description names a finding that neither report names"),
+    "check_sides": (check_sides, "the description names a side that no report names for that finding"),
+    "check_direction": (
         check_direction,
-    )
-}  # fmt: skip
+        "the description calls a finding new, resolved or unchanged against the reports",
+    ),
+}
+SCHEMA = "check_schema"  # whether the model's last answer kept to the schema; true where no model was asked
+
+
+def run(description: str, prior: Study, current: Study) -> dict[str, bool]:
+    """The result of each check by its name."""
+    return {name: check(description, prior, current) for name, (check, _) in CHECKS.items()}

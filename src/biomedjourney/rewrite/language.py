@@ -1,99 +1,23 @@
 """What radiology sentences say of findings: asserted, denied or uncertain, where, how severe, how changed.
 
-A compact cousin of NegEx (Chapman et al., 2001) and CheXpert's labeler (Irvin et al., 2019): triggers with a scope that
-ends at a clause. medspaCy and negspaCy bring spaCy and its models, half a gigabyte, for the same rules.
+ConText's scheme (Harkema et al., 2009): triggers that reach forward or backward to the end of a clause; the terms
+follow CheXpert's labeler (Irvin et al., 2019). medspaCy 1.3 has the same scheme, but brings 33 packages and numpy 1.26.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 
-SEVERITIES = {
-    1: r"trace|tiny|minimal(?:ly)?|minor|slight(?:ly)?|faint|subtle|small|mild(?:ly)?|little|borderline",
-    2: r"moderate(?:ly)?|medium(?:[- ]sized)?",
-    3: r"large|severe(?:ly)?|marked(?:ly)?|massive|extensive|dense|substantial|gross(?:ly)?|big|sizable|prominent",
-}
-
-FINDINGS: dict[str, str] = {
-    "pleural_effusion": r"(?:hydro(?=pneumo)|effusions?|pleural fluid|fluid in the pleural|hydrothorax|"
-    r"blunt(?:ing|ed)(?: of)?(?: the)?(?: \w+)?(?: \w+)? (?:costophrenic|cp|costodiaphragmatic))",
-    "cardiomegaly": r"(?:cardiomegaly|"
-    r"(?:heart(?: size)?|cardiac(?: silhouette| size| shadow)?|cardio(?:mediastinal|pericardial) silhouette)"
-    r"(?: \w+){0,4}? (?:enlarged|enlargement|prominent|increased|bigger|larger|big)|"
-    r"(?:enlarged|enlargement|enlarging|big|prominent|large|bigger|larger)(?: \w+){0,3}? "
-    r"(?:heart|cardiac|cardio\w+ silhouette))",
-    "consolidation": r"(?:consolidations?|consolidative|air[- ]?space (?:disease|opacit\w+)|air bronchograms?)",
-    "edema": r"(?:(?:o?edema)|vascular congestion|pulmonary congestion|venous congestion|interstitial fluid|kerley|"
-    r"fluid overload|cephali[sz]ation|(?:cardiac|heart) failure|chf)",
-    "pneumothorax": r"(?:pneumothora(?:x|ces)|pneumothoraxes|visceral pleural line|(?<=hydro)pneumothora(?:x|ces))",
-    "atelectasis": r"(?:atelecta\w+|volume loss|(?:lobar|lung) collapse)",
-    "pneumonia": r"(?:pneumonias?|infectious process|infectious infiltrate)",
-    "lung_opacity": r"(?:opacit(?:y|ies)|opacification|infiltrates?|haziness)",
-    "lung_lesion": r"(?:nodules?|mass(?:es)?|lesions?|granulomas?)",
-    "fracture": r"fractures?",
-    "picc": r"(?:piccs?|peripherally inserted central)",
-    "central_line": r"(?:(?:central|jugular|subclavian|ij)(?: \w+){0,2}? (?:line|catheter)s?|central lines?|swan-?ganz|"
-    r"port-?a-?cath)",
-    "endotracheal_tube": r"(?:(?:endotracheal|et) tubes?|intubat\w+)",
-    "enteric_tube": r"(?:nasogastric|ng|enteric|orogastric|feeding|dobbhoff|nasoenteric) tubes?",
-    "chest_tube": r"(?:chest tubes?|pleural (?:tube|drain|catheter)s?|pigtail catheters?|thoracostomy tubes?)",
-    "pacemaker": r"(?:pacemakers?|pacer|pacing|defibrillators?|icd|aicd)",
-}
-DEVICES = ("picc", "central_line", "endotracheal_tube", "enteric_tube", "chest_tube", "pacemaker")
-SIDED = (
-    "pleural_effusion", "consolidation", "pneumothorax", "atelectasis", "pneumonia", "lung_opacity", "lung_lesion",
-    "fracture", "picc", "central_line", "chest_tube",
-)  # fmt: skip
-
-_NEGATION = (
-    r"\b(?:no|without|not|nor|neither|negative for|free of|absence of|clear of|lack of|never|"
-    r"(?:rules?|ruled|ruling) out|(?:no|without)(?: \w+){0,2}? (?:evidence|sign|indication|suggestion)s? (?:of|for))\b"
-)
-_SCOPE_END = r"\b(?:but|however|although|though|except|aside from|apart from|other than|whereas|while|yet|now)\b|[;:]"
-_GONE = (
-    r"\b(?:resol(?:ved|ution)|cleared|clearing of|clearance|disappear\w*|gone|no longer|"
-    r"not (?:seen|present|visible|identified|visuali[sz]ed|evident|apparent)|"
-    r"removed|removal|withdrawn|taken out|re-?expan\w+|excluded|normali[sz]ed|"
-    r"is absent|are absent)\b"
-)
-_UNCERTAIN = (
-    r"\b(?:may|might|could|possibl[ey]|probabl[ey]|question(?:able)?|suspect\w*|suspicio\w+|equivocal|"
-    r"cannot (?:be )?exclude\w*|can ?not (?:be )?(?:exclude|rule)\w*|not (?:be )?(?:entirely |completely )?excluded|"
-    r"difficult to exclude|versus|vs\.?|"
-    r"suggest\w*|concern\w*|(?:un)?likely|potential\w*|perhaps|appears? to be|differential)\b"
-)
-_CHANGES = {
-    "new": r"\b(?:new(?:ly)?|interval (?:development|appearance|placement|insertion)|has developed|have developed|"
-    r"developed since|now (?:present|seen)|appeared|not (?:seen|present) (?:previously|before))\b",
-    "worse": r"\b(?:increas\w+|larger|enlarg(?:ing|ed since|ement since)|wors\w+|progress\w+|"
-    r"more (?:extensive|prominent|severe|pronounced|conspicuous|dense|marked)|"
-    r"grow[ns]?|growth|grew|greater|bigger|expanded|extended|aggravat\w+|denser)\b",
-    "improved": r"\b(?:decreas\w+|smaller|improv\w+|diminish\w+|"
-    r"less (?:extensive|prominent|severe|pronounced|conspicuous|dense|marked)|"
-    r"reduc\w+|resolving|lessen\w+|receded|regress\w+|partial(?:ly)? (?:clear\w*|resol\w*)|shrunk\w*|subsid\w+|"
-    r"nearly resolved|almost resolved)\b",
-    "stable": r"\b(?:unchanged|stable|stably|persist\w*|similar|again (?:seen|noted|demonstrated)|remains?|constant|"
-    r"(?:no|without)(?: \w+){0,2}? change|as before|not (?:significantly )?changed|redemonstrat\w+|continu\w+|still|"
-    r"re-?identified)\b",
-}
-_PARTIAL = re.compile(r"\b(?:partial(?:ly)?|near(?:ly)?|almost|incomplete(?:ly)?|resolving)\b")
-_REGEX = {name: re.compile(pattern) for name, pattern in _CHANGES.items()}
-_TERMS = {name: re.compile(r"\b" + pattern + r"\b") for name, pattern in FINDINGS.items()}
-_SEVERE = {rank: re.compile(rf"\b(?:{words})\b") for rank, words in SEVERITIES.items()}
-_SIDE_WORDS = re.compile(r"\b(bilateral(?:ly)?|bibasilar|both|biapical|left|right|left-sided|right-sided)\b")
-_NORMAL_HEART = re.compile(
-    r"\b(?:heart|cardiac|cardio\w*)(?: \w+){0,4}? (?:is |are |remains? |within |now )*"
-    r"(?:normal|unremarkable|within normal|not enlarged|top[- ]normal|upper limits)"
-    r"|\bnormal(?: \w+){0,2}? (?:heart|cardiac|cardio\w*)"
-)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n\s*\n|(?<=\.)\s*\d+[.)]\s+|^\s*\d+[.)]\s+", re.MULTILINE)
-_CLAUSE = re.compile(r"(?<=[;:])|\b(?:but|however|although|whereas|while)\b")
+from biomedjourney.rewrite import lexicon
 
 
 @dataclass(frozen=True)
 class Mention:
     """One finding in one clause.
 
-    ``present`` None: uncertain. ``sides``: of right and left. ``severity``: 0 (unsaid) to 3.
+    ``present`` None: uncertain. ``sides``: of right and left. ``severity``: 0 (unsaid) to 3. ``change``: new, worse,
+    stable, improved, resolved, or empty where the clause tells none.
     """
 
     finding: str
@@ -103,87 +27,228 @@ class Mention:
     change: str = ""
 
 
+@dataclass(frozen=True)
+class _Hit:
+    finding: str
+    start: int
+    end: int
+    present: bool | None = True
+
+
+_TERMS = [(name, re.compile(rf"\b(?:{pattern})\b")) for name, pattern in lexicon.FINDINGS.items()]
+_CHANGES = [(name, re.compile(rf"\b(?:{pattern})\b")) for name, pattern in lexicon.CHANGES.items()]
+_SEVERITY = re.compile("|".join(rf"\b(?P<r{rank}>{words})\b" for rank, words in lexicon.SEVERITIES.items()))
+_RANGE = re.compile(r"\b(trace|tiny|minimal|small|mild|moderate|borderline)(?:-to-| to )(?=\w)\w+")
+_SIDES = re.compile(
+    r"\b(?P<both>bilateral(?:ly)?|bi(?:basilar|basal|apical)|both|(?:lung )?bases|right (?:and|greater than|"
+    r"more than|>) "
+    r"(?:the )?left|left (?:and|greater than|more than|>) (?:the )?right|either side)\b|\b(?P<one>left|right)\b"
+)
+_NEGATION, _POST_NEGATION, _NOT_NEGATION, _UNCERTAIN, _POST_UNCERTAIN, _SCOPE_END, _GONE, _PARTIAL, _RESIDUAL = (
+    re.compile(rf"\b(?:{pattern})\b")
+    for pattern in (
+        lexicon.NEGATION, lexicon.POST_NEGATION, lexicon.NOT_NEGATION, lexicon.UNCERTAIN, lexicon.POST_UNCERTAIN,
+        lexicon.SCOPE_END, lexicon.GONE, lexicon.PARTIAL, "residual|remaining",
+    )
+)  # fmt: skip
+_HEART = re.compile(rf"\b(?:{lexicon.HEART})\b")
+_HEART_NORMAL, _HEART_LARGE, _HEART_MOVED = (
+    re.compile(rf"(?:{pattern})(?!\w)") for pattern in (lexicon.HEART_NORMAL, lexicon.HEART_LARGE, lexicon.HEART_MOVED)
+)
+_NORMAL_HEART = re.compile(
+    rf"\bnormal(?:[- ]sized)?(?: \w+){{0,2}}? (?:{lexicon.HEART})\b|\b(?:{lexicon.HEART_BACK})\b"
+)
+_CLEAR = [(names, re.compile(rf"\b(?:{pattern})\b")) for names, pattern in lexicon.CLEAR]
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9_])|\n\s*\n|(?:^|(?<=\s))\d+[.)]\s*(?=[A-Z])", re.MULTILINE)
+_BREAK = re.compile(r"[;:]\s*|,?\s\b(?:but|however|although|though|whereas|while)\b\s*|,\s+(?:and\s+)?|\s+and\s+")
+_ALTERNATIVES = re.compile(
+    r"[\w-]+(?: [\w-]+)? or [\w-]+\.?$"
+)  # "pleural effusions or pneumothorax": the end of a denial
+_VERB, _FINITE = (re.compile(rf"\b(?:{verbs})\b") for verbs in (lexicon.VERB, lexicon.FINITE))
+_CONNECTOR = re.compile(r",|\b(?:and|or|with|plus|due to|from|causing)\b")
+
+
 def sentences(text: str) -> list[str]:
     """The sentences of a report's section in lower case, white space normalised, removed text (___) left out."""
     parts = _SENTENCE.split(text.replace("___", " "))
     return [" ".join(part.split()).lower() for part in parts if part and part.strip()]
 
 
-def mentions(text: str) -> list[Mention]:
+@lru_cache(maxsize=8192)
+def mentions(text: str) -> tuple[Mention, ...]:
     """Every finding that the text names, in order."""
-    found = []
-    for sentence in sentences(text):
-        for clause in _CLAUSE.split(sentence):
-            found += _of_clause(clause)
-    return found
+    return tuple(m for sentence in sentences(text) for clause in _clauses(sentence) for m in _of_clause(clause))
+
+
+def _clauses(sentence: str) -> list[str]:
+    """Splits where both parts have a verb of their own, so that a list of findings stays together."""
+    clauses, start = [], 0
+    for found in _BREAK.finditer(sentence):
+        left, right = sentence[start : found.start()], sentence[found.end() :]
+        hard = found.group()[0] in ";:"
+        if hard or (_VERB.search(left) and _starts_clause(left, right, found.group().strip())):
+            clauses.append(left)
+            start = found.end()
+    return [clause for clause in [*clauses, sentence[start:]] if clause]
+
+
+def _starts_clause(left: str, right: str, link: str) -> bool:
+    """Whether what follows a comma, "and" or "but" has its own finding with its own verb."""
+    pieces = _BREAK.split(right, maxsplit=2)[:2]
+    names = [_names(piece) for piece in pieces]
+    if link.strip(", ") not in ("", "and"):
+        return names[0]
+    if names[0] and _FINITE.search(pieces[0]):
+        return not right.startswith("or ")
+    joined = link == "and" and len(pieces) == 2 and all(names) and not _VERB.search(pieces[0])
+    return joined and not _NEGATION.search(left) and re.search(r"\b(?:are|have)\b", pieces[1]) is not None
+
+
+def _names(text: str) -> bool:
+    return any(term.search(text) for _, term in _TERMS) or _HEART.search(text) is not None
 
 
 def _of_clause(clause: str) -> list[Mention]:
-    hits = sorted(
-        ((match.start(), match.end(), name) for name, term in _TERMS.items() for match in term.finditer(clause)),
-        key=lambda hit: hit[:2],
-    )
+    hits = _hits(clause)
+    alternatives = len(hits) > 1 and _ALTERNATIVES.match(clause) is not None
     found = []
-    normal_heart = _NORMAL_HEART.search(clause)
-    if normal_heart:
-        found.append(Mention("cardiomegaly", False, change="resolved" if "now" in clause or "return" in clause else ""))
-    for i, (start, end, name) in enumerate(hits):
-        if name == "cardiomegaly" and normal_heart:
-            continue
-        before = hits[i - 1][1] if i else 0
-        after = hits[i + 1][0] if i + 1 < len(hits) else len(clause)
-        found.append(_mention(name, clause, start, end, before, after))
+    for names, clear in _CLEAR:
+        if clear.search(clause):
+            found += [Mention(name, False) for name in names]
+    for i, hit in enumerate(hits):
+        before = clause[hits[i - 1].end if i else 0 : hit.start]
+        after = clause[hit.end : hits[i + 1].start if i + 1 < len(hits) else len(clause)]
+        own_before = before if i == 0 else _CONNECTOR.split(before)[-1]
+        own_after = after if i + 1 == len(hits) else _until_last_connector(after)
+        mention = _mention(hit, clause, own_before, own_after, hits)
+        found.append(replace(mention, present=None) if alternatives and mention.present else mention)
     return found
 
 
-def _mention(name: str, clause: str, start: int, end: int, before: int, after: int) -> Mention:
-    own = clause[before:after]
-    denied = _denied(clause[:start], clause[end:])
-    gone = re.search(_GONE, own) is not None and not _PARTIAL.search(own)
-    gone = gone or (
-        re.search(_GONE, clause[end:]) is not None and not _PARTIAL.search(clause[end:]) and after == len(clause)
-    )
-    uncertain = re.search(_UNCERTAIN, clause) is not None
-    change = _change(own) or _change(clause)
-    if gone and not denied:
-        return Mention(name, False, _sides(name, clause, start, before, after), 0, "resolved")
-    if uncertain and not (denied and not re.search(r"exclude", clause)):
-        return Mention(name, None, _sides(name, clause, start, before, after), _severity(own), change)
+def _until_last_connector(gap: str) -> str:
+    places = [match.start() for match in _CONNECTOR.finditer(gap)]
+    return gap[: places[-1]] if places else ""
+
+
+def _hits(clause: str) -> list[_Hit]:
+    """The findings in a clause from left to right; the longer term where two overlap."""
+    every = [_Hit(name, m.start(), m.end()) for name, term in _TERMS for m in term.finditer(clause)]
+    every += _heart(clause)
+    kept: list[_Hit] = []
+    for hit in sorted(every, key=lambda h: (h.start - h.end, h.start)):
+        if all(hit.end <= other.start or other.end <= hit.start or hit.finding in _TOGETHER for other in kept):
+            kept.append(hit)
+    kept.sort(key=lambda h: (h.start, h.end))
+    return kept
+
+
+_TOGETHER = ("pleural_effusion", "pneumothorax")  # both named by hydropneumothorax
+
+
+def _heart(clause: str) -> list[_Hit]:
+    """Subject and predicate: the heart is enlarged, or normal, or has become larger or smaller."""
+    if found := _NORMAL_HEART.search(clause):
+        return [_Hit("cardiomegaly", found.start(), found.end(), False)]
+    subject = _HEART.search(clause)
+    if not subject:
+        return []
+    rest = clause[subject.end() :]
+    normal, large, moved = (p.match(rest) for p in (_HEART_NORMAL, _HEART_LARGE, _HEART_MOVED))
+    if normal and not (large and large.end() < normal.end()):
+        return [_Hit("cardiomegaly", subject.start(), subject.end() + normal.end(), False)]
+    if large or moved:
+        reach = max(match.end() for match in (large, moved) if match)
+        return [_Hit("cardiomegaly", subject.start(), subject.end() + reach)]
+    return []
+
+
+def _mention(hit: _Hit, clause: str, before: str, after: str, hits: list[_Hit]) -> Mention:
+    name, inside = hit.finding, clause[hit.start : hit.end]
+    own = f"{before} {inside} {after}" if name == "cardiomegaly" else f"{before} | {after}"
+    sides = _sides(name, before, after, clause)
+    if hit.present is False:
+        back = re.search(r"\bnow\b|\breturn|\bno longer\b|\bnormali[sz]|\bbecome\b", clause)
+        return Mention(name, False, change="resolved" if back else "")
+    denied = _denied(clause, hit, hits)
+    shared = clause if not _has_own_change(own) and _one_list(clause, hits) else own
     if denied:
-        return Mention(name, False, _sides(name, own, start - before, 0, len(own)))
-    return Mention(name, True, _sides(name, clause, start, before, after), _severity(own), change)
+        return Mention(name, False, sides, 0, "resolved" if _RESIDUAL.search(before) else "")
+    if _uncertain(clause, hit):
+        return Mention(name, None, sides, _severity(own), _change(own))
+    if _GONE.search(shared) and not _PARTIAL.search(shared):
+        return Mention(name, False, sides, 0, "resolved")
+    return Mention(name, True, sides, _severity(own), _change(own) or _change(shared))
 
 
-def _denied(before: str, after: str) -> bool:
-    scope = re.split(_SCOPE_END, before)[-1]
-    triggers = list(re.finditer(_NEGATION, scope))
-    triggers = [
-        t
-        for t in triggers
-        if not re.match(r"\s*(?:\w+\s+){0,2}?(?:change|longer|larger|smaller|increase)", scope[t.end() :])
-    ]
-    return bool(triggers)
+def _has_own_change(own: str) -> bool:
+    return bool(_GONE.search(own) or _change(own))
+
+
+def _one_list(clause: str, hits: list[_Hit]) -> bool:
+    """Whether the findings are strung together by nothing but commas, "and", and a few words."""
+    gaps = [clause[a.end : b.start] for a, b in pairwise(hits)]
+    return not any(_VERB.search(gap) for gap in gaps)
+
+
+def _denied(clause: str, hit: _Hit, hits: list[_Hit]) -> bool:
+    before = clause[: hit.start]
+    start = max((m.end() for m in _SCOPE_END.finditer(before)), default=0)
+    scope = before[start:]
+    for trigger in _NEGATION.finditer(scope):
+        rest = scope[trigger.end() :]
+        if _NOT_NEGATION.match(scope[trigger.start() :]) or _leaves_list(rest, start + trigger.end(), hits):
+            continue
+        return True
+    after = clause[hit.end :]
+    if re.match(lexicon.IS_NORMAL, after):
+        return True
+    end = _SCOPE_END.search(after)
+    after = after[: end.start()] if end else after
+    post = _POST_NEGATION.search(after)
+    return post is not None and not _VERB.search(after[: post.start()])
+
+
+def _leaves_list(rest: str, offset: int, hits: list[_Hit]) -> bool:
+    """Whether between a negation and a finding another finding has its verb, or a new phrase begins."""
+    ends = [h.end - offset for h in hits if offset < h.end <= offset + len(rest)]
+    return bool(ends) and bool(
+        _FINITE.search(rest[ends[0] :]) or re.search(rf",[^,]*\b(?:{lexicon.PHRASE_START})\b", rest[ends[-1] :])
+    )
+
+
+def _uncertain(clause: str, hit: _Hit) -> bool:
+    before, after = clause[: hit.start], clause[hit.end :]
+    start = max((m.end() for m in _SCOPE_END.finditer(before)), default=0)
+    if _UNCERTAIN.search(before[start:]):
+        return True
+    if re.match(r"(?:\W+\w+){0,3}?\W+(?:versus|vs)\b", after):
+        return True
+    post = _POST_UNCERTAIN.search(after)
+    return post is not None and not any(term.search(after[: post.start()]) for _, term in _TERMS)
 
 
 def _change(text: str) -> str:
-    for name in ("new", "worse", "improved", "stable"):
-        match = _REGEX[name].search(text)
-        if match and not re.search(r"\b(?:no|not|without)\s+(?:\w+\s+){0,1}$", text[: match.start()]):
-            return name
+    for name, pattern in _CHANGES:
+        for match in pattern.finditer(text):
+            if not re.search(r"\b(?:no|not|without)(?:\s+\w+){0,2}\s+$", text[: match.start()]) or name == "stable":
+                return name
     return ""
 
 
 def _severity(text: str) -> int:
-    ranks = [(match.start(), rank) for rank, words in _SEVERE.items() for match in words.finditer(text)]
-    return max(ranks)[1] if ranks else 0
+    """The rank of the last degree named; of a range the lower end."""
+    text = _RANGE.sub(r"\1", text)
+    ranks = [int(match.lastgroup[1:]) for match in _SEVERITY.finditer(text) if match.lastgroup]
+    return ranks[-1] if ranks else 0
 
 
-def _sides(name: str, clause: str, start: int, before: int, after: int) -> frozenset[str]:
-    if name not in SIDED:
+def _sides(name: str, before: str, after: str, clause: str) -> frozenset[str]:
+    if name not in lexicon.SIDED:
         return frozenset()
-    near = _SIDE_WORDS.findall(clause[before:start]) or _SIDE_WORDS.findall(clause[start:after])
-    near = near or _SIDE_WORDS.findall(clause)
-    sides: set[str] = set()
-    for word in near:
-        sides |= {"right"} if word[0] == "r" else {"left"} if word[0] == "l" else {"left", "right"}
-    return frozenset(sides)
+    for text in (before, after, clause):
+        sides: set[str] = set()
+        for match in _SIDES.finditer(text):
+            sides |= {"left", "right"} if match["both"] else {match["one"]}
+        if sides:
+            return frozenset(sides)
+    return frozenset()

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from biomedjourney.rewrite.language import DEVICES, SIDED, Mention, mentions
+from biomedjourney.rewrite.language import Mention, mentions
+from biomedjourney.rewrite.lexicon import DEVICES, SIDED
 from biomedjourney.rewrite.study import Study
 
 __all__ = ["Study", "describe"]
@@ -35,11 +36,22 @@ NOUNS = {
     "endotracheal_tube": ("endotracheal tube",),
     "enteric_tube": ("enteric tube",),
     "chest_tube": ("chest tube",),
+    "tracheostomy": ("tracheostomy tube",),
+    "pleural_other": ("pleural thickening",),
+    "enlarged_cardiomediastinum": ("widened mediastinum",),
     "pacemaker": ("pacemaker",),
 }
 SIZED = ("pleural_effusion", "pneumothorax", "lung_lesion")
 SIZES = {1: "small", 2: "moderate", 3: "large"}
 DEGREES = {1: "mild", 2: "moderate", 3: "severe"}
+SEVERAL = (
+    "consolidation",
+    "lung_opacity",
+    "atelectasis",
+    "pneumonia",
+    "lung_lesion",
+    "fracture",
+)  # more than one a side
 UNSIZED = ("larger", "smaller")  # verbs for sizes alone
 ABSORBED = {"lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia"), "pneumonia": ("consolidation",)}
 
@@ -63,7 +75,7 @@ class Change:
     severity: int
 
 
-def state(study: Study, finding: str, said: list[Mention]) -> State:
+def state(study: Study, finding: str, said: tuple[Mention, ...]) -> State:
     """What a study says of a finding: its sentences, or its label where the report says nothing of any finding.
 
     A label beside a report that does not name the finding is not taken: it has no side and no size, and is more often
@@ -97,11 +109,15 @@ def state(study: Study, finding: str, said: list[Mention]) -> State:
     return result
 
 
-def _direction(side: str, prior: State, current: State) -> str:
+def _direction(finding: str, side: str, prior: State, current: State) -> str:
     """How a finding that is present on a side has changed: by the words of the current report, else by both reports."""
     existed = bool(prior.present) and (side in prior.severity or "" in prior.severity or side == "")
     told = current.change.get(side, "")
-    if told and not (told == "new" and existed) and not (told == "stable" and prior.present is False):
+    if (
+        told
+        and not (told == "new" and existed and finding not in SEVERAL)
+        and not (told == "stable" and prior.present is False)
+    ):
         return told
     if not existed:
         return "new"
@@ -120,7 +136,9 @@ def changes(prior: Study, current: Study) -> list[Change]:
         then, now = state(prior, finding, before), state(current, finding, after)
         own: list[Change] = []
         if now.present:
-            own = [Change(_direction(side, then, now), finding, side, now.severity[side]) for side in now.severity]
+            own = [
+                Change(_direction(finding, side, then, now), finding, side, now.severity[side]) for side in now.severity
+            ]
         if now.present is not None:
             left_over = set(then.severity) if then.present else set()
             ended = (left_over | now.gone) if now.present is False else (left_over & now.gone) | (now.gone - {""})

@@ -38,7 +38,8 @@ class Spent:
 
     requests: int = 0
     dollars: float = 0.0
-    reserved: float = 0.0  # of requests that are under way, at the most that they can cost
+    under_way: int = 0
+    reserved: float = 0.0  # the most that those under way can cost
 
 
 class Pace:
@@ -120,7 +121,7 @@ class Asker:
         size = tokens(messages)
         await self.pace.turn(size + self.settings["max_tokens"])
         most = dollars(self.settings, size, self.settings["max_tokens"])
-        self._reserve(most)
+        await self._reserve(most)
         cost = 0.0
         try:
             reply = await self.client.chat.completions.create(messages=messages, **self.parameters, **self.extra)
@@ -142,23 +143,27 @@ class Asker:
         except (openai.APIError, ValueError, AttributeError, IndexError, TypeError):
             return None, "the reply was not of the protocol"
         finally:
+            self.spent.under_way -= 1
             self.spent.reserved -= most
             self.spent.dollars += cost
 
-    def _reserve(self, most: float) -> None:
+    async def _reserve(self, most: float) -> None:
         """Counts a request before it is sent. Raises UserError at a cap, which is never exceeded."""
         largest, spent = self.settings["largest"], self.spent
+        while spent.under_way and not _affordable(largest["dollars"], spent, most):
+            await asyncio.sleep(0.02)  # those under way will cost less than is set aside for them
         if largest["requests"] is not None and spent.requests >= largest["requests"]:
             raise UserError(
                 f"rewrite: the cap of {largest['requests']} requests is reached: what was answered is kept in the "
                 "cache; raise rewrite.openai.largest.requests and run the step again"
             )
-        if largest["dollars"] is not None and spent.dollars + spent.reserved + most > largest["dollars"]:
+        if not _affordable(largest["dollars"], spent, most):
             raise UserError(
                 f"rewrite: the cap of ${largest['dollars']:g} is reached, ${spent.dollars:.2f} spent: what was "
                 "answered is kept in the cache; raise rewrite.openai.largest.dollars and run the step again"
             )
         spent.requests += 1
+        spent.under_way += 1
         spent.reserved += most
 
     def _status(self, error: Any) -> str:
@@ -180,6 +185,10 @@ class Asker:
         if asked_to_wait:
             self.pace.close(asked_to_wait)
         return f"the server answered {status}"
+
+
+def _affordable(cap: float | None, spent: Spent, most: float) -> bool:
+    return cap is None or spent.dollars + spent.reserved + most <= cap
 
 
 def _retry_after(headers: Any) -> float:

@@ -20,8 +20,8 @@ def key(*parts: Any) -> str:
 class Cache:
     """Answers (mappings that JSON can hold) by key, below a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"

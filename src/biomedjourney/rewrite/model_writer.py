@@ -87,24 +87,25 @@ async def _write(pairs: list[Pair], settings: dict[str, Any], seed: int, credent
     asker = connect(settings, seed, credentialed=credentialed)
     drafts: list[Draft | None] = [None] * len(pairs)
     fall_backs = FallBacks(len(pairs), settings["largest_fallback_share"])
-    waiting = iter(range(len(pairs)))
+    waiting = (i for i in range(len(pairs)))
     with progress.bar(len(pairs), "rewrite", "pair") as bar:
 
         async def work() -> None:
             for i in waiting:
-                drafts[i] = draft = await compose(*pairs[i], asker)
-                fall_backs.add(draft)
+                try:
+                    drafts[i] = draft = await compose(*pairs[i], asker)
+                    fall_backs.add(draft)
+                except BaseException:
+                    waiting.close()  # the others finish what they have asked, since it is paid for, and ask no more
+                    raise
                 bar.set_postfix_str(f"${asker.spent.dollars:.2f}", refresh=False)
                 bar.update()
 
-        workers = [asyncio.ensure_future(work()) for _ in range(settings["openai"]["in_flight"])]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            await asker.client.close()
+        ended = await asyncio.gather(*(work() for _ in range(settings["openai"]["in_flight"])), return_exceptions=True)
+    await asker.client.close()
+    for error in ended:
+        if error is not None:
+            raise error
     return [draft for draft in drafts if draft is not None]
 
 

@@ -1,0 +1,292 @@
+"""The openai writer against a server that misbehaves in every way that servers do."""
+
+import email.utils
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model_server import NOTHING_NEW, Reply, Request, answer, running
+
+from biomedjourney import config
+from biomedjourney.errors import UserError
+from biomedjourney.rewrite import checks, model_writer
+from biomedjourney.rewrite.model_writer import Draft
+from biomedjourney.rewrite.study import Study
+
+GOOD = answer(NOTHING_NEW)
+
+
+def settings(url: str, folder: Path, **openai: Any) -> dict[str, Any]:
+    base = config.load([str(config.REPOSITORY / "config.yaml")], "rewrite")["rewrite"]
+    quick = {"base_url": url, "model": "fake", "cache": str(folder / "cache"), "requests_per_minute": 1e6,
+             "tokens_per_minute": 1e9, "timeout_seconds": 5, "in_flight": 4}  # fmt: skip
+    return config.merge(base, {"writer": "openai", "largest_fallback_share": 1.0, "openai": quick | openai})
+
+
+def pair(i: int) -> tuple[Study, Study]:
+    """Two reports that say in their own words that an edema is new; the number makes the texts distinct."""
+    return (
+        Study({"edema": 0}, f"Case {i}. No pulmonary edema.", "No edema."),
+        Study({"edema": 1}, f"Case {i}. There is new mild pulmonary edema.", "New mild edema."),
+    )
+
+
+def write(url: str, folder: Path, count: int = 6, **openai: Any) -> list[Draft]:
+    return model_writer.write(
+        [pair(i) for i in range(count)], settings(url, folder, **openai), seed=0, credentialed=True
+    )
+
+
+def number(request: Request) -> int:
+    """Which pair a request asks about."""
+    return int(request.question.split("Case ")[1].split(".")[0])
+
+
+def at_first(*faults: Reply) -> Callable[[Request], Reply]:
+    """At the first request for each pair the fault of its number, a good answer then."""
+    seen: Counter[int] = Counter()
+
+    def behave(request: Request) -> Reply:
+        seen[number(request)] += 1
+        return faults[number(request) % len(faults)] if seen[number(request)] == 1 else GOOD
+
+    return behave
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("biomedjourney.rewrite.ask.FIRST_WAIT", 0.02)
+
+
+WRONG_SCHEMA = {"changes": [{"finding": "edema", "direction": "new"}], "description": "new edema"}
+UNLISTED = {"changes": [], "description": "new mild pulmonary edema"}
+INVENTED = {
+    "changes": [{"finding": "fracture", "side": "none", "direction": "new", "severity": "unstated"}],
+    "description": "new fracture",
+}
+MENDED = {
+    "429": Reply(429, {"error": {"message": "slow down"}}),
+    "429 at once": Reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"}),
+    "500": Reply(500, b"oops"),
+    "503": Reply(503, {"error": {"message": "busy"}}),
+    "408": Reply(408),
+    "dropped before a word": Reply(cut=0),
+    "dropped in the head": Reply(body=GOOD.body, cut=30),
+    "dropped in the body": Reply(body=GOOD.body, cut=200),
+    "time-out": Reply(body=GOOD.body, delay=1.0),
+    "no JSON in the protocol": Reply(body=b"<html>gateway</html>"),
+    "no choices": Reply(body={"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": []}),
+    "truncated JSON": answer(json.dumps(NOTHING_NEW)[:40]),
+    "no JSON": answer("The edema is new."),
+    "empty": answer(""),
+    "wrong schema": answer(WRONG_SCHEMA),
+    "unlisted finding": answer(UNLISTED),
+    "length": answer(json.dumps(NOTHING_NEW)[:60], finish_reason="length"),
+    "invented finding": answer(INVENTED),
+    "echoed ___": answer(NOTHING_NEW | {"description": "new mild pulmonary edema since ___"}),
+    "date": answer(NOTHING_NEW | {"description": "new mild pulmonary edema on 2/14/2115"}),
+    "name": answer(NOTHING_NEW | {"description": "new mild pulmonary edema seen by Miller"}),
+    "comparison": answer(NOTHING_NEW | {"description": "new mild pulmonary edema compared to before"}),
+    "wrong side": answer(NOTHING_NEW | {"description": "new right pleural effusion and edema"}),
+    "wrong direction": answer(NOTHING_NEW | {"description": "resolved pulmonary edema"}),
+    "too long": answer(NOTHING_NEW | {"description": "new mild pulmonary edema " * 40}),
+}
+
+
+def test_a_fault_that_passes_leaves_a_good_row_for_every_pair(tmp_path: Path) -> None:
+    count = 3 * len(MENDED)
+    with running(at_first(*MENDED.values())) as server:
+        drafts = write(server.url, tmp_path, count=count, timeout_seconds=0.5, in_flight=16)
+        asked = Counter(number(request) for request in server.requests)
+    good = Draft("new mild pulmonary edema", "fake-2026-01-01")
+    left = {name: drafts[i :: len(MENDED)] for i, name in enumerate(MENDED) if drafts[i :: len(MENDED)] != [good] * 3}
+    assert left == {}
+    assert asked == dict.fromkeys(range(count), 2)
+
+
+LASTING = {
+    "refusal": (answer("", refusal="I cannot help with that"), "the model refused", 1),
+    "content filter": (answer("", finish_reason="content_filter"), "the model refused", 1),
+    "bad request": (Reply(400, {"error": {"message": "no"}}), "the server refused the request (400)", 1),
+    "length": (answer("{", finish_reason="length"), "cut off at max_tokens", 2),
+    "truncated JSON": (answer("{"), "check_schema: it is not complete JSON", 2),
+    "invented finding": (answer(INVENTED), "check_findings", 2),
+    "500": (Reply(500), "the server answered 500", 3),
+    "dropped": (Reply(cut=0), "the connection failed", 3),
+    "time-out": (Reply(delay=0.4), "no answer within the time limit", 3),
+}
+
+
+def test_a_fault_that_stays_leaves_the_pair_to_the_rules_and_says_why(tmp_path: Path) -> None:
+    faults = list(LASTING.values())
+
+    def behave(request: Request) -> Reply:
+        place, bad = divmod(number(request), 2)
+        return faults[place][0] if bad else GOOD
+
+    with running(behave) as server:
+        drafts = write(server.url, tmp_path, count=2 * len(faults), attempts=3, timeout_seconds=0.2, in_flight=8)
+        asked = Counter(number(request) for request in server.requests)
+    assert [draft.fallback_reason for draft in drafts] == [r for _, reason, _ in faults for r in (None, reason)]
+    assert [asked[i] for i in range(2 * len(faults))] == [n for _, _, requests in faults for n in (1, requests)]
+    for i in range(1, 2 * len(faults), 2):
+        assert drafts[i].model is None
+        assert "edema" in drafts[i].description
+        assert all(checks.run(drafts[i].description, *pair(i)).values())
+
+
+def test_the_model_is_told_why_its_answer_was_no_good(tmp_path: Path) -> None:
+    with running(at_first(answer(INVENTED))) as server:
+        write(server.url, tmp_path, count=1)
+    before, again = (request.body["messages"] for request in server.requests)
+    assert again[: len(before)] == before
+    assert again[-2] == {"role": "assistant", "content": json.dumps(INVENTED)}
+    assert "names a finding that neither report names" in again[-1]["content"]
+
+
+@pytest.mark.parametrize("form", ["seconds", "milliseconds", "date"])
+def test_a_server_that_asks_to_wait_is_left_alone_by_every_request(form: str, tmp_path: Path) -> None:
+    refused: list[float] = []
+
+    def behave(request: Request) -> Reply:
+        if not refused:
+            refused.append(time.monotonic())
+            headers = {
+                "seconds": {"Retry-After": "1"},
+                "milliseconds": {"retry-after-ms": "1000"},
+                "date": {"Retry-After": email.utils.formatdate(time.time() + 2, usegmt=True)},
+            }
+            return Reply(429, {"error": {}}, headers[form])
+        return GOOD
+
+    with running(behave) as server:
+        drafts = write(server.url, tmp_path, count=12, in_flight=1)
+        later = [request.time - refused[0] for request in server.requests[1:]]
+    assert [draft.fallback_reason for draft in drafts] == [None] * 12
+    assert len(later) == 12
+    assert min(later) >= 0.99
+
+
+def test_while_one_waits_the_others_under_way_wait_too(tmp_path: Path) -> None:
+    refused: list[float] = []
+
+    def behave(request: Request) -> Reply:
+        if "Case 3." in request.question and not refused:
+            refused.append(time.monotonic())
+            return Reply(429, {"error": {}}, {"Retry-After": "1"})
+        return Reply(body=GOOD.body, delay=0.05)
+
+    with running(behave) as server:
+        write(server.url, tmp_path, count=40, in_flight=4)
+        between = [r.time - refused[0] for r in server.requests if 0.2 < r.time - refused[0] < 0.95]
+    assert len(server.requests) == 41
+    assert between == []
+
+
+def test_order_and_count_hold_when_answers_come_in_any_order(tmp_path: Path) -> None:
+    def behave(request: Request) -> Reply:
+        degree = ("mild", "moderate", "severe")[number(request) % 3]
+        reply = answer(NOTHING_NEW | {"description": f"new {degree} pulmonary edema"})
+        reply.delay = 0.001 * (number(request) * 37 % 50)
+        return reply
+
+    with running(behave) as server:
+        drafts = write(server.url, tmp_path, count=60, in_flight=16)
+        assert server.most_open <= 16
+    expected = [f"new {('mild', 'moderate', 'severe')[i % 3]} pulmonary edema" for i in range(60)]
+    assert [draft.description for draft in drafts] == expected
+
+
+def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
+    def behave(request: Request) -> Reply:
+        if number(request) >= 4:
+            return Reply(401, {"error": {}})
+        return answer(INVENTED) if number(request) == 1 else GOOD
+
+    with running(behave) as server, pytest.raises(UserError, match="401"):
+        write(server.url, tmp_path, count=8, in_flight=1)
+    assert len(server.requests) == 6
+    with running(at_first(GOOD)) as server:
+        first = write(server.url, tmp_path, count=8)
+        assert len(server.requests) == 4
+        assert write(server.url, tmp_path, count=8) == first
+        assert len(server.requests) == 4
+        write(server.url, tmp_path, count=8, model="another")
+        assert len(server.requests) == 12
+    assert first[1].fallback_reason == "check_findings"
+
+
+def test_equal_pairs_of_texts_are_asked_once(tmp_path: Path) -> None:
+    with running(lambda request: Reply(body=GOOD.body, delay=0.1)) as server:
+        drafts = model_writer.write(
+            [pair(i % 2) for i in range(20)], settings(server.url, tmp_path), seed=0, credentialed=True
+        )
+    assert len(drafts) == 20
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "key is wrong"), (404, "not known there"), (307, "elsewhere")])
+def test_what_no_repetition_mends_stops_the_step(status: int, says: str, tmp_path: Path) -> None:
+    reply = Reply(status, {"error": {"message": "secret text"}}, {"Location": "http://192.0.2.1/v1/chat/completions"})
+    with running(lambda request: reply) as server, pytest.raises(UserError, match=says) as caught:
+        write(server.url, tmp_path, count=50)
+    assert "secret" not in str(caught.value)
+    assert len(server.requests) <= 4
+
+
+def test_too_many_fall_backs_fail_the_step(tmp_path: Path) -> None:
+    with running(lambda request: answer(INVENTED)) as server:
+        chosen = settings(server.url, tmp_path) | {"largest_fallback_share": 0.1}
+        with pytest.raises(UserError, match=r"more than 10% of 40 descriptions \(5 × check_findings\)"):
+            model_writer.write([pair(i) for i in range(40)], chosen, seed=0, credentialed=True)
+    assert len(server.requests) < 2 * 12
+
+
+def test_the_cap_on_requests_holds(tmp_path: Path) -> None:
+    with running(lambda request: GOOD) as server:
+        with pytest.raises(UserError, match="cap of 10 requests"):
+            write(server.url, tmp_path, count=30, largest={"requests": 10, "dollars": None})
+        assert len(server.requests) == 10
+        write(server.url, tmp_path, count=10)  # what was under way when the cap was met is kept too
+        assert len(server.requests) == 10
+
+
+def test_the_cap_on_money_is_not_exceeded_by_requests_under_way(tmp_path: Path) -> None:
+    price = {"input": 0.0, "output": 1000.0}  # an answer of the server costs 0.05, of max_tokens 0.4
+    with running(lambda request: Reply(body=GOOD.body, delay=0.05)) as server:
+        with pytest.raises(UserError, match=r"cap of \$1 "):
+            write(server.url, tmp_path, count=40, in_flight=8, price=price, largest={"requests": None, "dollars": 1.0})
+    assert 10 <= len(server.requests) <= 20
+
+
+def test_requests_keep_to_the_rate_limit(tmp_path: Path) -> None:
+    with running(lambda request: GOOD) as server:
+        write(server.url, tmp_path, count=20, requests_per_minute=1200)
+        times = [request.time for request in server.requests]
+    assert 0.9 <= times[-1] - times[0] <= 2.5
+
+
+def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:3128")
+    monkeypatch.setenv("ALL_PROXY", "http://192.0.2.1:3128")
+    with running(lambda request: GOOD) as server:
+        model_writer.write(
+            [(Study({}, "On ___ no edema.", ""), Study({}, "Dr. ___ saw new mild edema.", ""))],
+            settings(server.url, tmp_path), seed=7, credentialed=True,
+        )  # fmt: skip
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["authorization"] == "Bearer sk-test"
+    assert {k: request.body[k] for k in ("model", "temperature", "seed")} == {
+        "model": "fake",
+        "temperature": 0,
+        "seed": 7,
+    }
+    assert request.body["response_format"]["json_schema"]["strict"] is True
+    assert "___" not in request.question
+    assert "store" not in request.body

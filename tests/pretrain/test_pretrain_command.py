@@ -14,6 +14,11 @@ from biomedjourney.pretrain import load_first_stage, load_judges, load_text_towe
 from biomedjourney.pretrain.command import command
 
 SHORT = {"steps": 2, "batch_size": 4}
+INPUTS = {
+    "first-stage": ["pixels"],
+    "text-tower": ["pairs", "progressions", "studies"],
+    "judges": ["pixels", "studies", "patients"],
+}
 CONFIG = fabricated.config_text(
     preprocess={"size": fabricated.SIDE},
     text={"max_tokens": 12},
@@ -35,7 +40,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def run(verb: str, paths: dict[str, Path], names: list[str], out: Path, config: str = CONFIG) -> str:
-    flags = [word for name in ["singles", "pixels", *names] for word in (f"--{name}", str(paths[name]))]
+    flags = [word for name in ["singles", *names] for word in (f"--{name}", str(paths[name]))]
     result = CliRunner().invoke(command, [verb, "--config", config, *flags, "--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -64,7 +69,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("verb", "names"),
-    [("first-stage", []), ("text-tower", ["pairs", "progressions"]), ("judges", ["studies", "patients"])],
+    list(INPUTS.items()),
 )
 def test_nothing_of_a_test_patient_is_read(verb: str, names: list[str], paths: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
@@ -75,9 +80,9 @@ def test_nothing_of_a_test_patient_is_read(verb: str, names: list[str], paths: d
 
 
 def test_what_is_written_loads(paths: dict[str, Path], tmp_path: Path) -> None:
-    assert "dB on validation pictures" in run("first-stage", paths, [], tmp_path / "stage")
-    assert "trained on" in run("text-tower", paths, ["pairs", "progressions"], tmp_path / "tower")
-    assert "on validation pictures" in run("judges", paths, ["studies", "patients"], tmp_path / "judges")
+    assert "dB on validation pictures" in run("first-stage", paths, INPUTS["first-stage"], tmp_path / "stage")
+    assert "trained on" in run("text-tower", paths, INPUTS["text-tower"], tmp_path / "tower")
+    assert "on validation pictures" in run("judges", paths, INPUTS["judges"], tmp_path / "judges")
     assert load_first_stage(tmp_path / "stage").config.in_channels == 1
     assert load_text_tower(tmp_path / "tower").states(["study 1, no change"])[0].shape[1] == 32
     judges = load_judges(tmp_path / "judges")
@@ -92,16 +97,16 @@ def test_judges_need_patients_of_known_race(paths: dict[str, Path], tmp_path: Pa
     unknown = tables.read(paths["patients"], "patients").assign(race=None)
     tables.write(tmp_path / "p.parquet", "patients", unknown)
     with pytest.raises(UserError, match=r"p.parquet: the race of no training patient is known"):
-        run("judges", paths | {"patients": tmp_path / "p.parquet"}, ["studies", "patients"], tmp_path / "out")
+        run("judges", paths | {"patients": tmp_path / "p.parquet"}, INPUTS["judges"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_parts_that_were_written_are_taken_as_published_ones(paths: dict[str, Path], tmp_path: Path) -> None:
-    run("first-stage", paths, [], tmp_path / "stage")
-    run("text-tower", paths, ["pairs", "progressions"], tmp_path / "tower")
+    run("first-stage", paths, INPUTS["first-stage"], tmp_path / "stage")
+    run("text-tower", paths, INPUTS["text-tower"], tmp_path / "tower")
     weights = {"first_stage": {"weights": str(tmp_path / "stage")}, "text_tower": {"weights": str(tmp_path / "tower")}}
     config = fabricated.config_text(pretrain=weights)
-    run("first-stage", paths, [], tmp_path / "stage2", config)
-    run("text-tower", paths, ["pairs", "progressions"], tmp_path / "tower2", config)
+    run("first-stage", paths, INPUTS["first-stage"], tmp_path / "stage2", config)
+    run("text-tower", paths, INPUTS["text-tower"], tmp_path / "tower2", config)
     assert files(tmp_path / "stage") == files(tmp_path / "stage2")
     assert files(tmp_path / "tower") == files(tmp_path / "tower2")

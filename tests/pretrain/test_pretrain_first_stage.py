@@ -88,7 +88,7 @@ def test_a_published_autoencoder_is_copied_and_loads(tmp_path: Path) -> None:
     assert isinstance(loaded, AutoencoderKL)
     assert loaded.config.scaling_factor == 0.5
     expected = AutoencoderKL.from_pretrained(weights).encode(x).latent_dist.mean
-    assert torch.equal(loaded.encode(x).latent_dist.mean, expected)
+    torch.testing.assert_close(loaded.encode(x).latent_dist.mean, expected)  # a frozen model takes another kernel
 
 
 def test_another_class_is_refused(tmp_path: Path) -> None:

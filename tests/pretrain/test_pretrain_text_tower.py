@@ -115,13 +115,10 @@ def test_a_damaged_file_is_a_user_error(folder: Path, name: str) -> None:
 def test_training_writes_a_folder_that_loads_and_a_published_one_is_copied(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (6, 32, 32), dtype=np.uint8)
-    examples: list[tuple[int | None, int, str]] = [(None, i, TEXTS[i]) for i in range(4)]
-    examples += [(4, 5, TEXTS[1]), (5, 4, TEXTS[2])]
+    labels = np.array([[0, np.nan], [1, 0], [0, 1], [np.nan, np.nan]])
     with caplog.at_level(logging.WARNING):
-        text_tower.train(pictures, examples, SETTINGS, MAX_TOKENS, 0, tmp_path / "a")
-        text_tower.train(pictures, examples, SETTINGS, MAX_TOKENS, 0, tmp_path / "b")
+        for name in "ab":
+            text_tower.train(TEXTS, labels, SETTINGS, MAX_TOKENS, 32, 0, tmp_path / name)
         logging.warning("another warning")
     assert [record.getMessage() for record in caplog.records] == ["another warning"]
     text_tower.copy_published(tmp_path / "a", tmp_path / "c")
@@ -132,6 +129,16 @@ def test_training_writes_a_folder_that_loads_and_a_published_one_is_copied(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
+def test_training_reads_what_words_in_their_order_mean(tmp_path: Path) -> None:
+    """Negation: the same words in every text, and only their order tells the labels."""
+    texts = ["edema and no effusion", "effusion and no edema"] * 8
+    labels = np.array([[1.0, 0.0], [0.0, 1.0]] * 8)
+    longer = SETTINGS | {"steps": 150, "batch_size": 16, "learning_rate": 3e-3}
+    assert text_tower.train(texts, labels, longer, MAX_TOKENS, 32, 0, tmp_path / "tower") < 0.1
+    first, other = load_text_tower(tmp_path / "tower").states(texts[:2])
+    assert np.abs(first[0].astype(float) - other[0]).max() > 0.5
+
+
 def test_frequent_words_are_pieces_and_others_are_spelled(folder: Path) -> None:
     tokenizer = load_text_tower(folder).tokenizer
     assert tokenizer.tokenize("New EFFUSION, zoo") == ["new", "effusion", ",", "z", "##o", "##o"]
@@ -139,11 +146,3 @@ def test_frequent_words_are_pieces_and_others_are_spelled(folder: Path) -> None:
     assert pieces[-3:] == ["bb", "aa", "cc"]
     assert pieces[: len(text_tower.SPECIAL)] == list(text_tower.SPECIAL)
     assert len(text_tower.vocabulary(f"word{i}" for i in range(5000))) == text_tower.VOCABULARY
-
-
-def test_contrast_is_least_where_each_text_fits_its_own_picture() -> None:
-    features = torch.eye(4)
-    scale = torch.tensor(10.0)
-    # one similarity of 10 among four: -log(e^10 / (e^10 + 3))
-    assert text_tower.contrast(features, features, scale).item() == pytest.approx(np.log1p(3 * np.exp(-10)), rel=1e-3)
-    assert text_tower.contrast(features, features.roll(1, 0), scale).item() > 9

@@ -28,7 +28,7 @@ rule pretrain_text_tower:
         singles="results/tables/singles.parquet",
         pairs="results/tables/pairs.parquet",
         progressions="results/tables/progressions.parquet",
-        pixels=shards("results/pixels/{shard}.parquet", "preprocess"),
+        studies="results/tables/studies.parquet",
     output:
         model=directory("results/models/text-tower"),
     log:
@@ -44,10 +44,9 @@ rule pretrain_text_tower:
     params:
         config=settings("pretrain"),
         code=code("pretrain"),
-        pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
         "biomedjourney pretrain text-tower --config {params.config:q} --singles {input.singles}"
-        " --pairs {input.pairs} --progressions {input.progressions} {params.pixels}"
+        " --pairs {input.pairs} --progressions {input.progressions} --studies {input.studies}"
         " --out {output.model} --threads {threads} 2>&1 | tee {log}"
 
 

@@ -11,11 +11,14 @@ from biomedjourney import config
 FILE = click.Path(path_type=Path)
 
 
+_pixels = click.option("--pixels", type=FILE, required=True, multiple=True, help="Table pixels; repeat for each shard.")
+_studies = click.option("--studies", type=FILE, required=True, help="Table studies.")
+
+
 def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         config.option("pretrain"),
         click.option("--singles", type=FILE, required=True, help="Table singles."),
-        click.option("--pixels", type=FILE, required=True, multiple=True, help="Table pixels; repeat for each shard."),
         click.option("--out", type=FILE, required=True, help="Folder to write."),
         click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True),
     ]
@@ -34,6 +37,7 @@ def command() -> None:
 
 @command.command("first-stage")
 @_common
+@_pixels
 def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...], out: Path, threads: int) -> None:
     """The first stage (VAE): a published AutoencoderKL, or a patch autoencoder trained on the training pictures.
 
@@ -52,32 +56,34 @@ def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...
 @_common
 @click.option("--pairs", type=FILE, required=True, help="Table pairs.")
 @click.option("--progressions", type=FILE, required=True, help="Table progressions.")
+@_studies
 def text_tower(
     settings: dict[str, Any],
     singles: Path,
-    pixels: tuple[Path, ...],
     pairs: Path,
     progressions: Path,
+    studies: Path,
     out: Path,
     threads: int,
 ) -> None:
-    """The text tower: BiomedCLIP's, or a small one trained contrastively on training pictures and texts.
+    """The text tower: BiomedCLIP's, or a small one that has learned to tell the labels from training texts.
 
     Example: biomedjourney pretrain text-tower --singles results/tables/singles.parquet
     --pairs results/tables/pairs.parquet --progressions results/tables/progressions.parquet
-    --pixels results/pixels/0.parquet --out results/models/text-tower
+    --studies results/tables/studies.parquet --out results/models/text-tower
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
     from biomedjourney.pretrain import run
 
-    click.echo(run.text_tower(settings, singles, pairs, progressions, pixels, out))
+    click.echo(run.text_tower(settings, singles, pairs, progressions, studies, out))
 
 
 @command.command("judges")
 @_common
-@click.option("--studies", type=FILE, required=True, help="Table studies.")
+@_pixels
+@_studies
 @click.option("--patients", type=FILE, required=True, help="Table patients.")
 def judges(
     settings: dict[str, Any],

@@ -35,33 +35,32 @@ def first_stage(settings: dict[str, Any], singles: Path, pixels: Iterable[Path],
 
 
 def text_tower(
-    settings: dict[str, Any], singles: Path, pairs: Path, progressions: Path, pixels: Iterable[Path], out: Path
+    settings: dict[str, Any], singles: Path, pairs: Path, progressions: Path, studies: Path, out: Path
 ) -> str:
-    """Writes the folder of the text tower."""
+    """Writes the folder of the text tower; returns a line on what it has learned from.
+
+    In miniature a report tells the labels of its study, a description those of both studies, of training patients.
+    """
     from biomedjourney.pretrain import text_tower as tower
 
     chosen = settings["pretrain"]["text_tower"]
     if chosen["weights"] is not None:
         tower.copy_published(Path(chosen["weights"]), out)
         return f"text tower: {chosen['weights']}"
+    rows = tables.read(studies, "studies")
+    all_labels = settings["labels"] | {"findings": list(tables.CHEXPERT_LABELS)}
+    labels = pd.DataFrame(binary_labels(rows, all_labels), index=rows["study_id"])
     reports = _of_split(singles, "train")
     told = tables.read(progressions, "progressions", ["pair_id", "description", "valid"])
     both = tables.read(pairs, "pairs").merge(told[told["valid"]], on="pair_id").sort_values("pair_id")
     both = both[both["split"] == "train"]
-    ids, pictures = pictures_of.load(pixels, {*reports["dicom_id"], *both["prior_dicom_id"], *both["dicom_id"]})
-    place = {name: i for i, name in enumerate(ids)}
-    examples: list[tuple[int | None, int, str]] = [
-        (None, place[name], text)
-        for name, text in zip(reports["dicom_id"], reports["text"], strict=True)
-        if name in place
-    ]
-    examples += [
-        (place[prior], place[current], text)
-        for prior, current, text in zip(both["prior_dicom_id"], both["dicom_id"], both["description"], strict=True)
-        if prior in place and current in place
-    ]
-    tower.train(pictures, examples, chosen, settings["text"]["max_tokens"], settings["seed"], out)
-    return f"text tower: trained on {len(examples)} texts"
+    now = labels.loc[[*reports["study_id"], *both["study_id"]]].to_numpy()
+    before = np.full_like(now, np.nan)
+    before[len(reports) :] = labels.loc[both["prior_study_id"]]
+    texts = [*reports["text"], *both["description"]]
+    size, tokens = settings["preprocess"]["size"], settings["text"]["max_tokens"]
+    loss = tower.train(texts, np.hstack([before, now]), chosen, tokens, size, settings["seed"], out)
+    return f"text tower: trained on {len(texts)} texts, loss {loss:.3f}"
 
 
 def judges(

@@ -67,7 +67,7 @@ def test_the_page_is_self_contained_and_has_every_section(written: Path) -> None
     for section in SECTIONS:
         assert f'<section id="{section}">' in page
     sources = re.findall(r'src="([^"]*)"', page)
-    assert len(sources) == 5
+    assert len(sources) == 6
     for source in sources:
         kind, content = re.fullmatch(r"data:image/(svg\+xml|png);base64,(.+)", source).groups()  # type: ignore[union-attr]
         assert base64.b64decode(content, validate=True).startswith(b"\x89PNG" if kind == "png" else b"<?xml")

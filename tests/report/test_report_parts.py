@@ -109,33 +109,24 @@ def test_percent(value: float | None, shown: str) -> None:
     assert percent(value) == shown
 
 
-def registered_tables(folder, scores: list[float | None]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pairs with these scores after registration, and their pictures in two tables; of the first, no prior."""
-    ids = [f"p{i}" for i in range(len(scores))]
-    pairs = pd.DataFrame({"pair_id": ids, "prior_dicom_id": [f"{i}-old" for i in ids], "dicom_id": ids})
-    found = pd.DataFrame({"pair_id": ids, "score_before": 0.1, "score_after": scores, "accepted": False})
-    png = pixels.encode_png(np.linspace(0, 1, 64).reshape(8, 8))
-    plain = {"inverted": False, "to_original": None, "reason": ""}
-    films = [{"dicom_id": name, "png": png, **plain} for name in [*pairs["prior_dicom_id"], *ids]]
-    tables.write_stream(folder / "pixels.parquet", "pixels", [films])
-    mask = pixels.encode_png(np.eye(8))
-    moved = [{"pair_id": name, "png": png if name != "p0" else None, "coverage": mask} for name in ids]
-    tables.write_stream(folder / "registered.parquet", "registered", [moved])
-    return found, pairs
-
-
-def test_the_pairs_that_fit_worst_and_best_are_shown(tmp_path) -> None:
-    found, pairs = registered_tables(tmp_path, [0.1, 0.9, 0.3, None, 0.5, 0.6, 0.2, 0.8, 0.7])
-    chosen = registration.extremes(found, pairs)
-    assert list(chosen["score_after"]) == [0.1, 0.2, 0.3, 0.7, 0.8, 0.9]
-    shown = registration.read(chosen, [tmp_path / "pixels.parquet"], [tmp_path / "registered.parquet"])
-    assert [row.caption.splitlines()[0] for row in shown] == [f"0.10 → {s:.2f}" for s in (0.2, 0.3, 0.7, 0.8, 0.9)]
-    assert shown[0].covered.sum() == 8
-    drawn = registration.grid(shown)
-    assert len(drawn.axes) == 5 * len(registration.TITLES)
-    assert [axis.get_title("center") for axis in drawn.axes[:6]] == list(registration.TITLES)
-
-
-def test_few_pairs_are_shown_once(tmp_path) -> None:
-    found, pairs = registered_tables(tmp_path, [0.1, 0.9, 0.3, 0.5])
-    assert list(registration.extremes(found, pairs)["score_after"]) == [0.1, 0.3, 0.5, 0.9]
+def test_the_flow_chart_shows_every_count_and_reason_of_the_cohort() -> None:
+    steps = [
+        ("races: known", 3, 1, "no admission in MIMIC-IV"),
+        ("images: in the metadata", 1234, 0, ""),
+        ("studies: in the metadata", 900, 0, ""),
+        ("images: with a report", 1200, 34, "the study has no report"),
+        ("studies: with a report", 890, 10, "no report"),
+        ("singles: one image and text a study", 890, 0, ""),
+        ("pairs: a study and the one before it", 400, 490, "first study of its patient"),
+        ("pairs in train: all", 300, 0, ""),
+        ("pairs in test: all", 100, 0, ""),
+    ]
+    rows = pd.DataFrame(steps, columns=["step", "kept", "dropped", "reason"]).assign(paper=None)
+    rows["paper"] = rows["paper"].astype("Int64")
+    rows.loc[7, "paper"] = 9354
+    drawn = charts.flow(rows)
+    said = " ".join(" ".join(text.get_text().split()) for text in drawn.axes[0].texts)
+    for part in ("1,234", "− 34 the study has no report", "− 10 no report", "− 490 first", "300 (paper: 9,354)", "100"):
+        assert part in said
+    assert "races" not in said
+    assert charts.png(drawn)[:4] == b"\x89PNG"

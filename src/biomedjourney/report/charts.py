@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,47 @@ def losses(training: pd.DataFrame) -> Figure:
     return drawn
 
 
+def _steps(cohort: pd.DataFrame, unit: str) -> list[tuple[str, list[str]]]:
+    """The steps that count ``unit``: the text of each one's box, and what it dropped, a line a reason."""
+    steps = []
+    for step, rows in cohort[cohort["step"].str.startswith(f"{unit}:")].groupby("step", sort=False):
+        title = "\n".join(textwrap.wrap(str(step), 30))
+        paper = rows["paper"].dropna()
+        box = f"{title}\n{rows['kept'].iloc[0]:,}" + (f"  (paper: {paper.iloc[0]:,.0f})" if len(paper) else "")
+        dropped = rows[rows["dropped"] > 0].sort_values("dropped", ascending=False)
+        lost = [f"− {n:,} {reason}" for n, reason in zip(dropped["dropped"], dropped["reason"], strict=True)]
+        steps.append((box, [wrap(line, 42, 2) for line in lost]))
+    return steps
+
+
+def flow(cohort: pd.DataFrame) -> Figure:
+    """The table cohort as a flow chart: images and studies down to singles, singles down to the pairs of each split."""
+    splits = [_steps(cohort, unit) for unit in cohort["step"].str.partition(":")[0].unique() if " in " in unit]
+    last = ["\n".join(steps[0][0].replace("\n", " ") for steps in splits)] if splits else []
+    lanes = [_steps(cohort, "images"), _steps(cohort, "studies"), _steps(cohort, "singles") + _steps(cohort, "pairs")]
+    lanes[-1] += [(box, []) for box in last]
+    heights = [max((1 + 0.35 * len(lost) for _, lost in row if lost), default=1.0) for row in _rows(lanes)]
+    depth = np.concatenate([[0.0], np.cumsum(heights[1:])]) if heights else np.zeros(1)
+    drawn = figure(11, 1 + 0.62 * float(depth[-1] + 1))
+    axis = drawn.subplots()
+    for x, lane in enumerate(lanes):
+        for i, (box, lost) in enumerate(lane):
+            frame = {"boxstyle": "round,pad=0.4", "facecolor": "#f4f7fa", "edgecolor": OURS}
+            axis.text(x, -depth[i], box, ha="center", va="center", fontsize=7.5, bbox=frame, zorder=3)
+            if i:
+                line, tip = (x, -depth[i - 1]), (x, -depth[i] + 0.3)
+                axis.annotate("", tip, line, arrowprops={"arrowstyle": "->", "color": OTHER}, zorder=1)
+                middle = -(depth[i] + depth[i - 1]) / 2
+                axis.text(x + 0.03, middle, "\n".join(lost), va="center", fontsize=6.3, color="#5b6670")
+    axis.set(xlim=(-0.45, len(lanes) - 0.4), ylim=(-depth[-1] - 0.6, 0.6))
+    axis.axis("off")
+    return drawn
+
+
+def _rows(lanes: list[list[Any]]) -> list[list[Any]]:
+    return [[lane[i] for lane in lanes if i < len(lane)] for i in range(max(map(len, lanes), default=0))]
+
+
 def registration_scores(registrations: pd.DataFrame, threshold: float) -> Figure:
     """Histograms of the correlation before and after registration, with the threshold."""
     drawn = figure(8.2, 2.9)
@@ -146,8 +188,6 @@ def panel(axis: Any, shown: np.ndarray, title: str = "", **how: Any) -> Any:
 
 def wrap(text: str, width: int = 28, lines: int = 8) -> str:
     """The text in lines of some characters, cut with an ellipsis after so many lines."""
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
 
 

@@ -98,6 +98,7 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
         seeds=sorted(int(seed) for seed in read["scores"]["seed"].unique()),
         charts={
             "intervals": charts.svg(charts.intervals(read["systems"])),
+            "cohort": charts.svg(charts.flow(read["cohort"])),
             "losses": charts.svg(charts.losses(read["training"])),
             "registration": charts.svg(charts.registration_scores(read["registrations"], threshold)),
         },

@@ -165,7 +165,7 @@ def test_a_browser_shows_all_pictures_and_tables(written: Path, tmp_path: Path) 
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--window-size=1200,3000", "--dump-dom", probe.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert 'data-seen="pictures 5 of 5, tables 9, wider false"' in shown
+    assert 'data-seen="pictures 6 of 6, tables 9, wider false"' in shown
 
 
 def test_fabricated_tables_do_not_depend_on_anything_but_the_seed(tmp_path: Path) -> None:

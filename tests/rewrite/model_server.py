@@ -112,6 +112,11 @@ def running(behave: Callable[[Request], Reply]) -> Iterator[Server]:
     def run() -> None:
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
+        for left in asyncio.all_tasks(loop):
+            left.cancel()
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(left)
+        loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

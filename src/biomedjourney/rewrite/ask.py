@@ -117,6 +117,7 @@ class Asker:
     async def _attempt(self, messages: list[prompt.Message]) -> tuple[dict[str, Any] | None, str]:
         """One request: an answer, or the reason why there is none yet."""
         import openai
+        from openai.types.chat import ChatCompletion
 
         size = tokens(messages)
         await self.pace.turn(size + self.settings["max_tokens"])
@@ -124,7 +125,9 @@ class Asker:
         await self._reserve(most)
         cost = 0.0
         try:
-            reply = await self.client.chat.completions.create(messages=messages, **self.parameters, **self.extra)
+            # chat.completions.create would walk through every message by its declared type, for 8 ms of the processor
+            body = self.parameters | self.extra | {"messages": messages}
+            reply = await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
             usage = reply.usage
             cost = dollars(self.settings, usage.prompt_tokens, usage.completion_tokens) if usage else most
             choice = reply.choices[0]

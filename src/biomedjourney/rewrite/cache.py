@@ -6,10 +6,9 @@ that shares the disk, can leave half an answer. A data base in one file would ne
 
 import hashlib
 import json
+import secrets
 from pathlib import Path
 from typing import Any
-
-from biomedjourney.tables import atomic_path
 
 
 def key(*parts: Any) -> str:
@@ -35,5 +34,8 @@ class Cache:
         return answer if isinstance(answer, dict) else None
 
     def put(self, key: str, answer: dict[str, Any]) -> None:
-        with atomic_path(self._path(key)) as temporary:
-            temporary.write_text(json.dumps(answer))
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{key}.{secrets.token_hex(4)}.part")
+        temporary.write_text(json.dumps(answer))
+        temporary.replace(path)

@@ -21,7 +21,8 @@ FINDINGS: dict[str, str] = {
     r"(?:enlargement|enlarged|enlarging|prominent|large|bigger|larger|globular)(?: \w+){0,3}? "
     r"(?:heart|cardiac|cardio\w+)(?: silhouette| shadow| size| contour)?",
     "consolidation": r"(?<!non)consolidat(?:ion|ions|ive|ed)(?: opacit\w+| changes?)?",
-    "edema": rf"o?edema|{_VESSEL} (?:congestion|engorgement|prominence|redistribution|fullness|indistinctness)|"
+    "edema": rf"(?<!tissue )(?<!subcutaneous )o?edema|"
+    rf"{_VESSEL} (?:congestion|engorgement|prominence|redistribution|fullness|indistinctness)|"
     rf"(?:pulmonary )?(?:vascular |venous )?congesti(?:on|ve changes?)|pulmonary venous hypertension|"
     r"(?:prominen\w+|congest\w+|engorge\w+|indistinct\w*|full\w*)(?: of)?(?: the)? " + _VESSEL + r"|"
     rf"{_VESSEL}(?: (?!not\b)\w+){{0,3}}? (?:prominent|congested|engorged|indistinct)|"

@@ -24,8 +24,8 @@ run: env
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 lint: env
-	ruff check src tests tools
-	ruff format --check src tests tools
+	ruff check src tests tools bench
+	ruff format --check src tests tools bench
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy

@@ -26,9 +26,8 @@ CHECKSUMS = f"{IMAGES}/SHA256SUMS.txt"
 def raw_table(folder, name, shipped=".csv.gz"):
     """A CSV file as it is shipped, or the other way (plain, gzip) where that alone is there."""
     other = {".csv.gz": ".csv", ".csv": ".csv.gz"}[shipped]
-    exists = os.path.exists
-    there = other if exists(folder + "/" + name + other) and not exists(folder + "/" + name + shipped) else shipped
-    return f"{folder}/{name}{there}"
+    first, second = f"{folder}/{name}{shipped}", f"{folder}/{name}{other}"
+    return second if os.path.exists(second) and not os.path.exists(first) else first
 
 
 def raw_files():

@@ -74,7 +74,7 @@ def sentences(text: str) -> list[str]:
     return [" ".join(part.split()).lower() for part in parts if part and part.strip()]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def mentions(text: str) -> tuple[Mention, ...]:
     """Every finding that the text names, in order."""
     return tuple(m for sentence in sentences(text) for clause in _clauses(sentence) for m in _of_clause(clause))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -98,6 +98,7 @@ LABELS = st.dictionaries(
 STUDIES = st.builds(Study, LABELS, TEXT, TEXT)
 
 
+@settings(max_examples=60, deadline=None)
 @given(STUDIES, STUDIES)
 def test_any_two_studies_have_a_short_description_that_passes_the_checks_of_form(prior: Study, current: Study) -> None:
     told = describe(prior, current)

@@ -117,12 +117,23 @@ def test_missing_paths_are_listed_by_key(tmp_path: Path) -> None:
     settings["pretrain"] = config.merge(
         settings["pretrain"], {"judges": {"weights": {"race": str(tmp_path / "race.pt")}}}
     )
-    lines = config.missing_paths(settings)
+    lines = config.faulty_paths(settings)
     assert [line.split(":")[0] for line in lines] == [
         "configuration, data.reports",
         "configuration, pretrain.judges.weights.race",
     ]
-    assert config.missing_paths(DEFAULT) == []
+
+
+def test_the_phantom_is_not_drawn_over_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.faulty_paths(DEFAULT) == []
+    (tmp_path / "archive" / "files").mkdir(parents=True)
+    real = config.merge(DEFAULT, {"data": {"images": str(tmp_path / "archive")}})
+    assert config.faulty_paths(real) == [
+        f"configuration, data.images: {tmp_path / 'archive'} holds files that are no phantom: set phantom to null"
+    ]
+    (tmp_path / config.PHANTOM_MARKER).touch()
+    assert config.faulty_paths(real) == []
 
 
 def test_the_version_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from biomedjourney.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 PACKAGE = Path(__file__).resolve().parent
+PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
 
 # The sections of the configuration that each verb reads: its command checks that they are there, and its rule
 # passes just them, so that a change elsewhere does not run the step again.
@@ -148,10 +149,19 @@ def rule_settings(settings: dict[str, Any], verb: str) -> str:
     return json.dumps({section: settings[section] for section in SECTIONS[verb]})
 
 
-def missing_paths(settings: dict[str, Any]) -> list[str]:
-    """One line for each file or folder that the configuration names and that is not there."""
-    named = {f"data.{key}": value for key, value in settings["data"].items()} if settings["phantom"] is None else {}
-    named |= _weights(settings, ())
+def faulty_paths(settings: dict[str, Any]) -> list[str]:
+    """One line for each path of the configuration that is not there, or that the phantom would be drawn over."""
+    data = {f"data.{key}": Path(value) for key, value in settings["data"].items() if value is not None}
+    if settings["phantom"] is not None:
+        root = Path(settings["data"]["images"]).parent
+        if not (root / PHANTOM_MARKER).is_file():
+            return [
+                f"configuration, {key}: {path} holds files that are no phantom: set phantom to null"
+                for key, path in data.items()
+                if path.is_file() or (path.is_dir() and any(path.iterdir()))
+            ]
+        data = {}
+    named = data | _weights(settings, ())
     return [
         f"configuration, {key}: {path} does not exist: set it to the path of your copy"
         for key, path in named.items()

@@ -5,11 +5,11 @@ from biomedjourney.errors import UserError
 
 try:
     settings_of.check(config)
-    missing = settings_of.missing_paths(config)
+    faults = settings_of.faulty_paths(config)
 except UserError as error:
-    missing = [str(error)]
-if missing:
-    sys.exit("\n".join(f"error: {line}" for line in missing))
+    faults = [str(error)]
+if faults:
+    sys.exit("\n".join(f"error: {line}" for line in faults))
 
 
 wildcard_constraints:

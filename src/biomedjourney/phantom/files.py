@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from biomedjourney import tables
+from biomedjourney.config import PHANTOM_MARKER
 from biomedjourney.errors import UserError
 from biomedjourney.phantom import anatomy, draw, reports
 from biomedjourney.phantom.cohort import Film, Identity, Patient, Study, identities, patient, stream
@@ -42,7 +43,6 @@ METADATA = (
     "PatientOrientationCodeSequence_CodeMeaning",
 )
 VIEW_CODES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral", "": ""}
-MARKER = "PHANTOM.txt"
 MARKER_TEXT = "Drawn by `biomedjourney phantom` with the seed {seed}: no real patient. A rerun replaces this folder.\n"
 JPEG_QUALITY = 95
 UNLABELLED = 0.001  # studies that the label files lack, as in MIMIC-CXR-JPG
@@ -264,7 +264,7 @@ def _replacing(out: Path) -> Iterator[Path]:
 
     Raises UserError where ``out`` holds files and is no phantom: they would be lost.
     """
-    if out.exists() and not (out / MARKER).is_file() and any(not path.is_dir() for path in out.rglob("*")):
+    if out.exists() and not (out / PHANTOM_MARKER).is_file() and any(not path.is_dir() for path in out.rglob("*")):
         raise UserError(f"{out}: holds files that are no phantom cohort, which would be replaced: give another --out")
     with tables.atomic_folder(out) as building:
         yield building
@@ -289,6 +289,6 @@ def write(out: Path, truth: Path, seed: int, patients: int, size: int, processes
             shown.total = len(rows.metadata)
         _write_images_tables(images, rows)
         _write_other_tables(building, rows)
-        (building / MARKER).write_text(MARKER_TEXT.format(seed=seed))
+        (building / PHANTOM_MARKER).write_text(MARKER_TEXT.format(seed=seed))
     tables.write(truth, "truth", pd.DataFrame(rows.truth))
     return len(rows.metadata)

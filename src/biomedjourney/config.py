@@ -152,20 +152,20 @@ def rule_settings(settings: dict[str, Any], verb: str) -> str:
 def faulty_paths(settings: dict[str, Any]) -> list[str]:
     """One line for each path of the configuration that is not there, or that the phantom would be drawn over."""
     data = {f"data.{key}": Path(value) for key, value in settings["data"].items() if value is not None}
-    if settings["phantom"] is not None:
-        root = Path(settings["data"]["images"]).parent
-        if not (root / PHANTOM_MARKER).is_file():
-            return [
-                f"configuration, {key}: {path} holds files that are no phantom: set phantom to null"
-                for key, path in data.items()
-                if path.is_file() or (path.is_dir() and any(path.iterdir()))
-            ]
-        data = {}
-    named = data | _weights(settings, ())
-    return [
+    needed = {key: Path(path) for key, path in _weights(settings, ()).items() if path is not None}
+    lines = []
+    if settings["phantom"] is None:
+        needed = data | needed
+    elif not (Path(settings["data"]["images"]).parent / PHANTOM_MARKER).is_file():
+        lines = [
+            f"configuration, {key}: {path} holds files that are no phantom: set phantom to null"
+            for key, path in data.items()
+            if path.is_file() or (path.is_dir() and any(path.iterdir()))
+        ]
+    return lines + [
         f"configuration, {key}: {path} does not exist: set it to the path of your copy"
-        for key, path in named.items()
-        if path is not None and not Path(path).exists()
+        for key, path in needed.items()
+        if not path.exists()
     ]
 
 

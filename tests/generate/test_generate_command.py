@@ -140,12 +140,12 @@ def guidance(folder: Path, rows: list[tuple[str, float, float, bool]]) -> Path:
 
 
 def test_chosen_scales_are_used(paths: dict[str, Path], tmp_path: Path) -> None:
-    rows = [("biomedjourney", 1.0, 1.0, True), ("biomedjourney", 3.0, 1.5, False), ("text-only", 9.0, 1.0, True)]
+    rows = [("biomedjourney", 2.0, 1.5, True), ("biomedjourney", 3.0, 1.0, False), ("text-only", 9.0, 1.0, True)]
     words = flags(paths, "biomedjourney")
     table = ["--guidance", str(guidance(tmp_path, rows))]
     default = generate("pictures", "biomedjourney", tmp_path / "default.parquet", words)
     chosen = generate("pictures", "biomedjourney", tmp_path / "chosen.parquet", [*words, *table])
-    asked = {"guidance": {"text_scale": 1.0, "image_scale": 1.0}}
+    asked = {"guidance": {"text_scale": 2.0, "image_scale": 1.5}}
     same = generate("pictures", "biomedjourney", tmp_path / "same.parquet", words, generate=asked)
     found = [tables.read(path, "generated")["png"].tolist() for path in (default, chosen, same)]
     assert found[1] == found[2] != found[0]

@@ -37,7 +37,7 @@ def inputs(tmp_path):
 
 
 def run(folder, shard=0, shards=1, processes=1):
-    data = {"images": str(folder / "data"), "reports": "x", "demographics": "x"}
+    data = {"images": str(folder / "data"), "tables": None, "reports": "x", "demographics": "x"}
     settings = {"data": data, "preprocess": {"size": 64, "shards": shards}}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     flags = [f"--{name}={folder / name}.parquet" for name in ("pairs", "singles", "images")]

@@ -230,7 +230,7 @@ def train(
             [*tower.tower.parameters(), *reader.parameters()], settings["learning_rate"], weight_decay=0.01
         )
         falling = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings["learning_rate"], settings["steps"], pct_start=max(0.1, 2 / settings["steps"])
+            optimiser, settings["learning_rate"], settings["steps"], pct_start=0.1
         )
         goal = torch.from_numpy(labels.astype(np.float32))
         losses: list[float] = []

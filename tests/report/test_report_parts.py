@@ -109,6 +109,38 @@ def test_percent(value: float | None, shown: str) -> None:
     assert percent(value) == shown
 
 
+def registered_tables(folder, scores: list[float | None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pairs with these scores after registration, and their pictures in two tables; of the first, no prior."""
+    ids = [f"p{i}" for i in range(len(scores))]
+    pairs = pd.DataFrame({"pair_id": ids, "prior_dicom_id": [f"{i}-old" for i in ids], "dicom_id": ids})
+    found = pd.DataFrame({"pair_id": ids, "score_before": 0.1, "score_after": scores, "accepted": False})
+    png = pixels.encode_png(np.linspace(0, 1, 64).reshape(8, 8))
+    plain = {"inverted": False, "to_original": None, "reason": ""}
+    films = [{"dicom_id": name, "png": png, **plain} for name in [*pairs["prior_dicom_id"], *ids]]
+    tables.write_stream(folder / "pixels.parquet", "pixels", [films])
+    mask = pixels.encode_png(np.eye(8))
+    moved = [{"pair_id": name, "png": png if name != "p0" else None, "coverage": mask} for name in ids]
+    tables.write_stream(folder / "registered.parquet", "registered", [moved])
+    return found, pairs
+
+
+def test_the_pairs_that_fit_worst_and_best_are_shown(tmp_path) -> None:
+    found, pairs = registered_tables(tmp_path, [0.1, 0.9, 0.3, None, 0.5, 0.6, 0.2, 0.8, 0.7])
+    chosen = registration.extremes(found, pairs)
+    assert list(chosen["score_after"]) == [0.1, 0.2, 0.3, 0.7, 0.8, 0.9]
+    shown = registration.read(chosen, [tmp_path / "pixels.parquet"], [tmp_path / "registered.parquet"])
+    assert [row.caption.splitlines()[0] for row in shown] == [f"0.10 → {s:.2f}" for s in (0.2, 0.3, 0.7, 0.8, 0.9)]
+    assert shown[0].covered.sum() == 8
+    drawn = registration.grid(shown)
+    assert len(drawn.axes) == 5 * len(registration.TITLES)
+    assert [axis.get_title("center") for axis in drawn.axes[:6]] == list(registration.TITLES)
+
+
+def test_few_pairs_are_shown_once(tmp_path) -> None:
+    found, pairs = registered_tables(tmp_path, [0.1, 0.9, 0.3, 0.5])
+    assert list(registration.extremes(found, pairs)["score_after"]) == [0.1, 0.3, 0.5, 0.9]
+
+
 def test_the_flow_chart_shows_every_count_and_reason_of_the_cohort() -> None:
     steps = [
         ("races: known", 3, 1, "no admission in MIMIC-IV"),

@@ -11,6 +11,7 @@ image files are not drawn: the table that `ingest check` would write is made up,
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def watch(command: list[str]) -> dict[str, float]:
             except psutil.NoSuchProcess:
                 continue
         peak = max(peak, memory)
-        time.sleep(0.05)
+        time.sleep(0.25)
     if process.returncode:
         sys.exit(f"{command[0]} failed")
     return {"wall": time.perf_counter() - start, "cpu": sum(cpu.values()), "GiB": peak / 2**30}
@@ -101,6 +102,7 @@ def main() -> None:
         if share in chosen.usual and chosen.community:
             script = Path(__file__).with_name("ingest_usual_way.py")
             command = [sys.executable, str(script), str(drawn), str(chosen.folder / "usual")]
+            shutil.rmtree(chosen.folder / "usual", ignore_errors=True)
             show(share, "usual", {"all": watch([*command, "--community", str(chosen.community)])})
     paired = chosen.folder / "out" / str(chosen.shares[-1]) / "paired" / "cohort.parquet"
     with pd.option_context("display.width", 160, "display.max_colwidth", 60, "display.max_rows", 99):

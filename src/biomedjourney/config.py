@@ -144,9 +144,15 @@ def option(verb: str) -> Callable[..., Any]:
     )
 
 
-def rule_settings(settings: dict[str, Any], verb: str) -> str:
-    """The sections that ``verb`` reads, as one line of JSON for its rule to pass to ``--config``."""
-    return json.dumps({section: settings[section] for section in SECTIONS[verb]})
+def rule_settings(settings: dict[str, Any], verb: str, run: str | None = None) -> str:
+    """The sections that ``verb`` reads, as one line of JSON for its rule to pass to ``--config``.
+
+    With ``run``, of ``train.runs`` that one alone.
+    """
+    sections = {section: settings[section] for section in SECTIONS[verb]}
+    if run is not None:
+        sections["train"] = settings["train"] | {"runs": {run: settings["train"]["runs"][run]}}
+    return json.dumps(sections)
 
 
 def faulty_paths(settings: dict[str, Any]) -> list[str]:

@@ -57,9 +57,9 @@ REPORTED = {
 EXPORTED = "results/models/biomedjourney"
 
 
-def settings(verb):
+def settings(verb, run=None):
     """The sections of the configuration that a verb reads, for --config; a change in them runs its rules again."""
-    return settings_of.rule_settings(config, verb)
+    return settings_of.rule_settings(config, verb, run)
 
 
 def code(verb):

@@ -8,7 +8,7 @@ rule pretrain_first_stage:
         "logs/pretrain/first-stage.log",
     benchmark:
         "benchmarks/pretrain/first-stage.tsv"
-    priority: 2
+    priority: 3
     conda:
         ENVIRONMENT
     threads: threads_of("pretrain")

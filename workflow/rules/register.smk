@@ -9,6 +9,7 @@ rule register_priors:
         "logs/register/{shard}.log",
     benchmark:
         "benchmarks/register/{shard}.tsv"
+    priority: 3
     conda:
         ENVIRONMENT
     threads: threads_of("register")

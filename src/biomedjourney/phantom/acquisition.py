@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from biomedjourney.phantom.state import Acquisition
 
-CANVAS = 576  # strokes are drawn at least this fine, then averaged down to the film
+CANVAS = 512  # strokes are drawn at least this fine, then averaged down to the film
 SCATTER = 0.035  # light that comes from everywhere, as a share of the unattenuated beam
 DEPTH = 1.75  # attenuation of the thickest soft tissue, in powers of e
 LEVELS = 2048  # of the grey scale while it is equalised

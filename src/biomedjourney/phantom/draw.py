@@ -18,7 +18,7 @@ from biomedjourney.phantom.skeleton import Stroke
 from biomedjourney.phantom.state import Acquisition, Findings
 
 REACH = 0.8  # the tables cover -REACH to REACH
-ENTRIES = 2048
+ENTRIES = 1024
 AT = (np.arange(ENTRIES) + 0.5) * (2 * REACH / ENTRIES) - REACH
 TEXTURE = 512  # pixels of the texture on one film's side
 BREATH = 0.35  # how far the diaphragm sinks from no inspiration (0) to a full one (1)
@@ -86,7 +86,7 @@ class _Body:
         """Distance from the mid-line, positive to the patient's left, and height."""
         x, y = body_grid(self.acquisition, self.size)
         table = skeleton.midline(self.anatomy, AT).astype(np.float32)
-        return x - table[_index(y)], y
+        return x - table.take(_index(y)), y
 
     @cached_property
     def left(self) -> np.ndarray:
@@ -106,7 +106,7 @@ class _Body:
         return self.rows + ENTRIES * self.left
 
     def by_height(self, table: np.ndarray) -> np.ndarray:
-        return table[self.rows]
+        return table.take(self.rows)
 
     def by_side(self, right: float, left: float) -> np.ndarray:
         return np.where(self.left, np.float32(left), np.float32(right))
@@ -119,7 +119,7 @@ class _Body:
     @cached_property
     def domes(self) -> tuple[float, float]:
         """Heights of the domes, right and left."""
-        flat = 0.012 * self.anatomy.aged("lungs", self.age)
+        flat = 0.020 * self.anatomy.aged("lungs", self.age)
         right = self.anatomy.base + self.breath + flat
         return right, right + self.anatomy.dome_step
 
@@ -141,8 +141,8 @@ class _Body:
         outer, inner = np.clip((share - 0.42) / 0.58, 0.0, 1.2), np.clip((0.42 - share) / 0.42, 0.0, 1.0)
         dome = np.where(AT > 0, self.domes[1], self.domes[0])
         curve = dome + (self.angle - dome) * outer**2 + 0.030 * inner**2
-        table = ndimage.gaussian_filter1d(curve, 6.0).astype(np.float32)
-        return table[_index(self.xy[0])] - self.xy[1]
+        table = ndimage.gaussian_filter1d(curve, 3.0).astype(np.float32)
+        return table.take(_index(self.xy[0])) - self.xy[1]
 
     @cached_property
     def outline(self) -> np.ndarray:
@@ -154,12 +154,12 @@ class _Body:
         big = self.findings.cardiomegaly
         heart = self.anatomy.heart * (1.0 + 0.04 * (self.age - 50.0) / 40.0)
         grow = 1.0 + HEART * (heart - 1.0) + (1.0 - HEART) * (self.anatomy.mediastinum - 1.0)
-        right = OUTLINE_RIGHT * grow * (1.0 + 0.42 * big * HEART) + 0.020 * old * ASCENDING
+        right = OUTLINE_RIGHT * grow * (1.0 + 0.42 * big * HEART) + 0.030 * old * ASCENDING
         left = OUTLINE_LEFT * grow * (1.0 + 0.62 * big * HEART)
-        left = left + (0.018 * (self.anatomy.knob - 1.0) + 0.030 * old) * KNOB
+        left = left + (0.018 * (self.anatomy.knob - 1.0) + 0.042 * old) * KNOB
         shift = self.anatomy.heart_left * HEART
         tables = [1.0 / _table(heights, width) for width in (right - shift, left + shift)]
-        return np.minimum(self.out * np.concatenate(tables)[self.rows_by_side], np.float32(4.0))
+        return np.minimum(self.out * np.concatenate(tables).take(self.rows_by_side), np.float32(4.0))
 
     @cached_property
     def heart(self) -> np.ndarray:
@@ -190,7 +190,7 @@ class _Body:
         """Distance inwards from the chest wall and the lung's tip."""
         half = skeleton.wall(self.anatomy, AT)
         slope = np.gradient(half, AT)
-        room = ndimage.gaussian_filter1d(half / np.sqrt(1.0 + np.square(slope)), 12.0).astype(np.float32)
+        room = ndimage.gaussian_filter1d(half / np.sqrt(1.0 + np.square(slope)), 6.0).astype(np.float32)
         return self.by_height(room) * (np.float32(1.0) - self.across)
 
     def paint(self, strokes: list[Stroke], blur: float = 0.0) -> np.ndarray:
@@ -267,7 +267,7 @@ def _fluid(body: _Body) -> np.ndarray:
 
 def _bones(body: _Body) -> np.ndarray:
     anatomy = body.anatomy
-    density = anatomy.bone * (1.10 - 0.55 * anatomy.aged("bones", body.age))
+    density = anatomy.bone * (1.15 - 0.65 * anatomy.aged("bones", body.age))
     behind, front = skeleton.cage(anatomy)
     calcium = anatomy.aged("calcium", body.age)
     total = np.float32(0.26 * density * anatomy.rib_contrast) * body.paint(behind)
@@ -282,7 +282,7 @@ def _bones(body: _Body) -> np.ndarray:
 def _arch(body: _Body) -> list[Stroke]:
     """Calcium along the outer wall of the aortic arch."""
     old = body.anatomy.aged("aorta", body.age)
-    reach = 0.083 + 0.018 * (body.anatomy.knob - 1.0) + 0.030 * old
+    reach = 0.083 + 0.018 * (body.anatomy.knob - 1.0) + 0.042 * old
     middle = body.anatomy.apex + 0.33 * (body.anatomy.base - body.anatomy.apex) - 0.010 * old
     turn = np.linspace(-1.2, 0.9, 12)
     points = np.stack([reach - 0.036 + 0.030 * np.cos(turn), middle + 0.036 * np.sin(turn)], axis=1)
@@ -324,10 +324,11 @@ def _mediastinum(body: _Body) -> np.ndarray:
     depth = np.interp(AT, [-0.5, -0.25, 0.0, 0.1, 0.25], [0.05, 0.14, 0.20, 0.32, 0.30]).astype(np.float32)
     total = body.by_height(depth) * _chord(np.minimum(body.outline, 1.0)) * _ramp(body.above_diaphragm + 0.01, 0.16)
     total += np.float32(0.16) * _ramp(-body.above_diaphragm, 0.10)
-    caps = np.float32(0.13 * anatomy.aged("lungs", body.age))
+    caps = np.float32(0.18 * anatomy.aged("lungs", body.age))
     total += (
         caps
         * _bell(np.square(body.inside_wall * np.float32(1 / 0.022)))
+        * (body.across < np.float32(1.3))
         * body.by_height(np.interp(AT, [anatomy.apex + 0.03, anatomy.apex + 0.10], [1.0, 0.0]).astype(np.float32))
     )
     course = np.interp(AT, [-0.5, -0.3, -0.2, -0.13], [0.0, 0.0, -0.006 - 0.012 * old, -0.008])

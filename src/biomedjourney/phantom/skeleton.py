@@ -1,5 +1,6 @@
 """Thin structures of the phantom as strokes in body coordinates: bones, vessels, devices."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -133,17 +134,18 @@ def vessels(anatomy: Anatomy) -> list[Stroke]:
     for side, sign in enumerate(SIGNS):
         for angle in np.array([-1.45, -1.1, -0.75, -0.35, 0.1, 0.5, 0.85, 1.15, 1.42]):
             heading = float(angle + rng.normal(0, 0.10))
-            start = HILA[side] + rng.normal(0, 0.008, 2)
+            start = (HILA[side] + rng.normal(0, 0.008, 2)).tolist()
             tips = [(start, heading, 0.0125 * rng.uniform(0.8, 1.2))]
             length = 0.062 * rng.uniform(0.85, 1.2) * (1.0 + 0.3 * (angle > 0.3))
             for level in range(4):
                 grown = []
-                for point, course, wide in tips:
+                for (x, y), course, wide in tips:
                     bend = course + rng.normal(0, 0.10)
-                    middle = point + 0.5 * length * np.array([np.cos(bend), np.sin(bend)])
+                    half = 0.5 * length
+                    middle = (x + half * math.cos(bend), y + half * math.sin(bend))
                     bend += rng.normal(0, 0.22)
-                    end = middle + 0.5 * length * np.array([np.cos(bend), np.sin(bend)])
-                    line = np.stack([point, middle, end]) * (sign, 1.0)
+                    end = (middle[0] + half * math.cos(bend), middle[1] + half * math.sin(bend))
+                    line = np.array([(sign * x, y), (sign * middle[0], middle[1]), (sign * end[0], end[1])])
                     levels[level].append(Stroke(line, wide, (0.62, 0.50, 0.38, 0.26)[level] * anatomy.vessels))
                     fork = rng.uniform(0.18, 0.5)
                     grown.append((end, bend - fork, wide * 0.62))

@@ -15,6 +15,7 @@ from torch import nn
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
+from biomedjourney.pretrain.schedule import one_cycle
 
 LATENT_NOISE = 0.05  # of the standardised latents in training: the decoder learns to forgive what diffusion leaves
 
@@ -102,9 +103,7 @@ def train(pictures: np.ndarray, settings: dict[str, Any], seed: int) -> PatchAut
     many = rng.choice(len(pictures), min(512, len(pictures)), replace=False)
     model.start_from_pca(batch(many))
     optimiser = torch.optim.AdamW(model.parameters(), settings["learning_rate"])
-    falling = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings["learning_rate"], settings["steps"], pct_start=0.1
-    )
+    falling = one_cycle(optimiser, settings, 0.1)
     for step in progress.track(range(settings["steps"]), "first stage", unit="step"):
         if step % 100 == 0:
             model.standardise(batch(many))

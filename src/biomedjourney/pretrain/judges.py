@@ -17,6 +17,7 @@ from torch import nn
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
+from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.tables import RACES
 
 ARCHITECTURE: dict[str, Any] = {"growth_rate": 12, "block_config": [3, 4, 4], "num_init_features": 24}
@@ -119,9 +120,7 @@ def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[s
     generator = torch.Generator().manual_seed(seed)
     model = network({"pathology": targets.shape[-1], "race": len(RACES), "age": 1}[kind])
     optimiser = torch.optim.AdamW(model.parameters(), settings["learning_rate"], weight_decay=0.01)
-    falling = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings["learning_rate"], settings["steps"], pct_start=0.2
-    )
+    falling = one_cycle(optimiser, settings, 0.2)
     goal = torch.from_numpy(targets.astype(np.float32))
     model.train()
     for _ in progress.track(range(settings["steps"]), f"judge of {kind}", unit="step"):

@@ -17,6 +17,7 @@ import torch
 from biomedjourney import progress, tables
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain.judges import pathology_loss
+from biomedjourney.pretrain.schedule import one_cycle
 
 CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
@@ -51,7 +52,10 @@ class TextTower:
 
     def hidden(self, texts: list[str]) -> torch.Tensor:
         """The last hidden states of the texts, (n, tokens, width), padding included."""
-        ids = self.tokens(texts).to(next(self.tower.parameters()).device)
+        return self._hidden(self.tokens(texts))
+
+    def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        ids = ids.to(next(self.tower.parameters()).device)
         mask = (ids != self.tokenizer.pad_token_id).long()
         states: torch.Tensor = self.tower.transformer(ids, attention_mask=mask).last_hidden_state
         return states
@@ -61,9 +65,9 @@ class TextTower:
         """Token states of each text, float16 (tokens, width), without padding."""
         result: list[np.ndarray] = []
         for start in range(0, len(texts), batch_size):
-            some = texts[start : start + batch_size]
-            lengths = (self.tokens(some) != self.tokenizer.pad_token_id).sum(dim=1).tolist()
-            halves = self.hidden(some).half().cpu().numpy()
+            ids = self.tokens(texts[start : start + batch_size])
+            lengths = (ids != self.tokenizer.pad_token_id).sum(dim=1).tolist()
+            halves = self._hidden(ids).half().cpu().numpy()
             result += [row[:length].copy() for row, length in zip(halves, lengths, strict=True)]
         return result
 
@@ -229,9 +233,7 @@ def train(
         optimiser = torch.optim.AdamW(
             [*tower.tower.parameters(), *reader.parameters()], settings["learning_rate"], weight_decay=0.01
         )
-        falling = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings["learning_rate"], settings["steps"], pct_start=0.1
-        )
+        falling = one_cycle(optimiser, settings, 0.1)
         goal = torch.from_numpy(labels.astype(np.float32))
         losses: list[float] = []
         with progress.bar(settings["steps"], "text tower", unit="step") as shown:

@@ -9,6 +9,7 @@ from biomedjourney import config
 from biomedjourney.errors import UserError
 
 DEFAULT = yaml.safe_load((config.REPOSITORY / "config.yaml").read_text())
+RUNS = list(DEFAULT["train"]["runs"])
 OVERLAYS = sorted((config.REPOSITORY / "workflow" / "configs").glob("*.yaml"))
 
 
@@ -79,6 +80,15 @@ def test_the_order_of_the_systems_survives_the_way_through_a_rule() -> None:
     assert list(config.load([config.rule_settings(DEFAULT, "evaluate")], "evaluate")["systems"]) == list(
         DEFAULT["systems"]
     )
+
+
+def test_a_change_of_one_run_leaves_the_settings_of_the_others_alone() -> None:
+    changed = config.merge(DEFAULT, {"train": {"runs": {"stage2": {"steps": 7}}}})
+    lines = {run: [config.rule_settings(settings, "train", run) for settings in (DEFAULT, changed)] for run in RUNS}
+    assert [run for run, (before, after) in lines.items() if before != after] == ["stage2"]
+    assert config.load([lines["stage2"][1]], "train")["train"]["runs"] == {
+        "stage2": DEFAULT["train"]["runs"]["stage2"] | {"steps": 7}
+    }
 
 
 def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ lint: env
 	mypy
 
 test: env lint
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lock:
 	python tools/lock.py > requirements.lock.part

@@ -5,7 +5,7 @@ from workflow_runs import REPOSITORY, SMOKE, snakemake
 
 from biomedjourney import tables
 
-pytestmark = [pytest.mark.workflow, pytest.mark.system, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.workflow, pytest.mark.system]
 
 
 def test_first_steps_run_as_jobs_of_a_real_cluster(slurm: None, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from workflow_runs import SMOKE, run_smoke, snakemake
 
 from biomedjourney import tables
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 
 SINGLE_FILES = {
     "patients", "studies", "images", "singles", "pairs", "cohort", "exclusions", "progressions", "registrations",

@@ -112,6 +112,15 @@ class _Body:
         return np.where(self.left, np.float32(left), np.float32(right))
 
     @cached_property
+    def bone_density(self) -> float:
+        return self.anatomy.bone * (1.15 - 0.65 * self.anatomy.aged("bones", self.age))
+
+    @cached_property
+    def knob(self) -> float:
+        """By how much the aortic arch reaches farther to the left than the commonest one at twenty years."""
+        return 0.018 * (self.anatomy.knob - 1.0) + 0.042 * self.anatomy.aged("aorta", self.age)
+
+    @cached_property
     def breath(self) -> float:
         """By how much the diaphragm stands lower than in a full inspiration (negative: higher)."""
         return BREATH * (self.acquisition.inspiration - 1.0)
@@ -156,7 +165,7 @@ class _Body:
         grow = 1.0 + HEART * (heart - 1.0) + (1.0 - HEART) * (self.anatomy.mediastinum - 1.0)
         right = OUTLINE_RIGHT * grow * (1.0 + 0.42 * big * HEART) + 0.030 * old * ASCENDING
         left = OUTLINE_LEFT * grow * (1.0 + 0.62 * big * HEART)
-        left = left + (0.018 * (self.anatomy.knob - 1.0) + 0.042 * old) * KNOB
+        left = left + self.knob * KNOB
         shift = self.anatomy.heart_left * HEART
         tables = [1.0 / _table(heights, width) for width in (right - shift, left + shift)]
         return np.minimum(self.out * np.concatenate(tables).take(self.rows_by_side), np.float32(4.0))
@@ -267,7 +276,7 @@ def _fluid(body: _Body) -> np.ndarray:
 
 def _bones(body: _Body) -> np.ndarray:
     anatomy = body.anatomy
-    density = anatomy.bone * (1.15 - 0.65 * anatomy.aged("bones", body.age))
+    density = body.bone_density
     behind, front = skeleton.cage(anatomy)
     calcium = anatomy.aged("calcium", body.age)
     total = np.float32(0.26 * density * anatomy.rib_contrast) * body.paint(behind)
@@ -282,7 +291,7 @@ def _bones(body: _Body) -> np.ndarray:
 def _arch(body: _Body) -> list[Stroke]:
     """Calcium along the outer wall of the aortic arch."""
     old = body.anatomy.aged("aorta", body.age)
-    reach = 0.083 + 0.018 * (body.anatomy.knob - 1.0) + 0.042 * old
+    reach = 0.083 + body.knob
     middle = body.anatomy.apex + 0.33 * (body.anatomy.base - body.anatomy.apex) - 0.010 * old
     turn = np.linspace(-1.2, 0.9, 12)
     points = np.stack([reach - 0.036 + 0.030 * np.cos(turn), middle + 0.036 * np.sin(turn)], axis=1)
@@ -364,10 +373,9 @@ def _lateral(body: _Body) -> np.ndarray:
         np.interp(AT, [-0.27, -0.24, 0.08, 0.14], [0.0, 1.0, 1.0, 0.0]).astype(np.float32)
     )
     pipe = _ramp(0.05 - np.abs(place + 0.42 - 0.35 * (y + 0.2)), 0.03) * _ramp(-0.10 - y, 0.04)
-    density = anatomy.bone * (1.10 - 0.55 * anatomy.aged("bones", body.age))
     shoulder = np.float32(0.5) * _bell(np.square((x - 0.05) / 0.24) + np.square((y + 0.40) / 0.13))
     total = (1.15 * trunk + shoulder) * inside * (1.0 - 0.55 * lung) + 0.30 * heart - 0.12 * pipe
-    total += density * (0.30 * column + 0.22 * plate) + 0.03 * body.texture * lung
+    total += body.bone_density * (0.30 * column + 0.22 * plate) + 0.03 * body.texture * lung
     return total.astype(np.float32)
 
 

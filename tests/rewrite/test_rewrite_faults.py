@@ -239,7 +239,9 @@ def test_what_no_repetition_mends_stops_the_step(status: int, says: str, tmp_pat
 
 
 def test_too_many_fall_backs_fail_the_step(tmp_path: Path) -> None:
-    with running(lambda request: answer(INVENTED)) as server:
+    invented = answer(INVENTED)
+    late = Reply(body=invented.body, delay=0.3)  # the sixth fall-back comes when the fifth has stopped the step
+    with running(lambda request: late if number(request) == 0 else invented) as server:
         chosen = settings(server.url, tmp_path) | {"largest_fallback_share": 0.1}
         with pytest.raises(UserError, match=r"more than 10% of 40 descriptions \(5 × check_findings\)"):
             model_writer.write([pair(i) for i in range(40)], chosen, seed=0, credentialed=True)

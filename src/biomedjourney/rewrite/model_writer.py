@@ -88,6 +88,7 @@ async def _write(pairs: list[Pair], settings: dict[str, Any], seed: int, credent
     drafts: list[Draft | None] = [None] * len(pairs)
     fall_backs = FallBacks(len(pairs), settings["largest_fallback_share"])
     waiting = (i for i in range(len(pairs)))
+    errors: list[Exception] = []
     with progress.bar(len(pairs), "rewrite", "pair") as bar:
 
         async def work() -> None:
@@ -95,17 +96,17 @@ async def _write(pairs: list[Pair], settings: dict[str, Any], seed: int, credent
                 try:
                     drafts[i] = draft = await compose(*pairs[i], asker)
                     fall_backs.add(draft)
-                except BaseException:
+                except Exception as error:
+                    errors.append(error)
                     waiting.close()  # the others finish what they have asked, since it is paid for, and ask no more
-                    raise
+                    return
                 bar.set_postfix_str(f"${asker.spent.dollars:.2f}", refresh=False)
                 bar.update()
 
-        ended = await asyncio.gather(*(work() for _ in range(settings["openai"]["in_flight"])), return_exceptions=True)
+        await asyncio.gather(*(work() for _ in range(settings["openai"]["in_flight"])))
     await asker.client.close()
-    for error in ended:
-        if error is not None:
-            raise error
+    if errors:
+        raise errors[0]
     return [draft for draft in drafts if draft is not None]
 
 

@@ -43,6 +43,7 @@ def test_overlays_are_valid_over_the_default(overlay: Path) -> None:
         ("train.runs.stage1.stepz", 1, ("train.runs.stage1", "stepz")),
         ("seed", None, ("seed",)),
         ("pair", None, ("pair",)),
+        ("generate.guidance.sweep.systems", [], ("generate.guidance.sweep.systems",)),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(path: str, value: Any, expected: tuple[str, ...]) -> None:
@@ -52,6 +53,13 @@ def test_a_mistake_is_one_line_that_names_the_key(path: str, value: Any, expecte
         assert part in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("biomedjourney", [{}, {"biomedjourney": {"picture": "prior"}}])
+def test_the_system_that_edit_uses_must_have_a_run(biomedjourney: dict[str, Any]) -> None:
+    others = {name: system for name, system in DEFAULT["systems"].items() if name != "biomedjourney"}
+    with pytest.raises(UserError, match="systems: 'biomedjourney' is no system with a run"):
+        config.check(DEFAULT | {"systems": others | biomedjourney})
 
 
 @pytest.mark.parametrize("section", DEFAULT)
@@ -67,34 +75,67 @@ def test_mappings_are_merged_and_all_else_is_replaced() -> None:
     assert base["a"] == {"b": 1, "c": [1, 2]}
 
 
-@pytest.mark.parametrize("verb", config.SECTIONS)
-def test_a_verb_gets_its_sections_and_no_others(verb: str) -> None:
-    settings = config.load([str(config.REPOSITORY / "config.yaml")], verb)
-    assert set(settings) == set(config.SECTIONS[verb])
-    line = config.rule_settings(DEFAULT, verb)
+def leaves(settings: Any, path: str = "") -> dict[str, Any]:
+    """Every value that is no mapping, by its path written as ``a.b.c``."""
+    if not isinstance(settings, dict):
+        return {path: settings}
+    return {k: v for key, inner in settings.items() for k, v in leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+
+
+@pytest.mark.parametrize("command", config.SECTIONS)
+def test_a_command_gets_what_it_reads_and_nothing_else(command: str) -> None:
+    settings = config.load([str(config.REPOSITORY / "config.yaml")], command)
+    read = tuple(f"{path}." for path in config.SECTIONS[command])
+    assert leaves(settings) == {k: v for k, v in leaves(DEFAULT).items() if f"{k}.".startswith(read)}
+    line = config.rule_settings(DEFAULT, command)
     assert "\n" not in line
-    assert config.load([line], verb) == settings
+    assert config.load([line], command) == settings
+
+
+@pytest.mark.parametrize("command", config.SECTIONS)
+def test_a_part_that_a_command_reads_and_that_is_absent_is_named(command: str) -> None:
+    for path in config.SECTIONS[command]:
+        *outer, last = path.split(".")
+        lacking = json.loads(json.dumps(DEFAULT))
+        del (lacking[outer[0]] if outer else lacking)[last]
+        with pytest.raises(UserError, match=f"lacks the section '{path}' that {command} reads"):
+            config.load([json.dumps(lacking)], command)
 
 
 def test_the_order_of_the_systems_survives_the_way_through_a_rule() -> None:
-    assert list(config.load([config.rule_settings(DEFAULT, "evaluate")], "evaluate")["systems"]) == list(
-        DEFAULT["systems"]
-    )
+    passed = config.load([config.rule_settings(DEFAULT, "evaluate systems")], "evaluate systems")
+    assert list(passed["systems"]) == list(DEFAULT["systems"])
 
 
 def test_a_change_of_one_run_leaves_the_settings_of_the_others_alone() -> None:
     changed = config.merge(DEFAULT, {"train": {"runs": {"stage2": {"steps": 7}}}})
-    lines = {run: [config.rule_settings(settings, "train", run) for settings in (DEFAULT, changed)] for run in RUNS}
+    lines = {
+        run: [config.rule_settings(settings, "train", {"train.runs": [run]}) for settings in (DEFAULT, changed)]
+        for run in RUNS
+    }
     assert [run for run, (before, after) in lines.items() if before != after] == ["stage2"]
     assert config.load([lines["stage2"][1]], "train")["train"]["runs"] == {
         "stage2": DEFAULT["train"]["runs"]["stage2"] | {"steps": 7}
     }
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "rerun"),
+    [
+        ("pretrain.judges.steps", 7, {"pretrain judges", "report"}),
+        ("evaluate.bootstrap", 200, {"evaluate systems", "report"}),
+        ("text.max_tokens", 7, {"pretrain text-tower", "encode texts", "train", "report"}),
+    ],
+)
+def test_a_change_reaches_only_the_commands_that_read_it(path: str, value: Any, rerun: set[str]) -> None:
+    changed = broken(path, value)
+    assert {c for c in config.SECTIONS if config.rule_settings(DEFAULT, c) != config.rule_settings(changed, c)} == rerun
+
+
 def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "over.yaml").write_text("evaluate: {bootstrap: 123}\n")
     settings = config.load(
-        [str(config.REPOSITORY / "config.yaml"), str(tmp_path / "over.yaml"), '{"seed": 7}'], "evaluate"
+        [str(config.REPOSITORY / "config.yaml"), str(tmp_path / "over.yaml"), '{"seed": 7}'], "evaluate systems"
     )
     assert (settings["evaluate"]["bootstrap"], settings["seed"]) == (123, 7)
     assert settings["evaluate"]["batch_size"] == DEFAULT["evaluate"]["batch_size"]
@@ -106,7 +147,7 @@ def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:
         (None, "cannot be read"),
         ("a: [1", "not valid YAML"),
         ("- 1\n- 2\n", "a configuration is a mapping"),
-        ("seed: 1\n", "lacks the section 'labels' that evaluate reads"),
+        ("seed: 1\n", "lacks the section 'labels' that evaluate systems reads"),
         ("\xff\xfe: \x00", "not UTF-8 text"),
         ("seed: \x07", "not valid YAML"),
     ],
@@ -116,7 +157,7 @@ def test_a_file_that_cannot_be_used_is_named(content: str | None, expected: str,
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError) as error:
-        config.load([str(path)], "evaluate")
+        config.load([str(path)], "evaluate systems")
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -160,4 +201,4 @@ def test_the_version_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: 
 
 
 def test_rule_settings_are_json() -> None:
-    assert json.loads(config.rule_settings(DEFAULT, "evaluate"))["seed"] == DEFAULT["seed"]
+    assert json.loads(config.rule_settings(DEFAULT, "pair"))["seed"] == DEFAULT["seed"]

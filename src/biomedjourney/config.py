@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 PACKAGE = Path(__file__).resolve().parent
 PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
 
-# The sections of the configuration that each verb reads: its command checks that they are there, and its rule
-# passes just them, so that a change elsewhere does not run the step again.
+# The sections of the configuration, or parts of them, that each command reads: it checks that they are there, and its
+# rule passes just them, so that a change elsewhere does not run the step again.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "phantom": ("seed", "phantom"),
     "ingest": ("data", "ingest"),
@@ -27,11 +28,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "rewrite": ("seed", "phantom", "rewrite"),  # the phantom alone may be sent anywhere
     "preprocess": ("data", "preprocess"),
     "register": ("preprocess", "register"),
-    "pretrain": ("seed", "preprocess", "text", "labels", "pretrain"),
-    "encode": ("text", "encode"),
+    "pretrain first-stage": ("seed", "pretrain.first_stage"),
+    "pretrain text-tower": ("seed", "preprocess.size", "text", "labels", "pretrain.text_tower"),
+    "pretrain judges": ("seed", "preprocess.size", "labels", "pretrain.judges"),
+    "encode pictures": ("encode",),
+    "encode texts": ("text", "encode"),
     "train": ("seed", "text", "diffusion", "train"),
-    "generate": ("seed", "text", "diffusion", "generate", "systems"),
-    "evaluate": ("seed", "labels", "evaluate", "systems"),
+    "generate": ("seed", "generate", "systems"),
+    "evaluate guidance": ("seed", "labels", "evaluate.batch_size", "systems"),
+    "evaluate systems": ("seed", "labels", "evaluate", "systems"),
     "report": (
         *("seed", "ingest", "pair", "labels", "rewrite", "preprocess", "register", "text", "pretrain", "encode"),
         *("diffusion", "train", "generate", "systems", "evaluate", "report"),  # shown as the report's provenance
@@ -46,17 +51,28 @@ def schema() -> dict[str, Any]:
     return yaml.safe_load(SCHEMA.read_text())
 
 
-def check(settings: dict[str, Any], *, complete: bool = True) -> None:
-    """Raises UserError with one line for the first key that is unknown, missing or of a wrong type or value."""
+def check(settings: dict[str, Any], command: str | None = None) -> None:
+    """Raises UserError with one line for the first key that is unknown, missing or of a wrong type or value.
+
+    With ``command``, only the sections or parts that it reads may be there.
+    """
     import jsonschema
 
-    rules = schema() if complete else {k: v for k, v in schema().items() if k != "required"}
+    rules = schema() if command is None else _schema_of_parts(SECTIONS[command])
     found = jsonschema.Draft202012Validator(rules).iter_errors(settings)
     error = jsonschema.exceptions.best_match(found)
     if error is not None:
         raise UserError(f"configuration, {_explain(error)}")
-    if complete:
+    if command is None:
         _check_names(settings)
+
+
+def _schema_of_parts(paths: Iterable[str]) -> dict[str, Any]:
+    """The schema of a configuration of which these sections or parts alone need to be there."""
+    sections = dict(schema()["properties"])
+    for section in {path.partition(".")[0] for path in paths if "." in path}:
+        sections[section] = {k: v for k, v in sections[section].items() if k != "required"}
+    return {k: v for k, v in schema().items() if k != "required"} | {"properties": sections}
 
 
 def _check_names(settings: dict[str, Any]) -> None:
@@ -67,9 +83,11 @@ def _check_names(settings: dict[str, Any]) -> None:
     for where, run in referred.items():
         if run is not None and run not in runs:
             raise UserError(f"configuration, {where}: there is no run {run!r} in train.runs: known: {', '.join(runs)}")
-    for name in settings["generate"]["guidance"]["sweep"]["systems"]:
+    swept = settings["generate"]["guidance"]["sweep"]["systems"]
+    needed = dict.fromkeys(swept, "generate.guidance.sweep.systems") | {"biomedjourney": "systems"}
+    for name, where in needed.items():
         if "run" not in systems.get(name, {}):
-            raise UserError(f"configuration, generate.guidance.sweep.systems: {name!r} is no system with a run")
+            raise UserError(f"configuration, {where}: {name!r} is no system with a run")
 
 
 def _explain(error: Any) -> str:
@@ -95,8 +113,8 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def load(sources: Iterable[str], verb: str) -> dict[str, Any]:
-    """The settings that ``verb`` reads, from YAML files (or YAML text itself), later ones laid over earlier ones.
+def load(sources: Iterable[str], command: str) -> dict[str, Any]:
+    """The settings that ``command`` reads, from YAML files (or YAML text itself), later ones laid over earlier ones.
 
     Raises UserError for a file that is missing or is no YAML, for a section that is absent, and as `check` does.
     """
@@ -118,19 +136,31 @@ def load(sources: Iterable[str], verb: str) -> dict[str, Any]:
         if not isinstance(loaded, dict):
             raise UserError(f"{name}: a configuration is a mapping of sections, see config.yaml")
         settings = merge(settings, loaded)
-    missing = [section for section in SECTIONS[verb] if section not in settings]
-    if missing:
-        raise UserError(f"configuration lacks the section {missing[0]!r} that {verb} reads: add --config config.yaml")
-    settings = {section: settings[section] for section in SECTIONS[verb]}
-    check(settings, complete=False)
-    return settings
+    sections = {path.partition(".")[0] for path in SECTIONS[command]}
+    check({section: value for section, value in settings.items() if section in sections}, command)
+    return _parts(settings, command)
 
 
-def option(verb: str) -> Callable[..., Any]:
-    """The ``--config`` option of a command; the command receives the sections of ``verb`` as ``settings``."""
+def _parts(settings: dict[str, Any], command: str) -> dict[str, Any]:
+    """The sections or parts that ``command`` reads. Raises UserError where one is absent."""
+    result: dict[str, Any] = {}
+    for path in SECTIONS[command]:
+        keys = path.split(".")
+        try:
+            value: Any = reduce(getitem, keys, settings)
+        except KeyError:
+            raise UserError(
+                f"configuration lacks the section {path!r} that {command} reads: add --config config.yaml"
+            ) from None
+        result = merge(result, reduce(lambda inner, key: {key: inner}, reversed(keys), value))
+    return result
+
+
+def option(command: str) -> Callable[..., Any]:
+    """The ``--config`` option of a command, which receives what `SECTIONS` lists for it as ``settings``."""
 
     def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
-        return load(sources, verb)
+        return load(sources, command)
 
     return click.option(
         "--config",
@@ -144,15 +174,21 @@ def option(verb: str) -> Callable[..., Any]:
     )
 
 
-def rule_settings(settings: dict[str, Any], verb: str, run: str | None = None) -> str:
-    """The sections that ``verb`` reads, as one line of JSON for its rule to pass to ``--config``.
+def rule_settings(settings: dict[str, Any], command: str, only: dict[str, Iterable[str]] | None = None) -> str:
+    """What ``command`` reads, as one line of JSON for its rule to pass to ``--config``.
 
-    With ``run``, of ``train.runs`` that one alone.
+    ``only``: the entries to keep of a section or part, such as ``{"train.runs": ["stage2"]}``.
     """
-    sections = {section: settings[section] for section in SECTIONS[verb]}
-    if run is not None:
-        sections["train"] = settings["train"] | {"runs": {run: settings["train"]["runs"][run]}}
-    return json.dumps(sections)
+    parts = _parts(settings, command)
+    for path, names in (only or {}).items():
+        parts = _with_only(parts, path, names)
+    return json.dumps(parts)
+
+
+def _with_only(settings: dict[str, Any], path: str, names: Iterable[str]) -> dict[str, Any]:
+    key, _, rest = path.partition(".")
+    inner = settings[key]
+    return settings | {key: _with_only(inner, rest, names) if rest else {name: inner[name] for name in names}}
 
 
 def faulty_paths(settings: dict[str, Any]) -> list[str]:

@@ -57,9 +57,9 @@ REPORTED = {
 EXPORTED = "results/models/biomedjourney"
 
 
-def settings(verb, run=None):
-    """The sections of the configuration that a verb reads, for --config; a change in them runs its rules again."""
-    return settings_of.rule_settings(config, verb, run)
+def settings(command, only=None):
+    """What a command reads of the configuration, for --config; a change in it runs its rules again."""
+    return settings_of.rule_settings(config, command, only)
 
 
 def code(verb):

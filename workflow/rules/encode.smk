@@ -15,7 +15,7 @@ rule encode_images:
     resources:
         **resources_of("encode"),
     params:
-        config=settings("encode"),
+        config=settings("encode pictures"),
         code=code("encode"),
         pictures=lambda wildcards, input: flags("pictures", input.pictures),
     shell:
@@ -53,7 +53,7 @@ rule encode_texts:
     resources:
         **resources_of("encode"),
     params:
-        config=settings("encode"),
+        config=settings("encode texts"),
         code=code("encode"),
     shell:
         "biomedjourney encode texts --config {params.config:q} --singles {input.singles}"

@@ -17,7 +17,7 @@ rule evaluate_guidance:
     resources:
         **resources_of("evaluate"),
     params:
-        config=settings("evaluate"),
+        config=settings("evaluate guidance", {"systems": SWEEP["systems"]}),
         code=code("evaluate"),
         generated=lambda wildcards, input: flags("generated", input.generated),
     shell:
@@ -50,7 +50,7 @@ rule evaluate_systems:
     resources:
         **resources_of("evaluate"),
     params:
-        config=settings("evaluate"),
+        config=settings("evaluate systems"),
         code=code("evaluate"),
         generated=lambda wildcards, input: flags("generated", input.generated),
         truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",

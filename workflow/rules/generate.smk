@@ -8,14 +8,14 @@ rule generate_sweep:
     benchmark:
         "benchmarks/generate/validation/{system}.tsv"
     wildcard_constraints:
-        system="|".join(SWEEP["systems"]) or "none",
+        system="|".join(SWEEP["systems"]),
     conda:
         ENVIRONMENT
     threads: threads_of("generate")
     resources:
         **resources_of("generate"),
     params:
-        config=settings("generate"),
+        config=lambda wildcards: settings("generate", {"systems": [wildcards.system]}),
         code=code("generate"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
@@ -40,7 +40,7 @@ rule generate_pictures:
     resources:
         **resources_of("generate"),
     params:
-        config=settings("generate"),
+        config=lambda wildcards: settings("generate", {"systems": [wildcards.system]}),
         code=code("generate"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
@@ -66,7 +66,7 @@ rule export_model:
     resources:
         **resources_of("generate"),
     params:
-        config=settings("generate"),
+        config=settings("generate", {"systems": ["biomedjourney"]}),
         code=code("generate"),
     shell:
         "biomedjourney generate export --config {params.config:q} --system biomedjourney --model {input.model}"

@@ -15,7 +15,7 @@ rule pretrain_first_stage:
     resources:
         **resources_of("pretrain"),
     params:
-        config=settings("pretrain"),
+        config=settings("pretrain first-stage"),
         code=code("pretrain"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
@@ -42,7 +42,7 @@ rule pretrain_text_tower:
     resources:
         **resources_of("pretrain"),
     params:
-        config=settings("pretrain"),
+        config=settings("pretrain text-tower"),
         code=code("pretrain"),
     shell:
         "biomedjourney pretrain text-tower --config {params.config:q} --singles {input.singles}"
@@ -68,7 +68,7 @@ rule pretrain_judges:
     resources:
         **resources_of("pretrain"),
     params:
-        config=settings("pretrain"),
+        config=settings("pretrain judges"),
         code=code("pretrain"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:

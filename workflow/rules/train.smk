@@ -17,7 +17,7 @@ rule train_stage:
     resources:
         **resources_of("train"),
     params:
-        config=lambda wildcards: settings("train", wildcards.run),
+        config=lambda wildcards: settings("train", {"train.runs": [wildcards.run]}),
         code=code("train"),
         checkpoints="results/checkpoints",
         inputs=lambda wildcards, input: input_flags(dict(input.items())),

@@ -20,7 +20,7 @@ def command() -> None:
 
 
 @command.command()
-@config.option("encode")
+@config.option("encode pictures")
 @click.option("--pictures", type=FILE, required=True, multiple=True, help="Table pixels or registered; repeat it.")
 @click.option("--first-stage", type=FILE, required=True, help="Folder of the first stage.")
 @click.option("--out", type=FILE, required=True, help="Table latents to write.")
@@ -40,7 +40,7 @@ def pictures(settings: dict[str, Any], pictures: tuple[Path, ...], first_stage: 
 
 
 @command.command()
-@config.option("encode")
+@config.option("encode texts")
 @click.option("--singles", type=FILE, required=True, help="Table singles.")
 @click.option("--progressions", type=FILE, required=True, help="Table progressions.")
 @click.option("--text-tower", type=FILE, required=True, help="Folder of the text tower.")

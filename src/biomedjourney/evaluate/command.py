@@ -18,7 +18,6 @@ def _inputs(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--studies", type=FILE, required=True, help="Table studies."),
         click.option("--pairs", type=FILE, required=True, help="Table pairs."),
         click.option("--judges", type=FILE, required=True, help="Folder of the judging classifiers."),
-        config.option("evaluate"),
     ):
         function = option(function)
     return function
@@ -33,6 +32,7 @@ def command() -> None:
 
 
 @command.command()
+@config.option("evaluate guidance")
 @_inputs
 @click.option(
     "--generated", type=FILE, required=True, multiple=True, help="Table sweeps, named by its system; repeat it."
@@ -80,6 +80,7 @@ def guidance(
 
 
 @command.command()
+@config.option("evaluate systems")
 @_inputs
 @click.option(
     "--generated", type=FILE, required=True, multiple=True, help="Table generated, named by its system; repeat it."

@@ -17,7 +17,6 @@ _studies = click.option("--studies", type=FILE, required=True, help="Table studi
 
 def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        config.option("pretrain"),
         click.option("--singles", type=FILE, required=True, help="Table singles."),
         click.option("--out", type=FILE, required=True, help="Folder to write."),
         click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True),
@@ -36,6 +35,7 @@ def command() -> None:
 
 
 @command.command("first-stage")
+@config.option("pretrain first-stage")
 @_common
 @_pixels
 def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...], out: Path, threads: int) -> None:
@@ -53,6 +53,7 @@ def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...
 
 
 @command.command("text-tower")
+@config.option("pretrain text-tower")
 @_common
 @click.option("--pairs", type=FILE, required=True, help="Table pairs.")
 @click.option("--progressions", type=FILE, required=True, help="Table progressions.")
@@ -81,6 +82,7 @@ def text_tower(
 
 
 @command.command("judges")
+@config.option("pretrain judges")
 @_common
 @_pixels
 @_studies

@@ -62,12 +62,12 @@ def _run(judge: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray) ->
 
 
 def network(outputs: int) -> Any:
-    """A small torchxrayvision DenseNet with that many outputs."""
+    """A small torchxrayvision DenseNet with that many outputs; channels come last, which a CPU convolves faster."""
     import torchxrayvision as xrv
 
     model = xrv.models.DenseNet(**ARCHITECTURE, num_classes=outputs)
     model.features.conv0 = nn.Conv2d(1, ARCHITECTURE["num_init_features"], 5, stride=2, padding=2, bias=False)
-    return model
+    return model.to(memory_format=torch.channels_last)
 
 
 def logits(model: Any, x: torch.Tensor) -> torch.Tensor:

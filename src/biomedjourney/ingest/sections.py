@@ -89,8 +89,9 @@ _VIEW_WORDS = _OBJECTS | _PROJECTIONS | _FILLERS
 
 # The header begins with the line break before it, since a pattern with a fixed first letter is found several times
 # faster, and its repeats are possessive (+ after the count), or a line without a colon is tried again letter by letter.
+# The repeat of a group is not: before Python 3.11.5 that loses matches (python/cpython issue 106052).
 _HEADER = re.compile(
-    r"\n[^\S\n]*+(?:(?P<name>[A-Za-z][^:\n]{1,90}+(?:(?<=\d):(?=\d)[^:\n]*+){0,2}+)(?:(?<!\d):|:(?!\d))"
+    r"\n[^\S\n]*+(?:(?P<name>[A-Za-z][^:\n]{1,90}+(?:(?<=\d):(?=\d)[^:\n]*+){0,2})(?:(?<!\d):|:(?!\d))"
     r"|(?P<bare>FINDINGS|IMPRESSION|CONCLUSION|COMPARISON|INDICATION|TECHNIQUE)[^\S\n]*[-;.]?[^\S\n]*(?=\n|$))"
 )
 _DIVIDER = re.compile(r"\n[^\S\n]*(?:_{8,}|FINAL REPORT:?|(FINAL ADDENDUM:?))[^\S\n]*(?=\n|$)")

@@ -8,14 +8,15 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from biomedjourney import sampling
+from biomedjourney import config, sampling
 from biomedjourney.train import batches, loop
 from biomedjourney.train.data import Conditions, Targets, pad
 
 TRAIN = {"learning_rate": 1.0, "warmup_steps": 4, "decay": 0.5}
 SHARES = {"text": 0.05, "image": 0.05, "both": 0.05}
-SETTINGS = {"seed": 0, "train": {"dropout": SHARES}}
+SETTINGS = {"seed": 0, "train": {"dropout": SHARES, "timestep_power": 1.0}}
 
 
 def problem(count: int = 10, scaling_factor: float = 1.0) -> tuple[Targets, Conditions]:
@@ -85,13 +86,21 @@ def test_conditions_are_dropped_as_often_as_configured() -> None:
         *[(True, True)] * 2,
         *[(False, False)] * 2,
     ]
-    settings = {"seed": 0, "train": {"dropout": {"text": 0.2, "image": 0.3, "both": 0.1}}}
+    settings = config.merge(SETTINGS, {"train": {"dropout": {"text": 0.2, "image": 0.3, "both": 0.1}}})
     seen = [batches.batch(*problem(), step, settings, "run", 32, 10) for step in range(40)]
     no_text = torch.cat([batch.states.abs().sum(dim=(1, 2)) == 0 for batch in seen])
     no_prior = torch.cat([batch.prior.abs().sum(dim=(1, 2, 3)) == 0 for batch in seen])
     assert float(no_text.float().mean()) == pytest.approx(0.3, abs=0.05)
     assert float(no_prior.float().mean()) == pytest.approx(0.4, abs=0.05)
     assert float((no_text & no_prior).float().mean()) == pytest.approx(0.1, abs=0.04)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_timesteps_are_a_power_of_a_uniform_draw(power: float) -> None:
+    settings = config.merge(SETTINGS, {"train": {"timestep_power": power}})
+    drawn = torch.cat([batches.batch(*problem(), step, settings, "run", 50, 1000).timesteps for step in range(40)])
+    assert 0 <= int(drawn.min()) <= int(drawn.max()) <= 999
+    assert stats.kstest((drawn.numpy() + 0.5) / 1000, lambda share: share ** (1 / power)).pvalue > 0.01
 
 
 def test_batch_depends_on_seed_run_and_step_alone() -> None:
@@ -106,7 +115,7 @@ def test_batch_depends_on_seed_run_and_step_alone() -> None:
 
 
 def test_target_is_sampled_and_scaled_and_prior_is_not() -> None:
-    settings = {"seed": 0, "train": {"dropout": dict.fromkeys(SHARES, 0.0)}}
+    settings = config.merge(SETTINGS, {"train": {"dropout": dict.fromkeys(SHARES, 0.0)}})
     targets, conditions = problem(scaling_factor=0.5)
     rows = batches.order(0, "run", 10, 3, 4)
     batch = batches.batch(targets, conditions, 3, settings, "run", 4, 1000)

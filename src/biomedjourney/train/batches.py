@@ -62,7 +62,7 @@ def batch(
     noise, times = np.empty_like(latents), np.empty(batch_size, np.int64)
     for i in range(batch_size):
         rng = keyed("step", seed, run, step, i)
-        times[i] = rng.integers(timesteps)
+        times[i] = int(timesteps * rng.random() ** settings["train"]["timestep_power"])
         text_dropped, image_dropped = dropped(rng.random(), shares)
         states[i] *= not text_dropped
         priors[i] *= not image_dropped

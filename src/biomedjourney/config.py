@@ -4,8 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import cache, reduce
-from operator import getitem
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def schema() -> dict[str, Any]:
 def check(settings: dict[str, Any], command: str | None = None) -> None:
     """Raises UserError with one line for the first key that is unknown, missing or of a wrong type or value.
 
-    With ``command``, only the sections or parts that it reads may be there.
+    With ``command``, whatever it does not read may be absent.
     """
     import jsonschema
 
@@ -145,14 +144,14 @@ def _parts(settings: dict[str, Any], command: str) -> dict[str, Any]:
     """The sections or parts that ``command`` reads. Raises UserError where one is absent."""
     result: dict[str, Any] = {}
     for path in SECTIONS[command]:
-        keys = path.split(".")
+        section, _, part = path.partition(".")
         try:
-            value: Any = reduce(getitem, keys, settings)
+            whole = settings[section]
+            result[section] = result.get(section, {}) | {part: whole[part]} if part else whole
         except KeyError:
             raise UserError(
                 f"configuration lacks the section {path!r} that {command} reads: add --config config.yaml"
             ) from None
-        result = merge(result, reduce(lambda inner, key: {key: inner}, reversed(keys), value))
     return result
 
 

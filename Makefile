@@ -1,13 +1,14 @@
 # make run    the whole chain on the embedded cohort; prints the main table and the report's path
+# make tables the same with the rows that take more time: workflow/configs/tables.yaml
 # make test   unit tests, the workflow end to end in miniature, linting, types
-# make lock   resolve the dependencies anew into requirements.lock
+# make lock   resolve the dependencies anew into requirements.lock and envs/
 
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: env run test lint lock
+.PHONY: env run tables test lint lock
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
@@ -23,6 +24,11 @@ run: env
 	@cat results/report/main-table.txt
 	@echo "report: $(CURDIR)/results/report/index.html"
 
+tables: env
+	snakemake --cores all --configfile workflow/configs/tables.yaml
+	@cat results/report/main-table.txt
+	@echo "report: $(CURDIR)/results/report/index.html"
+
 lint: env
 	ruff check src tests tools bench
 	ruff format --check src tests tools bench
@@ -34,5 +40,4 @@ test: env lint
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lock:
-	python tools/lock.py > requirements.lock.part
-	mv requirements.lock.part requirements.lock
+	python tools/lock.py

@@ -16,6 +16,7 @@ include: "workflow/rules/pair.smk"
 include: "workflow/rules/rewrite.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/register.smk"
+include: "workflow/rules/gather.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/train.smk"
@@ -26,12 +27,14 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
-    gather_registrations,
-    gather_training,
+    gather_triples,
+    gather_cohort,
+    gather_parts,
 
 
 rule all:
     default_target: True
     input:
         "results/report/index.html",
+        expand("results/tables/{table}.parquet", table=[*PARTS, "cohort"]),
         EXPORTED,

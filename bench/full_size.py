@@ -11,18 +11,15 @@ import argparse
 import csv
 import gzip
 import random
-import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "ingest"))
-from raw_files import LABELS, METADATA
-from report_layout import ORDER, TRAPS, openi_reports
-
 from biomedjourney.phantom.demographics import ADMISSIONS, PATIENTS, RACE_STRINGS
+from tests.helpers.raw_files import LABELS, METADATA
+from tests.helpers.report_layout import ORDER, TRAPS, openi_reports
 
 IMAGES, STUDIES, SUBJECTS = 377_110, 227_835, 65_379
 LABELLED, HOSP_PATIENTS, HOSP_ADMISSIONS = 227_827, 364_627, 546_028

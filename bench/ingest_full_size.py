@@ -20,9 +20,6 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import full_size
-
 from biomedjourney import tables
 
 CONFIG = {
@@ -97,7 +94,8 @@ def main() -> None:
     for share in chosen.shares:
         drawn = chosen.folder / str(share)
         if not drawn.exists():
-            full_size.write(drawn, share)
+            script = Path(__file__).with_name("full_size.py")
+            subprocess.run([sys.executable, str(script), str(drawn), "--share", str(share)], check=True)
         show(share, "ours", ours(drawn, chosen.folder / "out" / str(share)))
         if share in chosen.usual and chosen.community:
             script = Path(__file__).with_name("ingest_usual_way.py")

@@ -9,7 +9,6 @@ what it drops, and leaves `___` in the text.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -20,16 +19,9 @@ from typing import Any
 
 import pandas as pd
 
+from tests.helpers.section_parser import load
+
 COLUMNS = ("impression", "findings", "last_paragraph", "comparison")
-
-
-def load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("section_parser", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def sections(files: Path, parser: Any) -> pd.DataFrame:
@@ -51,7 +43,7 @@ def sections(files: Path, parser: Any) -> pd.DataFrame:
 
 
 def cohort(root: Path, reports: pd.DataFrame, out: Path) -> None:
-    """Joins everything, chooses one PA image a study, pairs consecutive studies, writes Parquet files."""
+    """Joins everything, chooses one PA image per study, pairs consecutive studies, writes Parquet files."""
     jpg, hosp = root / "mimic-cxr-jpg", root / "mimic-iv" / "hosp"
     metadata = pd.read_csv(jpg / "mimic-cxr-2.0.0-metadata.csv.gz")
     split = pd.read_csv(jpg / "mimic-cxr-2.0.0-split.csv.gz")

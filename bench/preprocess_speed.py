@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
-import films
 import numpy as np
 from PIL import Image
 
-from biomedjourney import pixels, tables
+from biomedjourney import tables
 from biomedjourney.preprocess import files, load
+from biomedjourney.preprocess import rows as preprocess_rows
 from biomedjourney.register import register, rows
+from tests.helpers import films
 
 SIZE = 256
 
@@ -77,13 +78,14 @@ def memory(count: int) -> None:
     """Registers ``count`` pairs of copies of 16 films and prints the peak of resident memory."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "pixels.parquet"
-        stored = [pixels.encode_png(load(p, 64).picture) for p in films.paths(films.folder())[:16]]
-        plain = {"inverted": False, "to_original": None, "reason": ""}
-        made = [{"dicom_id": f"{k:06}", "png": stored[k % 16], **plain} for k in range(count + 1)]
+        files_of_16 = films.paths(films.folder())[:16]
+        rows_of_16 = [preprocess_rows.row(preprocess_rows.Job("", film, 64)) for film in files_of_16]
+        made = [rows_of_16[k % 16] | {"dicom_id": f"{k:06}"} for k in range(count + 1)]
         tables.write_stream(path, "pixels", [made[k : k + 64] for k in range(0, len(made), 64)])
-        pairs = [(str(k), f"{k:06}", f"{k + 1:06}") for k in range(count)]
+        pairs = [rows.Pair(str(k), f"{k:06}", f"{k + 1:06}") for k in range(count)]
+        prior_paths = {f"{k:06}": files_of_16[k % 16] for k in range(count)}
         del made
-        for job in rows.jobs(pairs, [path]):
+        for job in rows.jobs(pairs, [path], prior_paths):
             rows.work(job, "similarity", 0.4)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"  {count:5} pairs: peak resident memory {peak:.0f} MiB")

@@ -7,12 +7,12 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import films
 import numpy as np
 from PIL import Image
 
 from biomedjourney import tables
 from biomedjourney.preprocess import field, files, film, views
+from tests.helpers import films
 
 WAYS = {
     "as it is": lambda grey: grey,

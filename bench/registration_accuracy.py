@@ -6,12 +6,12 @@ BIOMEDJOURNEY_FILMS=FOLDER python bench/registration_accuracy.py
 import argparse
 from functools import partial
 
-import films
 import numpy as np
 
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import load
 from biomedjourney.register import Registration, register
+from tests.helpers import films
 
 
 def known_truth(transform: str, draws: int) -> None:
@@ -28,7 +28,7 @@ def known_truth(transform: str, draws: int) -> None:
             distances = films.corner_distances(found.matrix, true, films.SIDE)
             mean.append(distances.mean())
             largest.append(distances.max())
-    print(f"known truth, {transform}: {len(mean)} moved films, grey scale told right in {turned}")
+    print(f"known truth, {transform}: {len(mean)} moved films, grey scale recognised in {turned}")
     for name, errors in (("mean of the four corners", mean), ("worst of the four", largest)):
         median, high = np.percentile(errors, [50, 95])
         print(f"  {name}: median {median:.2f} px, 95th percentile {high:.2f} px, worst {max(errors):.1f} px")

@@ -7,11 +7,11 @@ import argparse
 import time
 from pathlib import Path
 
-import films
 import numpy as np
 
 from biomedjourney import pixels, tables
 from biomedjourney.register import affine, register
+from tests.helpers import films
 
 
 def to_film(position: dict[str, float], side: float) -> np.ndarray:

@@ -9,12 +9,12 @@ import argparse
 import textwrap
 from pathlib import Path
 
-import films
 import numpy as np
 
 from biomedjourney.preprocess import load
 from biomedjourney.register import Registration, register
 from biomedjourney.report import charts, registration
+from tests.helpers import films
 
 SIDE = 256
 

@@ -10,12 +10,12 @@ import argparse
 import time
 from collections.abc import Callable
 
-import films
 import numpy as np
 import SimpleITK as sitk
 
 from biomedjourney.preprocess import load
 from biomedjourney.register import register
+from tests.helpers import films
 
 
 def usual(prior: np.ndarray, current: np.ndarray) -> np.ndarray:

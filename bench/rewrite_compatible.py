@@ -1,9 +1,9 @@
-"""The openai writer against `transformers serve`, a server of other people, with tiny random weights.
+"""The openai writer against `transformers serve`, a server that others wrote, with tiny random weights.
 
 python bench/rewrite_compatible.py [--pairs 4]
 
-The server wants packages that nothing else here needs: pip install fastapi uvicorn accelerate. Random weights write no
-JSON, so every pair ends with the rules; what is shown is that requests and replies are understood on both sides.
+The server needs packages that nothing else here needs: pip install fastapi uvicorn accelerate. Random weights write no
+JSON, so the rules write every description. The run shows that both sides understand requests and replies.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 from biomedjourney import config
 from biomedjourney.rewrite import model_writer
 from biomedjourney.rewrite.study import Study
+from tests.helpers import REPOSITORY
 
 TEMPLATE = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant: "
 
@@ -61,7 +62,7 @@ def main() -> None:
                 break
             except OSError:
                 time.sleep(1)
-        settings = config.load([str(config.REPOSITORY / "config.yaml")], "rewrite")["rewrite"]
+        settings = config.load([str(REPOSITORY / "config.yaml")], "rewrite")["rewrite"]
         openai = {"base_url": f"http://127.0.0.1:{port}/v1", "model": str(folder / "model"), "max_tokens": 16,
                   "cache": str(folder / "cache"), "in_flight": 2, "attempts": 2}  # fmt: skip
         settings = config.merge(settings, {"largest_fallback_share": 1.0, "openai": openai})

@@ -1,8 +1,8 @@
-"""The openai writer against a server that takes 100 ms an answer: seconds, memory, and the usual loop beside it.
+"""The openai writer against a server that takes 100 ms per answer: seconds, memory, and the usual loop beside it.
 
 python bench/rewrite_throughput.py [--requests 10000] [--in-flight 64] [--latency 0.1]
 
-The server is a process of its own. The answers are descriptions that pass the checks, of distinct phantom reports.
+The server runs in another process. Its answers are descriptions of distinct phantom reports that pass the checks.
 The usual way is one request after the other with the openai package, without cache and checks, timed on 100 requests.
 """
 
@@ -11,17 +11,11 @@ import asyncio
 import json
 import multiprocessing
 import resource
-import sys
 import tempfile
 import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "rewrite"))
-
-from model_server import Reply, Request, Server, answer
-from rewrite_phantom import pairs
 
 from biomedjourney import config
 from biomedjourney.rewrite import model_writer, prompt
@@ -29,6 +23,9 @@ from biomedjourney.rewrite.ask import Asker
 from biomedjourney.rewrite.language import mentions
 from biomedjourney.rewrite.lexicon import DEVICES
 from biomedjourney.rewrite.rules import describe
+from tests.helpers import REPOSITORY
+from tests.helpers.model_server import Reply, Request, Server, answer
+from tests.helpers.phantom_pairs import pairs
 
 
 def answer_for(description: str) -> str:
@@ -63,6 +60,7 @@ def memory() -> float:
 
 
 def usual(url: str, questions: list[list[prompt.Message]], parameters: dict[str, object]) -> float:
+    """Seconds per request when one follows the other."""
     import openai
 
     client = openai.OpenAI(base_url=url, api_key="none")
@@ -93,18 +91,18 @@ def main() -> None:
     url = here.recv()
     answers.clear()
     with tempfile.TemporaryDirectory() as folder:
-        settings = config.load([str(config.REPOSITORY / "config.yaml")], "rewrite")["rewrite"]
+        settings = config.load([str(REPOSITORY / "config.yaml")], "rewrite")["rewrite"]
         openai = {"base_url": url, "model": "fake", "cache": folder, "in_flight": options.in_flight,
                   "requests_per_minute": 1e6, "tokens_per_minute": 1e9}  # fmt: skip
         settings = config.merge(settings, {"openai": openai, "largest_fallback_share": 1.0})
         parameters = Asker(settings["openai"], 0, None, None, private=True).parameters  # type: ignore[arg-type]
-        one = usual(url, [prompt.messages(*text) for text in texts[:100]], parameters)
-        measured: list[float] = []
+        usual_seconds_per_request = usual(url, [prompt.messages(*text) for text in texts[:100]], parameters)
+        memory_samples: list[float] = []
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(0.5):
-                measured.append(memory())
+                memory_samples.append(memory())
 
         watcher = threading.Thread(target=watch)
         for run in ("first run", "second run"):
@@ -114,13 +112,14 @@ def main() -> None:
             drafts = model_writer.write(texts, settings, seed=0, credentialed=True)
             seconds, busy = time.perf_counter() - started, time.process_time() - cpu
             ended.set()
-            left = sum(draft.fallback_reason is not None for draft in drafts)
-            print(f"{run}: {len(drafts)} pairs in {seconds:.1f} s ({busy:.1f} CPU s), {left} left to the rules")
+            fallbacks = sum(draft.fallback_reason is not None for draft in drafts)
+            print(f"{run}: {len(drafts)} pairs in {seconds:.1f} s ({busy:.1f} CPU s), {fallbacks} written by the rules")
             if run == "first run":
-                usual_seconds = one * len(drafts)
-                print(f"usual loop: {one:.3f} s a request, {usual_seconds / seconds:.1f} times as long")
-    quarter = max(len(measured) // 4, 1)
-    print(f"memory: {max(measured[:quarter]):.0f} MiB in the first quarter, {max(measured[-quarter:]):.0f} in the last")
+                ratio = usual_seconds_per_request * len(drafts) / seconds
+                print(f"usual loop: {usual_seconds_per_request:.3f} s per request, {ratio:.1f} times as long")
+    quarter = max(len(memory_samples) // 4, 1)
+    first, last = max(memory_samples[:quarter]), max(memory_samples[-quarter:])
+    print(f"memory: {first:.0f} MiB in the first quarter, {last:.0f} in the last")
     here.send(None)
     count, most_open = here.recv()
     print(f"server: {count} requests, at most {most_open} at a time")

@@ -3,22 +3,19 @@
 python bench/sections.py [--seed 1] [--community section_parser.py]
 
 The 3,955 reports of the installed torchxrayvision are written out in MIMIC-CXR's layout, each with every trap of
-tests/ingest/report_layout.py, so that all traps have equal shares. A report counts when its findings and impression
+tests/helpers/report_layout.py, so that all traps have equal shares. A report counts when its findings and impression
 both come back with no word more or less (white space normalised). Beside it, where a copy of MIT-LCP's
 `txt/section_parser.py` is given, what that one gives back, its last paragraph being taken for findings it lacks.
 """
 
 import argparse
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "ingest"))
-from ingest_usual_way import load
-from report_layout import TRAPS, openi_reports
-
 from biomedjourney.ingest.sections import split_report
+from tests.helpers.report_layout import TRAPS, openi_reports
+from tests.helpers.section_parser import load
 
 Split = Callable[[str], tuple[str, str]]
 SHOWN = 160  # characters of a failure

@@ -35,12 +35,11 @@ def leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[cli
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_help_is_quick(verb: str) -> None:
+def test_help_imports_nothing_heavy(verb: str) -> None:
     code = (
-        "import sys, time; began = time.perf_counter(); from biomedjourney.cli import commands\n"
+        "import sys; from biomedjourney.cli import commands\n"
         f"commands([{verb!r}, '--help'], prog_name='biomedjourney', standalone_mode=False)\n"
         f"heavy = [m for m in {HEAVY!r} if m in sys.modules]; assert not heavy, heavy\n"
-        "assert time.perf_counter() - began < 5, 'slow'\n"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert shown.returncode == 0, shown.stderr
@@ -82,7 +81,9 @@ def test_the_version_is_printed() -> None:
         (("fly",), 2, "No such command 'fly'"),
         (("inspect",), 2, "Missing argument 'TABLE'"),
         (("inspect", "none.parquet"), 1, "error: none.parquet: no such file"),
-        (("gather", "fish", "a.parquet", "--out", "b.parquet"), 1, "error: there is no table 'fish'"),
+        (("gather", "fish"), 2, "No such command 'fish'"),
+        (("gather", "parts", "fish", "a.parquet", "--out", "b.parquet"), 1, "error: there is no table 'fish'"),
+        (("gather", "triples", "--writer", "rules"), 2, "Missing option '--pairs'"),
         (("report", "--config", "none.yaml"), 1, "error: none.yaml: configuration cannot be read"),
     ],
 )

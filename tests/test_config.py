@@ -1,5 +1,9 @@
+"""The configuration: its mistakes, what each command gets of it, and what the results of a command depend on."""
+
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -7,18 +11,33 @@ import yaml
 
 from biomedjourney import config
 from biomedjourney.errors import UserError
+from tests.helpers import REPOSITORY
 
-DEFAULT = yaml.safe_load((config.REPOSITORY / "config.yaml").read_text())
+DEFAULT_FILE = REPOSITORY / "config.yaml"
+DEFAULT = yaml.safe_load(DEFAULT_FILE.read_text())
 RUNS = list(DEFAULT["train"]["runs"])
-OVERLAYS = sorted((config.REPOSITORY / "workflow" / "configs").glob("*.yaml"))
+OVERLAYS = sorted((REPOSITORY / "workflow" / "configs").glob("*.yaml"))
+COMMANDS = pytest.mark.parametrize("command", config.SECTIONS)
 
 
 def broken(path: str, value: Any) -> dict[str, Any]:
     """The default with one key, written as ``a.b.c``, set."""
+    return config.merge(DEFAULT, nested(path, value))
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """A configuration of one key alone."""
     overlay: Any = value
     for key in reversed(path.split(".")):
         overlay = {key: overlay}
-    return config.merge(DEFAULT, overlay)
+    return overlay
+
+
+def leaves(settings: Any, path: str = "") -> dict[str, Any]:
+    """Every value that is no mapping, by its path written as ``a.b.c``."""
+    if not isinstance(settings, dict):
+        return {path: settings}
+    return {k: v for key, inner in settings.items() for k, v in leaves(inner, f"{path}.{key}".lstrip(".")).items()}
 
 
 def test_the_default_is_valid() -> None:
@@ -55,6 +74,41 @@ def test_a_mistake_is_one_line_that_names_the_key(path: str, value: Any, expecte
     assert len(str(error.value)) < 400
 
 
+def test_a_misspelled_key_is_answered_with_the_key_that_was_meant() -> None:
+    for path, key, meant in (
+        ("resources.trian", "trian", "train"),
+        ("evaluate.bootstraps", "bootstraps", "bootstrap"),
+        ("rewrite.openai.modle", "modle", "model"),
+    ):
+        with pytest.raises(UserError, match=f"unknown key '{key}': did you mean '{meant}'\\?"):
+            config.check(broken(path, {"threads": 1}))
+    with pytest.raises(UserError, match=r"text: unknown key 'zebra': known: \['max_tokens'\]"):
+        config.check(broken("text.zebra", 1))
+
+
+@pytest.mark.parametrize("name", config.MODEL_FOLDERS)
+def test_a_run_may_not_take_the_folder_of_another_model(name: str) -> None:
+    with pytest.raises(UserError, match=f"train.runs: a run cannot be named '{name}': results/models/{name} holds"):
+        config.check(broken(f"train.runs.{name}", DEFAULT["train"]["runs"]["stage2"]))
+
+
+def test_what_a_name_refers_to_is_declared() -> None:
+    for path, value, expected in (
+        ("train.runs.stage2.writer", "openai", "stage2.writer: 'openai' is not in rewrite.writers: known: rules"),
+        ("rewrite.writers", ["impression"], "stage2.writer: 'rules' is not in rewrite.writers: known: impression"),
+        ("train.runs.stage2.start", "stage0", "stage2.start: there is no run 'stage0' in train.runs: known: stage1, "),
+        ("systems.text-only.run", "stage9", "systems.text-only.run: there is no run 'stage9'"),
+        ("generate.guidance.sweep.systems", ["copy-prior"], "sweep.systems: 'copy-prior' is no system with a run"),
+        ("generate.guidance.sweep.systems", ["fish"], "sweep.systems: 'fish' is no system with a run"),
+    ):
+        with pytest.raises(UserError) as error:
+            config.check(broken(path, value))
+        assert expected in str(error.value)
+        assert "\n" not in str(error.value)
+    both = {"rewrite": {"writers": ["rules", "impression"]}, "train": {"runs": {"stage2": {"writer": "impression"}}}}
+    config.check(config.merge(DEFAULT, both))
+
+
 @pytest.mark.parametrize("biomedjourney", [{}, {"biomedjourney": {"picture": "prior"}}])
 def test_the_system_that_edit_uses_must_have_a_run(biomedjourney: dict[str, Any]) -> None:
     others = {name: system for name, system in DEFAULT["systems"].items() if name != "biomedjourney"}
@@ -75,48 +129,189 @@ def test_mappings_are_merged_and_all_else_is_replaced() -> None:
     assert base["a"] == {"b": 1, "c": [1, 2]}
 
 
-def leaves(settings: Any, path: str = "") -> dict[str, Any]:
-    """Every value that is no mapping, by its path written as ``a.b.c``."""
-    if not isinstance(settings, dict):
-        return {path: settings}
-    return {k: v for key, inner in settings.items() for k, v in leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+def parts_of_the_schema(rules: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rules of every property, by its place: in mappings, in mappings of any key, in lists and in $defs."""
+    for name, inner in rules.get("properties", {}).items():
+        yield f"{place}.{name}".lstrip("."), inner
+        yield from parts_of_the_schema(inner, f"{place}.{name}")
+    if isinstance(rules.get("additionalProperties"), dict):
+        yield f"{place}.*", rules["additionalProperties"]
+        yield from parts_of_the_schema(rules["additionalProperties"], f"{place}.*")
+    for name, inner in rules.get("$defs", {}).items():
+        yield from parts_of_the_schema(inner, f"{place}.$defs.{name}")
+    if "items" in rules:
+        yield from parts_of_the_schema(rules["items"], f"{place}[]")
 
 
-@pytest.mark.parametrize("command", config.SECTIONS)
+def test_every_property_of_the_schema_has_a_description() -> None:
+    rules_by_place = dict(parts_of_the_schema(config.schema()))
+    assert {"seed", "train.runs.*.writer", "systems.*.picture", "$defs.job.gpus"} <= set(rules_by_place)
+    assert [place for place, rules in rules_by_place.items() if not str(rules.get("description", "")).strip()] == []
+
+
+def test_every_property_of_the_default_is_in_the_schema_and_is_needed() -> None:
+    """But for GPUs, and for what a system is drawn from, which is one of two keys."""
+    optional = {"resources.train.gpus", "resources.generate.gpus"}
+    for path in leaves(DEFAULT):
+        if path not in optional and not path.startswith("systems."):
+            with pytest.raises(UserError, match=f"{path.rpartition('.')[2]}.* is a required property"):
+                config.check(without(DEFAULT, path))
+
+
+def without(settings: dict[str, Any], path: str) -> dict[str, Any]:
+    """A copy of the settings without the value at a path."""
+    *outer, last = path.split(".")
+    result = inner = json.loads(json.dumps(settings))
+    for key in outer:
+        inner = inner[key]
+    del inner[last]
+    return result
+
+
+def at(settings: dict[str, Any], path: str) -> Any:
+    """The value at a path; KeyError where it is not there."""
+    for key in path.split("."):
+        settings = settings[key]
+    return settings
+
+
+@COMMANDS
 def test_a_command_gets_what_it_reads_and_nothing_else(command: str) -> None:
-    settings = config.load([str(config.REPOSITORY / "config.yaml")], command)
+    settings = config.load([str(DEFAULT_FILE)], command)
     read = tuple(f"{path}." for path in config.SECTIONS[command])
     assert leaves(settings) == {k: v for k, v in leaves(DEFAULT).items() if f"{k}.".startswith(read)}
-    line = config.rule_settings(DEFAULT, command)
-    assert "\n" not in line
-    assert config.load([line], command) == settings
 
 
-@pytest.mark.parametrize("command", config.SECTIONS)
+def read_by(command: str, settings: dict[str, Any] = DEFAULT) -> dict[str, Any]:
+    """The parts of the settings that a command reads, valid or not."""
+    return config._parts(settings, config.SECTIONS[command], command)
+
+
+@COMMANDS
+def test_what_a_rule_passes_makes_the_way_through_the_command_line(command: str) -> None:
+    passed = config.load([json.dumps(DEFAULT)], command)
+    assert json.dumps(passed) == json.dumps(config.load([str(DEFAULT_FILE)], command)), "the order of the keys survives"
+
+
+def test_every_path_that_the_code_names_is_in_the_default() -> None:
+    for path in (*config.WITHOUT_EFFECT, *(path for paths in config.SECTIONS.values() for path in paths)):
+        at(DEFAULT, path)
+
+
+@COMMANDS
 def test_a_part_that_a_command_reads_and_that_is_absent_is_named(command: str) -> None:
     for path in config.SECTIONS[command]:
-        *outer, last = path.split(".")
-        lacking = json.loads(json.dumps(DEFAULT))
-        del (lacking[outer[0]] if outer else lacking)[last]
-        with pytest.raises(UserError, match=f"lacks the section '{path}' that {command} reads"):
-            config.load([json.dumps(lacking)], command)
+        with pytest.raises(UserError, match=f"lacks the section '{path}' that {command} reads: add --config"):
+            config.load([json.dumps(without(DEFAULT, path))], command)
 
 
-def test_the_order_of_the_systems_survives_the_way_through_a_rule() -> None:
-    passed = config.load([config.rule_settings(DEFAULT, "evaluate systems")], "evaluate systems")
-    assert list(passed["systems"]) == list(DEFAULT["systems"])
+@COMMANDS
+def test_what_a_command_does_not_read_may_be_absent(command: str) -> None:
+    passed = read_by(command)
+    config.check(passed, command)
+    with pytest.raises(UserError, match="unknown key 'zebra'"):
+        config.check(passed | {"zebra": 1}, command)
 
 
-def test_a_change_of_one_run_leaves_the_settings_of_the_others_alone() -> None:
-    changed = config.merge(DEFAULT, {"train": {"runs": {"stage2": {"steps": 7}}}})
-    lines = {
-        run: [config.rule_settings(settings, "train", {"train.runs": [run]}) for settings in (DEFAULT, changed)]
-        for run in RUNS
-    }
-    assert [run for run, (before, after) in lines.items() if before != after] == ["stage2"]
-    assert config.load([lines["stage2"][1]], "train")["train"]["runs"] == {
-        "stage2": DEFAULT["train"]["runs"]["stage2"] | {"steps": 7}
-    }
+def in_another_order(value: Any, random: Random) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: in_another_order(value[key], random) for key in random.sample(list(value), len(value))}
+
+
+def with_floats(value: Any) -> Any:
+    """The same settings with every whole number as a float."""
+    if isinstance(value, dict):
+        return {key: with_floats(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_floats(inner) for inner in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+@COMMANDS
+def test_results_do_not_depend_on_how_the_configuration_is_written(command: str) -> None:
+    tracked = config.tracked_settings(DEFAULT, command)
+    shuffled = in_another_order(DEFAULT, Random(0))
+    assert list(shuffled) != list(DEFAULT)
+    assert config.tracked_settings(shuffled, command) == tracked
+    assert config.tracked_settings(with_floats(DEFAULT), command) == tracked
+    assert "\n" not in tracked
+
+
+def test_true_is_not_one() -> None:
+    true, one = (broken("register.transform", value) for value in (True, 1))
+    assert config.tracked_settings(true, "register") != config.tracked_settings(one, "register")
+
+
+@pytest.mark.parametrize("path", config.WITHOUT_EFFECT)
+def test_settings_without_effect_change_what_is_passed_and_not_what_is_tracked(path: str) -> None:
+    before = at(DEFAULT, path)
+    changed = broken(path, "another value")
+    assert before != "another value"
+    for command, read in config.SECTIONS.items():
+        tracked = config.tracked_settings(DEFAULT, command)
+        assert config.tracked_settings(changed, command) == tracked
+        if any(f"{path}.".startswith(f"{part}.") for part in read):
+            assert read_by(command, changed) != read_by(command)
+
+
+@COMMANDS
+def test_every_other_setting_that_a_command_reads_is_tracked(command: str) -> None:
+    tracked = config.tracked_settings(DEFAULT, command)
+    for path in leaves(read_by(command)):
+        if not f"{path}.".startswith(tuple(f"{prefix}." for prefix in config.WITHOUT_EFFECT)):
+            assert config.tracked_settings(broken(path, "another value"), command) != tracked, path
+
+
+def test_a_change_of_one_run_leaves_the_others_alone() -> None:
+    changed = broken("train.runs.stage2.steps", 7)
+    before, after = (
+        {run: config.tracked_settings(settings, "train", run=run) for run in RUNS} for settings in (DEFAULT, changed)
+    )
+    assert [run for run in RUNS if before[run] != after[run]] == ["stage2"]
+    assert len(set(before.values())) == len(RUNS)
+    removed = without(DEFAULT, "train.runs.untrained")
+    assert config.tracked_settings(removed, "train", run="stage2") == before["stage2"]
+
+
+def test_a_change_of_one_system_leaves_the_others_alone() -> None:
+    changed = broken("systems.text-only.run", "stage2")
+    for command in ("generate pictures", "generate sweep", "generate export"):
+        before, after = (
+            {name: config.tracked_settings(settings, command, system=name) for name in DEFAULT["systems"]}
+            for settings in (DEFAULT, changed)
+        )
+        assert [name for name in before if before[name] != after[name]] == ["text-only"]
+
+
+@pytest.mark.parametrize("writer", ["rules", "impression"])
+def test_a_writer_without_a_model_does_not_depend_on_the_model(writer: str) -> None:
+    tracked = config.tracked_settings(DEFAULT, "rewrite", writer=writer)
+    for path, value in (("rewrite.openai.model", "other"), ("rewrite.openai.max_tokens", 7), ("seed", 1)):
+        changed = broken(path, value)
+        assert config.tracked_settings(changed, "rewrite", writer=writer) == tracked
+        openai = config.tracked_settings(DEFAULT, "rewrite", writer="openai")
+        assert config.tracked_settings(changed, "rewrite", writer="openai") != openai
+
+
+WEIGHTS = {
+    "first_stage": ("a/folder", "another/folder"),
+    "text_tower": ("a/folder", "another/folder"),
+    "judges": ({"pathology": "p", "race": "r", "age": "a"}, {"pathology": "p", "race": "r", "age": "other"}),
+}
+
+
+@pytest.mark.parametrize("part", WEIGHTS)
+def test_a_part_whose_weights_are_given_depends_on_them_alone(part: str) -> None:
+    command = f"pretrain {part.replace('_', '-')}"
+    given, other = (broken(f"pretrain.{part}.weights", weights) for weights in WEIGHTS[part])
+    tracked = config.tracked_settings(given, command)
+    assert config.tracked_settings(other, command) != tracked
+    assert config.tracked_settings(DEFAULT, command) != tracked
+    for path in leaves(read_by(command)):
+        if "weights" not in path:
+            changed = config.merge(given, nested(path, "another value"))
+            assert config.tracked_settings(changed, command) == tracked, path
 
 
 @pytest.mark.parametrize(
@@ -125,20 +320,23 @@ def test_a_change_of_one_run_leaves_the_settings_of_the_others_alone() -> None:
         ("pretrain.judges.steps", 7, {"pretrain judges", "report"}),
         ("evaluate.bootstrap", 200, {"evaluate systems", "report"}),
         ("text.max_tokens", 7, {"pretrain text-tower", "encode texts", "train", "report"}),
+        ("generate.guidance.sweep.pairs", 7, {"generate sweep", "report"}),
+        ("resources.train.threads", 7, set()),
+        ("data.demographics", "elsewhere", {"ingest tables"}),
     ],
 )
 def test_a_change_reaches_only_the_commands_that_read_it(path: str, value: Any, rerun: set[str]) -> None:
     changed = broken(path, value)
-    assert {c for c in config.SECTIONS if config.rule_settings(DEFAULT, c) != config.rule_settings(changed, c)} == rerun
+    tracked = {c: [config.tracked_settings(settings, c) for settings in (DEFAULT, changed)] for c in config.SECTIONS}
+    assert {command for command, (before, after) in tracked.items() if before != after} == rerun
+    assert {command for command in config.SECTIONS if read_by(command) != read_by(command, changed)} == rerun
 
 
 def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "over.yaml").write_text("evaluate: {bootstrap: 123}\n")
-    settings = config.load(
-        [str(config.REPOSITORY / "config.yaml"), str(tmp_path / "over.yaml"), '{"seed": 7}'], "evaluate systems"
-    )
+    settings = config.load([str(DEFAULT_FILE), str(tmp_path / "over.yaml"), '{"seed": 7}'], "evaluate systems")
     assert (settings["evaluate"]["bootstrap"], settings["seed"]) == (123, 7)
-    assert settings["evaluate"]["batch_size"] == DEFAULT["evaluate"]["batch_size"]
+    assert settings["evaluate"]["age_groups"] == DEFAULT["evaluate"]["age_groups"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +346,7 @@ def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:
         ("a: [1", "not valid YAML"),
         ("- 1\n- 2\n", "a configuration is a mapping"),
         ("seed: 1\n", "lacks the section 'labels' that evaluate systems reads"),
+        ("seed: 1\nlabels: 3\n", "labels: 3 is not of type 'object'"),
         ("\xff\xfe: \x00", "not UTF-8 text"),
         ("seed: \x07", "not valid YAML"),
     ],
@@ -187,18 +386,17 @@ def test_the_phantom_is_not_drawn_over_anything_else(tmp_path: Path, monkeypatch
     assert config.faulty_paths(real) == []
 
 
-def test_the_version_of_the_code_follows_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*config.GROUND_FLOOR, "evaluate/command.py", "report/page.html"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    monkeypatch.setattr(config, "PACKAGE", tmp_path)
-    evaluate, report = config.code_version("evaluate"), config.code_version("report")
-    (tmp_path / "report" / "page.html").write_text("changed")
-    assert config.code_version("evaluate") == evaluate
-    assert config.code_version("report") != report
-    (tmp_path / "tables.py").write_text("changed")
-    assert config.code_version("evaluate") != evaluate
-
-
-def test_rule_settings_are_json() -> None:
-    assert json.loads(config.rule_settings(DEFAULT, "pair"))["seed"] == DEFAULT["seed"]
+def test_the_configuration_of_the_working_folder_comes_before_the_one_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed wheel carries the default; a checkout does not need it there."""
+    package, folder = tmp_path / "package", tmp_path / "folder"
+    package.mkdir()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(config, "PACKAGE", package)
+    assert config._default_source() == ("config.yaml",)
+    (package / "config.yaml").touch()
+    assert config._default_source() == (str(package / "config.yaml"),)
+    (folder / "config.yaml").touch()
+    assert config._default_source() == ("config.yaml",)

@@ -94,6 +94,18 @@ def test_declarations_are_complete() -> None:
             assert not (column.nullable and column.name in declared.key)
 
 
+def test_tables_that_are_joined_agree_on_the_type_of_what_joins_them() -> None:
+    joined_by = ("subject_id", "study_id", "dicom_id", "pair_id", "split", "writer", "system", "seed", "interval_days")
+    for name in joined_by:
+        columns = [table.column_for(name) for table in tables.TABLES.values()]
+        types = [column.type for column in columns if column is not None]
+        assert len(types) > 1, name
+        assert set(types) == {types[0]}, name
+    in_triples = {column.name: column.type for column in tables.table("triples").columns}
+    for column in tables.table("pairs").columns:
+        assert in_triples[column.name] == column.type
+
+
 def test_columns_are_put_in_the_declared_order(tmp_path: Path) -> None:
     tables.write(tmp_path / "t.parquet", "pairs", PAIRS[PAIRS.columns[::-1]])
     assert tables.read_arrow(tmp_path / "t.parquet", "pairs").column_names == [

@@ -1,4 +1,4 @@
-"""The mean frontal and lateral film of the phantom, by which `preprocess` recognises a view.
+"""Writes the mean frontal and lateral film of the phantom. `preprocess` recognises a view by these means.
 
     python tools/mean_views.py resources/phantom/mimic-cxr-jpg results/tables/images.parquet \\
         src/biomedjourney/preprocess/means.png
@@ -17,18 +17,19 @@ FILMS = 200  # of each view
 
 
 def mean(paths: list[Path]) -> np.ndarray:
+    """The mean of standardised films, as uint8 around 127.5."""
     total = np.zeros((views.GRID, views.GRID))
     for path in paths:
-        seen = field.window(film.shrink(files.read(path, views.SIDE)[0], views.SIDE))
-        total += views.standardised(seen)
+        window = field.window(film.shrink(files.read(path, views.SIDE)[0], views.SIDE))
+        total += views.standardised(window)
     return np.rint(np.clip(0.5 + total / len(paths) / 4.0, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def main(root: Path, images: Path, out: Path) -> None:
     rows = tables.read(images, "images").sort_values("dicom_id")
     means = []
-    for wanted in (("PA", "AP"), ("LATERAL",)):
-        paths = [root / path for path in rows.loc[rows["view"].isin(wanted), "path"]]
+    for view_names in (("PA", "AP"), ("LATERAL",)):
+        paths = [root / path for path in rows.loc[rows["view"].isin(view_names), "path"]]
         means.append(mean(paths[:: len(paths) // FILMS][:FILMS]))
     Image.fromarray(np.hstack(means)).save(out)
 

@@ -1,4 +1,4 @@
-"""The command ``biomedjourney``: one sub-command a verb, each loaded when it is called."""
+"""The command ``biomedjourney``: one sub-command per verb; each is loaded when it is called."""
 
 import sys
 from importlib import import_module
@@ -18,11 +18,11 @@ COMMANDS = {
     "pretrain": "Load or train the parts that stay frozen later.",
     "encode": "Encode pictures and texts once, for training.",
     "train": "Train the diffusion model, stage by stage.",
-    "generate": "Draw one counterfactual a test pair.",
+    "generate": "Draw one counterfactual per test pair.",
     "evaluate": "Score the counterfactuals.",
     "report": "Write the report.",
     "edit": "Draw a counterfactual of one picture.",
-    "gather": "Put the parts of a table into one file.",
+    "gather": "Join the parts of tables, and all that belongs to a pair.",
     "inspect": "Explain a table and show its first rows.",
 }
 

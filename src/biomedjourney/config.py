@@ -1,10 +1,9 @@
 """Configuration: reading, overlaying and checking it, and what a step may depend on."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,58 @@ import yaml
 
 from biomedjourney.errors import UserError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 PACKAGE = Path(__file__).resolve().parent
+SCHEMA = PACKAGE / "config.schema.yaml"
+DEFAULT_FILE = "config.yaml"
 PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
+MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "biomedjourney")  # beside the training runs' folders
 
-# The sections of the configuration, or parts of them, that each command reads: it checks that they are there, and its
-# rule passes just them, so that a change elsewhere does not run the step again.
+# What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "phantom": ("seed", "phantom"),
-    "ingest": ("data", "ingest"),
+    "ingest tables": ("data", "ingest"),
+    "ingest check": ("data.images", "ingest.checksums"),
     "pair": ("seed", "pair"),
-    "rewrite": ("seed", "phantom", "rewrite"),  # the phantom alone may be sent anywhere
-    "preprocess": ("data", "preprocess"),
-    "register": ("preprocess", "register"),
+    "rewrite": ("seed", "phantom", "rewrite.largest_fallback_share", "rewrite.openai"),
+    "preprocess": ("data.images", "preprocess"),
+    "register": ("data.images", "register"),
     "pretrain first-stage": ("seed", "pretrain.first_stage"),
     "pretrain text-tower": ("seed", "preprocess.size", "text", "labels", "pretrain.text_tower"),
     "pretrain judges": ("seed", "preprocess.size", "labels", "pretrain.judges"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
     "train": ("seed", "text", "diffusion", "train"),
-    "generate": ("seed", "generate", "systems"),
-    "evaluate guidance": ("seed", "labels", "evaluate.batch_size", "systems"),
-    "evaluate systems": ("seed", "labels", "evaluate", "systems"),
+    "generate pictures": (
+        *("generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
+        *("generate.guidance.text_scale", "generate.guidance.image_scale"),
+    ),
+    "generate copies": ("generate.seeds", "generate.shards", "systems"),
+    "generate sweep": (
+        *("seed", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
+        *(f"generate.guidance.sweep.{key}" for key in ("text_scales", "image_scales", "pairs")),
+    ),
+    "generate export": ("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale", "systems"),
+    "evaluate guidance": ("labels", "evaluate.batch_size"),
+    "evaluate scores": ("evaluate.batch_size",),
+    "evaluate systems": (
+        *("seed", "labels", "systems", "evaluate.bootstrap", "evaluate.age_groups", "evaluate.interval_groups"),
+    ),
     "report": (
         *("seed", "ingest", "pair", "labels", "rewrite", "preprocess", "register", "text", "pretrain", "encode"),
-        *("diffusion", "train", "generate", "systems", "evaluate", "report"),  # shown as the report's provenance
+        *("diffusion", "train", "generate", "systems", "evaluate", "report"),  # the report shows them as provenance
     ),
 }
 
-GROUND_FLOOR = ("config.py", "errors.py", "pixels.py", "progress.py", "sampling.py", "tables.py", "workers.py")
+# Settings that decide how fast a step runs, what it costs, how much it says or when it gives up, but not its results.
+# A change of one of these runs nothing again. The report prints them as they were when it was written.
+WITHOUT_EFFECT = (
+    *("preprocess.largest_refused_share", "register.largest_failed_share", "rewrite.largest_fallback_share"),
+    *("train.log_every", "train.checkpoint_every"),
+    *("encode.batch_size", "generate.batch_size", "evaluate.batch_size"),
+    *(f"rewrite.openai.{key}" for key in ("in_flight", "requests_per_minute", "tokens_per_minute")),
+    *(f"rewrite.openai.{key}" for key in ("timeout_seconds", "price", "largest", "cache")),
+    "rewrite.openai.zero_data_retention_confirmed_by",
+)
 
 
 @cache
@@ -58,8 +79,7 @@ def check(settings: dict[str, Any], command: str | None = None) -> None:
     import jsonschema
 
     rules = schema() if command is None else _schema_of_parts(SECTIONS[command])
-    found = jsonschema.Draft202012Validator(rules).iter_errors(settings)
-    error = jsonschema.exceptions.best_match(found)
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(rules).iter_errors(settings))
     if error is not None:
         raise UserError(f"configuration, {_explain(error)}")
     if command is None:
@@ -68,25 +88,54 @@ def check(settings: dict[str, Any], command: str | None = None) -> None:
 
 def _schema_of_parts(paths: Iterable[str]) -> dict[str, Any]:
     """The schema of a configuration of which these sections or parts alone need to be there."""
-    sections = dict(schema()["properties"])
-    for section in {path.partition(".")[0] for path in paths if "." in path}:
-        sections[section] = {k: v for k, v in sections[section].items() if k != "required"}
-    return {k: v for k, v in schema().items() if k != "required"} | {"properties": sections}
+    partial = {tuple(path.split(".")[:depth]) for path in paths for depth in range(path.count(".") + 1)}
+
+    def without_required(rules: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
+        if place not in partial:
+            return rules
+        inner = {key: without_required(value, (*place, key)) for key, value in rules["properties"].items()}
+        return {key: value for key, value in rules.items() if key != "required"} | {"properties": inner}
+
+    return without_required(schema(), ())
 
 
 def _check_names(settings: dict[str, Any]) -> None:
-    """Refuses a run or a system that is referred to and not declared."""
-    runs, systems = settings["train"]["runs"], settings["systems"]
+    """Refuses a run, a system or a writer that is referred to and not declared, and a run named like another model."""
+    runs, systems, writers = settings["train"]["runs"], settings["systems"], settings["rewrite"]["writers"]
     referred = {f"train.runs.{name}.start": run["start"] for name, run in runs.items()}
     referred |= {f"systems.{name}.run": system.get("run") for name, system in systems.items()}
-    for where, run in referred.items():
-        if run is not None and run not in runs:
-            raise UserError(f"configuration, {where}: there is no run {run!r} in train.runs: known: {', '.join(runs)}")
-    swept = settings["generate"]["guidance"]["sweep"]["systems"]
-    needed = dict.fromkeys(swept, "generate.guidance.sweep.systems") | {"biomedjourney": "systems"}
-    for name, where in needed.items():
+    for place, run_name in referred.items():
+        if run_name is not None and run_name not in runs:
+            raise UserError(
+                f"configuration, {place}: there is no run {run_name!r} in train.runs: known: {', '.join(runs)}"
+            )
+    for name, run in runs.items():
+        check_run(name, run)
+        if name in MODEL_FOLDERS:
+            raise UserError(
+                f"configuration, train.runs: a run cannot be named {name!r}: results/models/{name} holds another model"
+            )
+        if run["data"] == "triples" and run["writer"] not in writers:
+            raise UserError(
+                f"configuration, train.runs.{name}.writer: {run['writer']!r} is not in rewrite.writers: "
+                f"known: {', '.join(writers)}"
+            )
+    swept_systems = settings["generate"]["guidance"]["sweep"]["systems"]
+    with_run = dict.fromkeys(swept_systems, "generate.guidance.sweep.systems") | {"biomedjourney": "systems"}
+    for name, place in with_run.items():
         if "run" not in systems.get(name, {}):
-            raise UserError(f"configuration, {where}: {name!r} is no system with a run")
+            raise UserError(f"configuration, {place}: {name!r} is no system with a run")
+
+
+def check_run(name: str, run: dict[str, Any]) -> None:
+    """Refuses a training run on singles with settings that only triples can have."""
+    expected = {"prior": "none", "text": "report", "writer": None, "directions": ["forward"]}
+    wrong = [key for key, value in expected.items() if run[key] != value]
+    if run["data"] == "singles" and wrong:
+        raise UserError(
+            f"configuration, train.runs.{name}.{wrong[0]}: singles have no prior and no description: "
+            "set prior: none, text: report, writer: null, directions: [forward]"
+        )
 
 
 def _explain(error: Any) -> str:
@@ -115,7 +164,7 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 def load(sources: Iterable[str], command: str) -> dict[str, Any]:
     """The settings that ``command`` reads, from YAML files (or YAML text itself), later ones laid over earlier ones.
 
-    Raises UserError for a file that is missing or is no YAML, for a section that is absent, and as `check` does.
+    Raises UserError for a file that is missing or is not YAML, for a section that is absent, and as `check` does.
     """
     settings: dict[str, Any] = {}
     for source in sources:
@@ -129,30 +178,36 @@ def load(sources: Iterable[str], command: str) -> dict[str, Any]:
             except UnicodeDecodeError:
                 raise UserError(f"{source}: not UTF-8 text, so no configuration: check --config") from None
         try:
-            loaded = yaml.safe_load(text) or {}
+            overlay = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
             raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(loaded, dict):
+        if not isinstance(overlay, dict):
             raise UserError(f"{name}: a configuration is a mapping of sections, see config.yaml")
-        settings = merge(settings, loaded)
+        settings = merge(settings, overlay)
     sections = {path.partition(".")[0] for path in SECTIONS[command]}
     check({section: value for section, value in settings.items() if section in sections}, command)
-    return _parts(settings, command)
+    return _parts(settings, SECTIONS[command], command)
 
 
-def _parts(settings: dict[str, Any], command: str) -> dict[str, Any]:
-    """The sections or parts that ``command`` reads. Raises UserError where one is absent."""
+def _parts(settings: dict[str, Any], paths: Iterable[str], command: str) -> dict[str, Any]:
+    """The parts of the configuration at ``paths``, each where it was. Raises UserError where one is absent."""
     result: dict[str, Any] = {}
-    for path in SECTIONS[command]:
-        section, _, part = path.partition(".")
+    for path in paths:
+        keys = path.split(".")
         try:
-            whole = settings[section]
-            result[section] = result.get(section, {}) | {part: whole[part]} if part else whole
-        except KeyError:
+            value = reduce(lambda inner, key: inner[key], keys, settings)
+        except (KeyError, TypeError):
             raise UserError(
-                f"configuration lacks the section {path!r} that {command} reads: add --config config.yaml"
+                f"configuration lacks the section {path!r} that {command} reads: add --config {DEFAULT_FILE}"
             ) from None
+        result = merge(result, reduce(lambda inner, key: {key: inner}, reversed(keys), value))
     return result
+
+
+def _default_source() -> tuple[str]:
+    """The configuration of the working folder; where there is none, the default that an installed wheel carries."""
+    packaged = PACKAGE / DEFAULT_FILE
+    return (str(packaged) if packaged.is_file() and not Path(DEFAULT_FILE).exists() else DEFAULT_FILE,)
 
 
 def option(command: str) -> Callable[..., Any]:
@@ -165,29 +220,61 @@ def option(command: str) -> Callable[..., Any]:
         "--config",
         "settings",
         multiple=True,
-        default=("config.yaml",),
-        show_default=True,
+        default=_default_source,
+        show_default=DEFAULT_FILE,
         callback=parse,
         metavar="YAML",
         help="Configuration file, or its text; repeat to lay one over another.",
     )
 
 
-def rule_settings(settings: dict[str, Any], command: str, only: dict[str, Iterable[str]] | None = None) -> str:
-    """What ``command`` reads, as one line of JSON for its rule to pass to ``--config``.
+def tracked_settings(
+    settings: dict[str, Any],
+    command: str,
+    *,
+    run: str | None = None,
+    system: str | None = None,
+    writer: str | None = None,
+) -> str:
+    """What the results of ``command`` depend on in the configuration, in one canonical form.
 
-    ``only``: the entries to keep of a section or part, such as ``{"train.runs": ["stage2"]}``.
+    A rule runs again when this text changes. The order of keys and the difference between 2 and 2.0 do not matter.
+    Settings `WITHOUT_EFFECT` are left out, and so is what concerns another ``run``, ``system`` or ``writer`` than the
+    given one, and what a part of the model does not need since its weights are given.
     """
-    parts = _parts(settings, command)
-    for path, names in (only or {}).items():
-        parts = _with_only(parts, path, names)
-    return json.dumps(parts)
+    parts = _parts(settings, SECTIONS[command], command)
+    if run is not None:
+        parts["train"] = parts["train"] | {"runs": {run: parts["train"]["runs"][run]}}
+    if system is not None:
+        parts["systems"] = {system: parts["systems"][system]}
+    if writer is not None and writer != "openai":
+        parts = {}
+    if command.startswith("pretrain "):
+        [(part, part_settings)] = parts["pretrain"].items()
+        if part_settings["weights"] is not None:
+            parts = {"pretrain": {part: {"weights": part_settings["weights"]}}}
+    for path in WITHOUT_EFFECT:
+        parts = _without(parts, path.split("."))
+    return json.dumps(_plain_numbers(parts), sort_keys=True)
 
 
-def _with_only(settings: dict[str, Any], path: str, names: Iterable[str]) -> dict[str, Any]:
-    key, _, rest = path.partition(".")
-    inner = settings[key]
-    return settings | {key: _with_only(inner, rest, names) if rest else {name: inner[name] for name in names}}
+def _without(settings: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """The settings without the value at the end of ``keys``."""
+    first, *rest = keys
+    if first not in settings:
+        return settings
+    if not rest:
+        return {key: value for key, value in settings.items() if key != first}
+    return settings | {first: _without(settings[first], rest)}
+
+
+def _plain_numbers(value: Any) -> Any:
+    """The same settings with every whole number as an int."""
+    if isinstance(value, dict):
+        return {key: _plain_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def faulty_paths(settings: dict[str, Any]) -> list[str]:
@@ -212,20 +299,10 @@ def faulty_paths(settings: dict[str, Any]) -> list[str]:
 
 def _weights(settings: dict[str, Any], where: tuple[str, ...]) -> dict[str, str | None]:
     """Every path under a key ``weights``, by its place in the configuration."""
-    found: dict[str, str | None] = {}
+    paths: dict[str, str | None] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            found |= _weights(value, (*where, key))
+            paths |= _weights(value, (*where, key))
         elif "weights" in (key, *where):
-            found[".".join((*where, key))] = value
-    return found
-
-
-def code_version(verb: str) -> str:
-    """A hash of the code that ``verb`` consists of: its own module or folder, and the ground floor."""
-    folder = PACKAGE / verb
-    own = sorted(p for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file())
-    digest = hashlib.sha256()
-    for path in [*own, *(PACKAGE / name for name in GROUND_FLOOR)]:
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+            paths[".".join((*where, key))] = value
+    return paths

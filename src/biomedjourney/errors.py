@@ -1,9 +1,9 @@
-"""The one exception that a user is meant to read."""
+"""The exception whose message is written for the user."""
 
 
 class UserError(Exception):
-    """A mistake outside the code: a file, a row, a key, a setting.
+    """A mistake outside the code: in a file, a row, a key or a setting.
 
-    The message is one line that names it, says what was expected and what to do.
-    The command line prints it without a traceback and exits with status 1.
+    The message is one line. It names the place, what was expected and what to do. The command line prints it without
+    a traceback and exits with status 1.
     """

@@ -1,4 +1,4 @@
-"""Pictures as bytes and as floats: the only place where one value range becomes another.
+"""Pictures as bytes and as floats. Only this module converts one value range into another.
 
 A picture is stored as an 8-bit grey PNG and held as a float32 array in [0, 1], 0 black and 1 white.
 """
@@ -13,9 +13,9 @@ from biomedjourney.errors import UserError
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """An 8-bit grey PNG of a 2-D picture: uint8 as it is, floats in [0, 1] rounded to 256 steps (clipped)."""
+    """An 8-bit grey PNG of a 2-D picture: uint8 is unchanged; floats are clipped to [0, 1] and rounded to 256 steps."""
     if picture.ndim != 2:
-        raise ValueError(f"a picture has two dimensions, not {picture.ndim}")
+        raise ValueError(f"a picture must have two dimensions, not {picture.ndim}")
     if picture.dtype != np.uint8:
         picture = np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)
     buffer = io.BytesIO()
@@ -26,7 +26,7 @@ def encode_png(picture: np.ndarray) -> bytes:
 def decode_png(png: bytes) -> np.ndarray:
     """The float32 picture in [0, 1], shape (rows, columns), of the bytes that `encode_png` made.
 
-    Raises UserError where the bytes are not a readable picture.
+    Raises UserError if the bytes are not a readable picture.
     """
     try:
         with Image.open(io.BytesIO(png)) as image:
@@ -48,5 +48,5 @@ def from_first_stage(pictures: Any) -> Any:
 def to_torchxrayvision(pictures: Any) -> Any:
     """[0, 1] to [-1024, 1024], the range of torchxrayvision's models. Arrays and tensors of any shape."""
     if float(pictures.min()) < 0.0 or float(pictures.max()) > 1.0:
-        raise ValueError("pictures for torchxrayvision start out in [0, 1]")
+        raise ValueError("pictures for torchxrayvision must be in [0, 1]")
     return pictures * 2048.0 - 1024.0

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, a line now and then in a log file."""
+"""Progress of long work: a bar in a terminal, a line every few seconds in a log file."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class _Lines:
-    """Turns tqdm's redrawing of one line into lines of their own."""
+    """A stream that writes each state of tqdm's bar on a line of its own."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -27,7 +27,7 @@ class _Lines:
 
 
 def bar(total: int | None, title: str, unit: str = "it") -> tqdm:
-    """A tqdm bar on standard error; ``update(n)`` advances it and ``close()`` prints the last line."""
+    """A tqdm bar on standard error. ``update(n)`` advances it, ``close()`` prints the last line."""
     if sys.stderr.isatty():
         return tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True)
     return tqdm(
@@ -42,10 +42,10 @@ def bar(total: int | None, title: str, unit: str = "it") -> tqdm:
 
 
 def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yields the items and shows how far the work has come."""
+    """Yields the items and shows the progress."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with bar(total, title, unit) as shown:
+    with bar(total, title, unit) as progress_bar:
         for item in items:
             yield item
-            shown.update()
+            progress_bar.update()

@@ -1,7 +1,8 @@
-"""The noise schedule, keyed randomness, guidance and the sampler: what training and every use of a model share."""
+"""The noise schedule, keyed randomness, guidance and the sampler, for training and for every use of a model."""
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,17 @@ from biomedjourney.errors import UserError
 
 
 def scheduler(schedule: dict[str, Any]) -> Any:
-    """diffusers' `DDIMScheduler` of the section ``diffusion.schedule``, for adding noise and for taking it away.
+    """diffusers' `DDIMScheduler` for the section ``diffusion.schedule``; it adds noise and removes it.
 
-    Timesteps are trailing, so that sampling begins at the noisiest one, and nothing is clipped (Lin et al., 2024).
-    Raises UserError where noise is to be predicted from pure noise, which says nothing of the picture.
+    Timesteps are trailing, so sampling begins at the noisiest one, and nothing is clipped (Lin et al., 2024). Raises
+    UserError for zero_terminal_snr with epsilon: at the last step the input is pure noise, and so is epsilon.
     """
     from diffusers import DDIMScheduler
 
     if schedule["zero_terminal_snr"] and schedule["prediction_type"] == "epsilon":
         raise UserError(
-            "configuration, diffusion.schedule: with zero_terminal_snr the last step is pure noise, from which epsilon "
-            "tells nothing: set prediction_type to v_prediction or zero_terminal_snr to false"
+            "configuration, diffusion.schedule: with zero_terminal_snr the last step is pure noise, and epsilon says "
+            "nothing about the picture: set prediction_type to v_prediction or zero_terminal_snr to false"
         )
     return DDIMScheduler(
         num_train_timesteps=schedule["steps"],
@@ -36,22 +37,22 @@ def scheduler(schedule: dict[str, Any]) -> Any:
 
 
 def keyed(*key: int | str) -> np.random.Generator:
-    """A counter-based generator (Philox) that depends on the key alone, not on what was drawn before."""
+    """A counter-based generator (Philox). Its numbers depend only on the key, not on what was drawn before."""
     digest = hashlib.sha256("\0".join(str(part) for part in key).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
 def noise(seed: int, names: list[str], shape: tuple[int, ...]) -> torch.Tensor:
-    """Standard normal float32 noise of shape (len(names), *shape): each row by the seed and its name alone."""
+    """Standard normal float32 noise (len(names), *shape). Each row depends only on the seed and its name."""
     rows = [keyed("sampling", seed, name).standard_normal(shape, dtype=np.float32) for name in names]
     return torch.from_numpy(np.stack(rows))
 
 
 def guidance_terms(text_scale: float, image_scale: float, prior: bool) -> list[tuple[float, bool, bool]]:
-    """The evaluations that guidance needs: (weight, with the prior, with the text), those of weight zero left out.
+    """The evaluations that guidance needs: (weight, with the prior, with the text). Those of weight zero are left out.
 
-    With a prior e(0,0) + s_I (e(I,0) - e(0,0)) + s_T (e(I,T) - e(I,0)), as InstructPix2Pix (Brooks et al., 2023);
-    without one e(0) + s_T (e(T) - e(0)) (Ho and Salimans, 2022). The weights add up to one.
+    With a prior: e(0,0) + s_I (e(I,0) - e(0,0)) + s_T (e(I,T) - e(I,0)), as in InstructPix2Pix (Brooks et al., 2023).
+    Without one: e(0) + s_T (e(T) - e(0)) (Ho and Salimans, 2022). The weights add up to one.
     """
     if prior:
         terms = [(1 - image_scale, False, False), (image_scale - text_scale, True, False), (text_scale, True, True)]
@@ -68,11 +69,11 @@ def guided(
     text_scale: float,
     image_scale: float,
 ) -> torch.Tensor:
-    """The guided prediction for noisy ``latents`` (n, c, h, w), in one batch of as many parts as the scales need.
+    """The guided prediction for noisy ``latents`` (n, c, h, w), from one batch with all evaluations that are needed.
 
-    ``predict`` maps (latents, prior latents, text states (n, tokens, width)) to a prediction of the latents' shape.
-    The null prior is a zero latent, the null text all-zero states. ``prior_latents`` None: the model knows no prior,
-    and ``image_scale`` counts for nothing.
+    ``predict`` maps (latents, prior latents, text states (n, tokens, width)) to a prediction with the shape of the
+    latents. The null prior is a zero latent, the null text is all-zero states. ``prior_latents`` None: the model has no
+    prior, and ``image_scale`` has no effect.
     """
     terms = guidance_terms(text_scale, image_scale, prior_latents is not None)
     null_prior, null_text = torch.zeros_like(latents), torch.zeros_like(text_states)
@@ -98,9 +99,9 @@ def sample(
     text_scale: float,
     image_scale: float,
 ) -> torch.Tensor:
-    """Latents (n, c, h, w), scaled, drawn from ``noise`` of that shape by deterministic DDIM in ``steps`` steps.
+    """Scaled latents (n, c, h, w), drawn from ``noise`` of that shape by deterministic DDIM in ``steps`` steps.
 
-    ``prior_latents`` are unscaled and joined to the noisy ones by channel; None stands for a model without a prior.
+    ``prior_latents`` are unscaled and joined to the noisy ones along the channels; None: the model has no prior.
     """
     scheduler.set_timesteps(steps)
     latents = noise * scheduler.init_noise_sigma
@@ -114,3 +115,16 @@ def sample(
         prediction = guided(predict, latents, prior_latents, text_states, text_scale, image_scale)
         latents = scheduler.step(prediction, timestep, latents).prev_sample
     return latents
+
+
+def load_unet(folder: Path) -> Any:
+    """The UNet of a folder as diffusers writes it, in float32. Raises UserError where it is missing or damaged."""
+    from diffusers import UNet2DConditionModel
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no diffusers UNet (config.json is not there): check the path or run train")
+    try:
+        return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"{folder}: the UNet cannot be read ({first_line}): check the folder") from None

@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from biomedjourney import measures
 from biomedjourney.errors import UserError
+from biomedjourney.measures import RACES as RACES
 
 CHEXPERT_LABELS = (
     "atelectasis",
@@ -36,9 +38,7 @@ CHEXPERT_LABELS = (
     "pneumothorax",
     "support_devices",
 )
-RACES = ("Asian", "Black", "White")
 SPLITS = ("train", "validation", "test")
-MEASURES = ("pathology_auc", "race_auc", "age_r", "cmig")
 
 
 @dataclass(frozen=True)
@@ -93,43 +93,49 @@ class Table:
         return pa.schema([field for _, field in fields], metadata=metadata)
 
 
-def _measures(*, with_paper: bool) -> tuple[Column, ...]:
-    meaning = {
-        "pathology_auc": "mean AUC of the pathology classifier over the labels",
-        "race_auc": "mean one-against-the-rest AUC of the race classifier",
-        "age_r": "Pearson correlation of the age classifier's output with the patient's age",
-        "cmig": "sqrt(pathology_auc * sqrt(race_auc * max(age_r, 0)))",
-    }
-    columns = []
-    for name in MEASURES:
-        columns += [
-            Column(name, pa.float64(), meaning[name], nullable=True),
-            Column(f"{name}_low", pa.float64(), f"lower end of the 95 % interval of {name}", nullable=True),
-            Column(f"{name}_high", pa.float64(), f"upper end of the 95 % interval of {name}", nullable=True),
-        ]
-    columns.append(
-        Column("pathology_auc_true", pa.float64(), "pathology_auc on the phantom's true labels", nullable=True)
-    )
-    if with_paper:
-        columns += [
-            Column(f"paper_{name}", pa.float64(), f"{name} as printed in arXiv 2310.10765", nullable=True)
-            for name in MEASURES
-        ]
+def _measured(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
+    """A column for each measure."""
+    return tuple(Column(m.name, pa.float64(), m.description, m.unit, nullable=True) for m in declared)
+
+
+def _with_intervals(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
+    """Three columns for each measure: the estimate and both ends of its interval."""
+    columns: list[Column] = []
+    for measure in declared:
+        columns += _measured([measure])
+        for end, meaning in (("low", "lower"), ("high", "upper")):
+            text = f"{meaning} end of the 95 % interval of {measure.name}"
+            columns.append(Column(f"{measure.name}_{end}", pa.float64(), text, measure.unit, nullable=True))
     return tuple(columns)
 
 
+_PAPER = tuple(
+    Column(f"paper_{m.name}", pa.float64(), f"{m.name} as printed in arXiv 2310.10765", m.unit, nullable=True)
+    for m in measures.IN_PAPER
+)
 _SUBJECT = Column("subject_id", pa.int64(), "the patient")
 _STUDY = Column("study_id", pa.int64(), "the study (one visit to the X-ray room)")
 _DICOM = Column("dicom_id", pa.string(), "the image")
 _PAIR = Column("pair_id", pa.string(), "the pair: prior study, a dash, current study")
+_TWO_STUDIES = (
+    Column("prior_study_id", pa.int64(), "the study of the prior image"),
+    Column("study_id", pa.int64(), "the study of the current image"),
+    Column("prior_dicom_id", pa.string(), "the prior image"),
+    Column("dicom_id", pa.string(), "the current image"),
+    Column("interval_days", pa.float64(), "time between the two studies", "days"),
+)
+_WRITER = Column("writer", pa.string(), "who wrote the description: rules, impression or openai")
+_DESCRIPTION = Column("description", pa.string(), "the progression description")
+_SEED = Column("seed", pa.int64(), "seed of the sampling noise")
 _SYSTEM = Column("system", pa.string(), "what made the picture, by its name in the configuration")
 _SPLIT = Column("split", pa.string(), "train, validation or test; a patient is on one side only")
+_PAIRS_COUNTED = Column("n", pa.int64(), "test pairs")
 _PNG = Column("png", pa.binary(), "8-bit grey PNG", nullable=True)
 
 _DECLARED = (
     Table(
         "patients",
-        "One row a patient.",
+        "One row per patient.",
         ("subject_id",),
         (
             _SUBJECT,
@@ -141,7 +147,7 @@ _DECLARED = (
     ),
     Table(
         "studies",
-        "One row a study, with the sections of its report and its CheXpert labels.",
+        "One row per study, with the sections of its report and its CheXpert labels.",
         ("study_id",),
         (
             _STUDY,
@@ -158,7 +164,7 @@ _DECLARED = (
     ),
     Table(
         "images",
-        "One row an image file.",
+        "One row per image file.",
         ("dicom_id",),
         (
             _DICOM,
@@ -178,7 +184,9 @@ _DECLARED = (
         (
             _DICOM,
             Column("bytes", pa.int64(), "size of the file", "bytes", True),
-            Column("problem", pa.string(), "missing, empty, truncated, checksum differs, ...; empty when it is whole"),
+            Column(
+                "problem", pa.string(), "missing, empty, truncated, checksum differs, ...; empty when the file is whole"
+            ),
         ),
     ),
     Table(
@@ -194,17 +202,13 @@ _DECLARED = (
         (
             _PAIR,
             _SUBJECT,
-            Column("prior_study_id", pa.int64(), "the earlier study"),
-            Column("study_id", pa.int64(), "the later study"),
-            Column("prior_dicom_id", pa.string(), "the image of the earlier study"),
-            Column("dicom_id", pa.string(), "the image of the later study"),
-            Column("interval_days", pa.float64(), "time between the two studies", "days"),
+            *_TWO_STUDIES,
             _SPLIT,
         ),
     ),
     Table(
         "cohort",
-        "From the raw rows to the pairs: what each step kept and dropped.",
+        "From the raw rows to the training examples: what each step kept and dropped.",
         ("step", "reason"),
         (
             Column("step", pa.string(), "what was done"),
@@ -216,10 +220,10 @@ _DECLARED = (
     ),
     Table(
         "exclusions",
-        "One row for each study or image left out.",
+        "One row for each study, image, single, pair or triple that a step left out.",
         ("kind", "id"),
         (
-            Column("kind", pa.string(), "study, image or pair"),
+            Column("kind", pa.string(), "study, image, single, pair or triple"),
             Column("id", pa.string(), "its identifier"),
             Column("step", pa.string(), "the step that left it out"),
             Column("reason", pa.string(), "why"),
@@ -231,8 +235,8 @@ _DECLARED = (
         ("pair_id", "writer"),
         (
             _PAIR,
-            Column("writer", pa.string(), "rules, impression or openai"),
-            Column("description", pa.string(), "the progression description"),
+            _WRITER,
+            _DESCRIPTION,
             Column(
                 "model", pa.string(), "language model that wrote it, by the name that the server gave", nullable=True
             ),
@@ -240,6 +244,28 @@ _DECLARED = (
             Column("valid", pa.bool_(), "all checks passed"),
             Column("fallback_reason", pa.string(), "why the rules wrote it after all", nullable=True),
             Column("check_*", pa.bool_(), "one check of the description"),
+        ),
+    ),
+    Table(
+        "triples",
+        "Prior image, progression description, new image: every pair and writer, accepted or with its reason.",
+        ("pair_id", "writer"),
+        (
+            _PAIR,
+            _WRITER,
+            Column("direction", pa.string(), "forward, or backward: a training pair read from the later study back"),
+            _SUBJECT,
+            _SPLIT,
+            *_TWO_STUDIES,
+            _DESCRIPTION,
+            Column("accepted", pa.bool_(), "a training example, if the split is train"),
+            Column("reason", pa.string(), "why it is not accepted; empty where it is"),
+            Column(
+                "compared",
+                pa.bool_(),
+                "all systems are compared on this pair: a test or validation pair that is accepted with the"
+                " description of the first configured writer",
+            ),
         ),
     ),
     Table(
@@ -278,7 +304,7 @@ _DECLARED = (
         (
             Column("run", pa.string(), "name of the training run in the configuration"),
             Column("step", pa.int64(), "optimiser steps taken"),
-            Column("stage", pa.int64(), "1: singles with a zero prior, 2: pairs"),
+            Column("stage", pa.int64(), "1: singles with a zero prior, 2: triples"),
             Column("images_seen", pa.int64(), "images drawn so far"),
             Column("loss", pa.float64(), "mean training loss since the row before", nullable=True),
             Column("learning_rate", pa.float64(), "learning rate at this step", nullable=True),
@@ -294,7 +320,7 @@ _DECLARED = (
             Column("text_scale", pa.float64(), "guidance scale of the text"),
             Column("image_scale", pa.float64(), "guidance scale of the prior image"),
             Column("n", pa.int64(), "validation pairs"),
-            *(Column(name, pa.float64(), "as in systems", nullable=True) for name in MEASURES),
+            *_measured(measures.GUIDING),
             Column("chosen", pa.bool_(), "the scales used on the test pairs"),
         ),
     ),
@@ -304,7 +330,7 @@ _DECLARED = (
         ("system", "seed", "pair_id"),
         (
             _SYSTEM,
-            Column("seed", pa.int64(), "seed of the sampling noise"),
+            _SEED,
             _PAIR,
             _SUBJECT,
             Column("pathology_*", pa.float32(), "the pathology classifier's probability"),
@@ -312,30 +338,39 @@ _DECLARED = (
             Column("age", pa.float32(), "the age classifier's estimate", "years"),
         ),
     ),
-    *(
-        Table(
-            name,
-            description,
-            key,
-            (
-                _SYSTEM,
-                *(Column(k, pa.string(), meaning) for k, meaning in extra),
-                Column("n", pa.int64(), "test pairs"),
-                *_measures(with_paper=with_paper),
-            ),
-        )
-        for name, description, key, extra, with_paper in (
-            ("systems", "The main table: one row a system.", ("system",), (), True),
-            ("ablations", "The ablations: one row a variant.", ("system",), (), True),
-            ("findings", "The measures finding by finding.", ("system", "finding"), (("finding", "the label"),), False),
-            (
-                "subgroups",
-                "The measures group by group.",
-                ("system", "group"),
-                (("group", "attribute and value, as race=Asian"),),
-                False,
-            ),
-        )
+    Table(
+        "systems",
+        "The main table: one row per system.",
+        ("system",),
+        (_SYSTEM, _PAIRS_COUNTED, *_with_intervals(measures.MEASURES), *_PAPER),
+    ),
+    Table(
+        "ablations",
+        "The ablations: one row per variant.",
+        ("system",),
+        (_SYSTEM, _PAIRS_COUNTED, *_with_intervals(measures.MEASURES), *_PAPER),
+    ),
+    Table(
+        "findings",
+        "The measures of each finding.",
+        ("system", "finding"),
+        (
+            _SYSTEM,
+            Column("finding", pa.string(), "the label"),
+            _PAIRS_COUNTED,
+            *_with_intervals(m for m in measures.MEASURES if m.by_finding),
+        ),
+    ),
+    Table(
+        "subgroups",
+        "The measures of each group of patients.",
+        ("system", "group"),
+        (
+            _SYSTEM,
+            Column("group", pa.string(), "attribute and value, as race=Asian"),
+            _PAIRS_COUNTED,
+            *_with_intervals(measures.MEASURES),
+        ),
     ),
     Table(
         "truth",
@@ -395,6 +430,7 @@ _DECLARED = (
             Column("mean", pa.binary(), "float16 mean, unscaled"),
             Column("std", pa.binary(), "float16 standard deviation, unscaled"),
             Column("shape", pa.list_(pa.int32(), 3), "channels, height, width"),
+            Column("scaling_factor", pa.float64(), "factor that brings latents to the scale of the diffusion model"),
         ),
         bulky=True,
     ),
@@ -411,9 +447,9 @@ _DECLARED = (
     ),
     Table(
         "generated",
-        "One counterfactual picture a test pair and seed.",
+        "One counterfactual picture per test pair and seed.",
         ("seed", "pair_id"),
-        (Column("seed", pa.int64(), "seed of the sampling noise"), _PAIR, _PNG),
+        (_SEED, _PAIR, _PNG),
         bulky=True,
     ),
     Table(
@@ -525,7 +561,7 @@ def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table
 
 
 def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list[dict[str, Any]]]) -> int:
-    """Writes lists of rows as they come, one row group a list, with bounded memory; returns the row count.
+    """Writes lists of rows as they come, one row group per list, with bounded memory; returns the row count.
 
     For bulky tables: keys are not checked for duplicates across batches. Raises ValueError as `conform` does.
     """
@@ -556,33 +592,33 @@ def _from_rows(name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.T
 def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] | None = None) -> pq.ParquetFile:
     declared = table(name)
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # with it, iter_batches would read the whole file ahead
     except FileNotFoundError:
         raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it") from None
     except (pa.ArrowInvalid, OSError) as error:
         first_line = str(error).splitlines()[0]
         raise UserError(f"{path}: not a readable Parquet file ({first_line}): run the step that writes it") from None
-    found = file.schema_arrow
+    file_schema = file.schema_arrow
     try:
-        expected = declared.schema(found.names)
+        expected = declared.schema(file_schema.names)
     except ValueError as error:
         raise UserError(f"{path}: not a table {name!r}: {error}: run the step that writes it again") from None
     for field in expected:
-        if not _same_type(found.field(field.name).type, field.type):
+        if not _same_type(file_schema.field(field.name).type, field.type):
             raise UserError(
-                f"{path}: column {field.name!r} of table {name!r} is {found.field(field.name).type}, "
+                f"{path}: column {field.name!r} of table {name!r} is {file_schema.field(field.name).type}, "
                 f"expected {field.type}: run the step that writes it again"
             )
-    absent = [column for column in columns or () if column not in found.names]
+    absent = [column for column in columns or () if column not in file_schema.names]
     if absent:
         raise ValueError(f"{path}: column {absent[0]!r} is not in table {name!r}")
     return file
 
 
-def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
-    if pa.types.is_large_string(found):
-        found = pa.string()
-    return found == expected
+def _same_type(file_type: pa.DataType, expected: pa.DataType) -> bool:
+    if pa.types.is_large_string(file_type):
+        file_type = pa.string()
+    return file_type == expected
 
 
 def read_arrow(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
@@ -604,16 +640,16 @@ def find(
 
     Only the row groups that hold one are read in full; memory holds ``rows`` rows at a time. Errors as in `read`.
     """
-    wanted = pa.array(list(values), pa.string())
-    found: dict[str, dict[str, Any]] = {}
+    values_array = pa.array(list(values), pa.string())
+    row_of: dict[str, dict[str, Any]] = {}
     for path in paths:
         with _check_file(path, name, [column]) as file:
             keys = (file.read_row_group(group, [column])[column] for group in range(file.num_row_groups))
-            hits = [group for group, key in enumerate(keys) if pc.any(pc.is_in(key, wanted)).as_py()]
+            hits = [group for group, key in enumerate(keys) if pc.any(pc.is_in(key, values_array)).as_py()]
             for batch in file.iter_batches(batch_size=rows, row_groups=hits):
-                for row in batch.filter(pc.is_in(batch[column], wanted)).to_pylist():
-                    found.setdefault(row[column], row)
-    return found
+                for row in batch.filter(pc.is_in(batch[column], values_array)).to_pylist():
+                    row_of.setdefault(row[column], row)
+    return row_of
 
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:

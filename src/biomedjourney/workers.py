@@ -1,17 +1,26 @@
-"""Processes and threads: the one place that decides how many of each."""
+"""Processes and threads: the one place that decides how many of each.
+
+`joblib.Parallel` does not take the pool's place: its generator of results takes items as workers become free, not as
+results are used, so that memory is unbounded where the reader of the results is slower than the workers.
+"""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.synchronize import Event
+from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL")
+CHUNKS_PER_PROCESS = 4  # one is worked on, the others wait: enough that no process waits while results are used
 
 
 def limit_threads(threads: int) -> None:
@@ -25,27 +34,60 @@ def limit_threads(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chunk: int = 1) -> Iterator[R]:
+def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chunk: int = 1) -> Generator[R, None, None]:
     """Maps ``work`` over ``items`` in ``processes`` single-threaded processes, in order, with bounded memory.
 
     At most ``4 * processes`` chunks of ``chunk`` items are under way at any time, so that neither the items nor
     the results pile up. With one process the work is done in this one. ``work`` must be importable (a function
     at the top of a module, or a ``functools.partial`` of one).
+
+    An exception of ``work`` ends it all: each process finishes the item at hand and no other. A caller that may stop
+    before the last result closes the iterator (`contextlib.closing`), with the same effect. The processes end with
+    this one, however it ends.
     """
     limit_threads(1)
     if processes <= 1:
         yield from map(work, items)
         return
+    context = get_context("forkserver")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_child, initargs=(stop,))
     source = iter(items)
-    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        pending = []
+    pending: deque[Future[list[R]]] = deque()
+    try:
         while batch := list(islice(source, chunk)):
             pending.append(pool.submit(_map_chunk, work, batch))
-            if len(pending) >= 4 * processes:
-                yield from pending.pop(0).result()
-        for future in pending:
-            yield from future.result()
+            if len(pending) >= CHUNKS_PER_PROCESS * processes:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+_stop: Event
+
+
+def _start_child(stop: Event) -> None:
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent alone ends the work
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent ends, even by a signal that leaves the parent no time to say so."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _map_chunk(work: Callable[[T], R], batch: list[T]) -> list[R]:
-    return [work(item) for item in batch]
+    results = []
+    for item in batch:
+        if _stop.is_set():
+            break  # nobody reads these results any more
+        results.append(work(item))
+    return results

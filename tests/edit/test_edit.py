@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from click.testing import CliRunner
-from fabricated import config_text
 from PIL import Image
 
 import biomedjourney
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
+from tests.helpers import tiny
+from tests.helpers.fabricated import config_text
 
 
 class Tower:
@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("edit")
     paths = tiny.write(folder)
     common = ["--config", config_text(**tiny.OVERLAY)]
-    inputs = ("pairs", "registrations", "progressions", "prior_latents", "latents", "texts", "first_stage")
+    inputs = ("triples", "prior_latents", "latents", "texts")
     outputs = ["--checkpoints", str(folder / "checkpoints"), "--training", str(folder / "training.parquet")]
     words = ["train", *common, "--run", "alone", *tiny.flags(paths, *inputs), *outputs, "--out", str(folder / "alone")]
     CliRunner().invoke(commands, words, catch_exceptions=False)
@@ -64,6 +64,8 @@ def test_function_takes_arrays_pictures_and_paths_and_is_repeatable(
     np.testing.assert_array_equal(biomedjourney.edit(film, " brighter\n", str(model)), drawn)
     assert np.abs(biomedjourney.edit(film, "brighter", model, seed=1) - drawn).max() > 0.01
     assert not np.array_equal(biomedjourney.edit(film, "brighter", model, text_scale=9.0), drawn)
+    assert not np.array_equal(biomedjourney.edit(film, "darker now", model), drawn)
+    assert not np.array_equal(biomedjourney.edit(np.roll(film, 8, axis=1), "brighter", model), drawn)
     eight_bits = (film / film.max() * 255).astype(np.uint8)
     Image.fromarray(eight_bits).save(tmp_path / "film.png")
     from_file = biomedjourney.edit(tmp_path / "film.png", "brighter", model)

@@ -1,22 +1,21 @@
 import hashlib
 from pathlib import Path
 
-import fabricated
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from biomedjourney import pixels, tables
-from biomedjourney.encode import text_key
 from biomedjourney.encode.command import command
-from biomedjourney.encode.texts import distinct
+from biomedjourney.encode.texts import distinct, read_texts
 from biomedjourney.errors import UserError
+from biomedjourney.examples import text_key
 from biomedjourney.pretrain import first_stage, load_text_tower, text_tower
+from tests.helpers import fabricated, tiny
 
 PAIR = "right effusion, new since the prior film"
 REPORTS = ["no acute process", "  no acute\n process ", "mild edema", PAIR]
@@ -59,16 +58,17 @@ def test_keys_tell_texts_apart() -> None:
 
 def test_each_text_is_encoded_once(tmp_path: Path) -> None:
     singles(tmp_path / "s.parquet", REPORTS)
-    progressions(tmp_path / "p.parquet", [PAIR, "resolved edema"])
-    found = distinct(tmp_path / "s.parquet", tmp_path / "p.parquet")
-    assert sorted(found.values()) == sorted({"no acute process", "mild edema", PAIR, "resolved edema"})
-    assert list(found) == sorted(found)
-    assert all(key == text_key(text) for key, text in found.items())
+    progressions(tmp_path / "p.parquet", [PAIR, "resolved edema", PAIR, " "])
+    texts = distinct(read_texts(tmp_path / "s.parquet", None))
+    assert sorted(texts.values()) == sorted({"no acute process", "mild edema", PAIR})
+    assert list(texts) == sorted(texts)
+    assert all(key == text_key(text) for key, text in texts.items())
+    descriptions = distinct(read_texts(None, tmp_path / "p.parquet"))
+    assert sorted(descriptions.values()) == sorted({PAIR, "resolved edema"})
 
 
 def test_texts_command_writes_the_states_that_the_tower_gives(tmp_path: Path) -> None:
     singles(tmp_path / "s.parquet", REPORTS)
-    progressions(tmp_path / "p.parquet", [PAIR, "resolved edema"])
     folder = tmp_path / "tower"
     folder.mkdir()
     torch.manual_seed(0)
@@ -77,12 +77,11 @@ def test_texts_command_writes_the_states_that_the_tower_gives(tmp_path: Path) ->
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
     config = fabricated.config_text(text={"max_tokens": MAX_TOKENS}, encode={"batch_size": 3})
     flags = ["texts", "--config", config, "--singles", tmp_path / "s.parquet", "--text-tower", folder]
-    flags += ["--progressions", tmp_path / "p.parquet"]
-    assert "4 distinct texts" in run(*flags, "--out", tmp_path / "texts.parquet")
+    assert "3 distinct texts" in run(*flags, "--out", tmp_path / "texts.parquet")
     rows = {row["text_sha256"]: array(row, "states") for row in tables.read_stream(tmp_path / "texts.parquet", "texts")}
     tower = load_text_tower(folder, MAX_TOKENS)
-    assert len(rows) == 4
-    for text in {*REPORTS, "resolved edema"}:
+    assert len(rows) == 3
+    for text in REPORTS:
         np.testing.assert_allclose(rows[text_key(text)], tower.states([" ".join(text.split())])[0], atol=2e-3)
     assert len(rows[text_key(PAIR)]) == MAX_TOKENS
     run(*flags, "--out", tmp_path / "again.parquet")
@@ -111,6 +110,7 @@ def test_pictures_command_writes_the_posterior_of_every_picture_there_is(stage: 
     out = tmp_path / "latents.parquet"
     assert "6 latents" in run("pictures", "--config", config, *shards, "--first-stage", stage, "--out", out)
     rows = list(tables.read_stream(out, "latents"))
+    assert {row["scaling_factor"] for row in rows} == {first_stage.load(stage).config.scaling_factor}
     assert [row["id"] for row in rows] == ["d0", "d1", "d3", "d4", "d5", "d6"]
     model = first_stage.load(stage)
     for row in rows:
@@ -120,6 +120,14 @@ def test_pictures_command_writes_the_posterior_of_every_picture_there_is(stage: 
         np.testing.assert_allclose(array(row, "mean"), posterior.mean[0].numpy(), rtol=2e-3, atol=1e-3)
         np.testing.assert_allclose(array(row, "std"), posterior.std[0].numpy(), rtol=2e-3, atol=1e-3)
         assert array(row, "mean").shape == posterior.mean.shape[1:]
+
+
+def test_texts_command_reads_one_table(tmp_path: Path) -> None:
+    words = ["texts", "--config", fabricated.config_text(), "--text-tower", str(tmp_path), "--out", str(tmp_path / "o")]
+    for options in ([], ["--singles", "a", "--progressions", "b"]):
+        result = CliRunner().invoke(command, [*words, *options])
+        assert result.exit_code == 2
+        assert "either --singles or --progressions" in result.output
 
 
 def test_registered_priors_are_encoded_by_their_pair(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real workflow, run once in miniature for all end-to-end tests, and a one-node SLURM cluster."""
+"""The real workflow, run once in miniature for all end-to-end tests, and a SLURM cluster of one node."""
 
 import os
 import shutil
@@ -10,16 +10,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workflow_runs import run_smoke
+from filelock import FileLock
+
+from tests.helpers.workflow_runs import run_smoke
 
 SLURM_CONF = Path("/etc/slurm/slurm.conf")
 MARK = "# written by the tests of biomedjourney"
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the whole workflow has run with smoke.yaml."""
-    return run_smoke(tmp_path_factory.mktemp("smoke"))
+def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder in which the whole workflow has run once with smoke.yaml. Tests only read it; `smoke_copy` is a copy.
+
+    With pytest-xdist, a session fixture is made once per worker: here the first worker that asks runs the workflow in
+    the folder that all workers share, and the others wait for it.
+    """
+    if worker_id == "master":
+        return run_smoke(tmp_path_factory.mktemp("smoke"))
+    shared = tmp_path_factory.getbasetemp().parent
+    folder, outcome = shared / "smoke", shared / "smoke-outcome.txt"
+    with FileLock(shared / "smoke.lock"):
+        if not outcome.exists():
+            folder.mkdir()
+            outcome.write_text("failed")  # stays if the run fails: the others then need not run it again
+            run_smoke(folder)
+            outcome.write_text("finished")
+    assert outcome.read_text() == "finished", "the run of smoke.yaml failed in another worker: see the error there"
+    return folder
+
+
+@pytest.fixture
+def smoke_copy(smoke: Path, tmp_path: Path) -> Path:
+    """A copy of the folder for a test that runs Snakemake in it; files keep their times, which Snakemake compares."""
+    return shutil.copytree(smoke, tmp_path / "smoke", symlinks=True)
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +90,7 @@ PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
     ]
     try:
         deadline = time.monotonic() + 60
+        # sinfo can only be asked again and again: SLURM tells nobody when a node becomes idle
         while "idle" not in (shown := subprocess.run(["sinfo", "-h"], text=True, capture_output=True)).stdout:
             assert time.monotonic() < deadline, f"SLURM does not come up: {shown.stdout}{shown.stderr}"
             time.sleep(0.5)

@@ -1,14 +1,18 @@
 """What the workflow says of a configuration before it runs anything."""
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
-from workflow_runs import REPOSITORY, snakemake
+
+from tests.helpers import REPOSITORY
+from tests.helpers.workflow_runs import snakemake
 
 pytestmark = pytest.mark.workflow
 
 PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
+TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
 
 
 def errors_of(folder: Path, overlay: str) -> list[str]:
@@ -26,6 +30,10 @@ def errors_of(folder: Path, overlay: str) -> list[str]:
         ("sead: 3", "unknown key 'sead': did you mean 'seed'?"),
         ("train: {learning_rte: 1}", "train: unknown key 'learning_rte': did you mean 'learning_rate'?"),
         ("seed: many", "seed: 'many' is not of type 'integer'"),
+        (
+            "resources: {trian: {threads: 1, mem_mb: 1, minutes: 1}}",
+            "resources: unknown key 'trian': did you mean 'train'?",
+        ),
         ("systems: {biomedjourney: {run: stage3}}", "systems.biomedjourney.run: there is no run 'stage3'"),
         ("train: {runs: {stage2: {start: stage9}}}", "train.runs.stage2.start: there is no run 'stage9'"),
         ("diffusion: {unet: {weights: nowhere/unet}}", "diffusion.unet.weights: nowhere/unet does not exist"),
@@ -43,6 +51,25 @@ def test_paper_configuration_names_all_that_is_missing(tmp_path: Path) -> None:
     errors = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
     for key in ("data.images", "data.reports", "data.demographics", "pretrain.first_stage", "diffusion.unet"):
         assert any(key in error for error in errors), key
+    assert any("rewrite.openai.base_url" in error and "public network" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("openai", "said"),
+    [
+        ("zero_data_retention_confirmed_by: {name: A. Reader, date: '2026-11-24'}", "needs a key: set OPENAI_API_KEY"),
+        ("base_url: model-server/v1", "rewrite.openai.base_url: an address like https:"),
+    ],
+)
+def test_a_missing_key_or_endpoint_is_named_before_anything_runs(tmp_path: Path, openai: str, said: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"rewrite: {{openai: {{{openai}}}}}")
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    words = ("--dry-run", "--configfile", str(PAPER), str(path))
+    result = snakemake(tmp_path, *words, environment=environment)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout
+    assert any(said in line for line in result.stdout.splitlines() if line.startswith("error: "))
 
 
 def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path: Path) -> None:
@@ -57,8 +84,21 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     weights = yaml.safe_load(PAPER.read_text())["pretrain"]["judges"]["weights"].values()
     for file in [*(f"resources/{file}" for file in files), *weights]:
         (tmp_path / file).touch()
-    result = snakemake(tmp_path, "--dry-run", "--configfile", str(PAPER))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("rewrite: {openai: {base_url: 'http://127.0.0.1:8000/v1', model: my-model}}")
+    result = snakemake(tmp_path, "--dry-run", "--configfile", str(PAPER), str(mine))
     assert result.returncode == 0, result.stdout[-3000:]
     for rule in ("ingest_raw_files", "register_priors", "train_stage", "evaluate_systems"):
         assert rule in result.stdout
     assert "draw_phantom" not in result.stdout
+    for part in ("results/progressions/openai/forward.parquet", "results/triples/openai/forward.parquet"):
+        assert part in result.stdout
+    assert "backward" not in result.stdout
+    assert "results/progressions/rules" not in result.stdout
+
+
+def test_the_tables_configuration_adds_its_rows(tmp_path: Path) -> None:
+    result = snakemake(tmp_path, "--dry-run", "--configfile", str(TABLES))
+    assert result.returncode == 0, result.stdout[-3000:]
+    for path in ("results/models/stage2-no-registration", "results/models/text-only", "results/scores/no-registration"):
+        assert path in result.stdout

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
-from workflow_runs import REPOSITORY, SMOKE, snakemake
 
 from biomedjourney import tables
+from tests.helpers import REPOSITORY
+from tests.helpers.workflow_runs import SMOKE, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.system]
 

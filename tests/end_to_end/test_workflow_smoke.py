@@ -1,22 +1,24 @@
 """The whole chain with smoke.yaml, by the real command."""
 
-import re
+import json
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
 from PIL import Image
-from workflow_runs import SMOKE, run_smoke, snakemake
 
 from biomedjourney import tables
+from tests.helpers.report_page import table_rows
+from tests.helpers.workflow_runs import SMOKE, run_smoke, snakemake
 
 pytestmark = pytest.mark.workflow
 
 SINGLE_FILES = {
     "patients", "studies", "images", "singles", "pairs", "cohort", "exclusions", "progressions", "registrations",
-    "training", "guidance", "scores", "systems", "ablations", "findings", "subgroups", "truth",
+    "triples", "training", "guidance", "scores", "systems", "ablations", "findings", "subgroups", "truth",
 }  # fmt: skip
 TIME_COLUMNS = {"training": ["seconds"]}
 
@@ -35,39 +37,20 @@ def test_writes_every_table_and_each_opens_in_pandas_and_duckdb(smoke: Path) -> 
 def test_report_and_model_are_there(smoke: Path) -> None:
     page = (smoke / "results" / "report" / "index.html").read_text()
     assert "not for clinical use" in page
-    for system in ("biomedjourney", "text-only", "no-registration", "untrained", "copy-prior", "real-follow-up"):
-        assert system in page
+    systems = tables.read(smoke / "results" / "tables" / "systems.parquet", "systems").set_index("system")
+    rows = table_rows(page, "main")
+    assert list(rows) == list(systems.index)
+    assert {"biomedjourney", "text-only", "untrained", "copy-prior", "real-follow-up"} <= set(rows)
+    for name, cells in rows.items():
+        assert cells[0] == f"{systems.loc[name, 'n']}"
+        assert f"{100 * systems.loc[name, 'pathology_auc']:.2f}" in cells
     assert (smoke / "results" / "models" / "biomedjourney" / "unet").is_dir()
 
 
-def test_second_run_has_nothing_to_do(smoke: Path) -> None:
-    result = snakemake(smoke, "--cores", "2", "--configfile", str(SMOKE))
+def test_second_run_has_nothing_to_do(smoke_copy: Path) -> None:
+    result = snakemake(smoke_copy, "--cores", "2", "--configfile", str(SMOKE))
     assert result.returncode == 0
     assert "Nothing to be done" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("overlay", "again"),
-    [
-        ("evaluate: {bootstrap: 150}", {}),
-        ("systems: {same-again: {run: stage2}}", {"generate_pictures": 1}),
-        (
-            "pretrain: {judges: {steps: 11}}",
-            {"pretrain_judges": 1, "evaluate_guidance": 1, "generate_pictures": 3, "export_model": 1},
-        ),
-    ],
-)
-def test_change_of_a_setting_runs_only_what_reads_it(
-    overlay: str, again: dict[str, int], smoke: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "more.yaml"
-    path.write_text(overlay)
-    result = snakemake(smoke, "--dry-run", "--configfile", str(SMOKE), str(path))
-    assert result.returncode == 0, result.stdout
-    counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", result.stdout, re.MULTILINE)}
-    total = counts.pop("total")
-    assert counts == again | {"evaluate_systems": 1, "write_report": 1, "all": 1}
-    assert total == sum(counts.values())
 
 
 def test_no_patient_is_on_two_sides(smoke: Path) -> None:
@@ -78,16 +61,44 @@ def test_no_patient_is_on_two_sides(smoke: Path) -> None:
     assert set(pairs["split"]) == set(tables.SPLITS)
 
 
-def test_all_systems_answer_for_the_same_accepted_test_pairs(smoke: Path) -> None:
+def test_all_systems_answer_for_the_compared_test_triples(smoke: Path) -> None:
     folder = smoke / "results" / "tables"
     scores = tables.read(folder / "scores.parquet", "scores")
-    registrations = tables.read(folder / "registrations.parquet", "registrations").set_index("pair_id")
-    pairs = tables.read(folder / "pairs.parquet", "pairs").set_index("pair_id")
+    triples = tables.read(folder / "triples.parquet", "triples")
     by_system = scores.groupby("system")["pair_id"].agg(frozenset)
     assert by_system.nunique() == 1
-    shared = list(by_system.iloc[0])
-    assert registrations.loc[shared, "accepted"].all()
-    assert (pairs.loc[shared, "split"] == "test").all()
+    compared = triples[triples["compared"] & (triples["split"] == "test")]
+    assert by_system.iloc[0] == set(compared["pair_id"])
+    assert compared["accepted"].all()
+    assert (compared["direction"] == "forward").all()
+
+
+def test_the_account_of_the_cohort_goes_from_raw_rows_to_training_examples(smoke: Path) -> None:
+    folder = smoke / "results"
+    cohort = tables.read(folder / "tables" / "cohort.parquet", "cohort")
+    kept, dropped = cohort.groupby("step")["kept"].first(), cohort.groupby("step", sort=False)["dropped"].sum()
+    for unit in ("images", "studies", "singles", "pairs"):
+        steps = [step for step in dropped.index if step.startswith(f"{unit}:")]
+        for before, after in pairwise(steps):
+            if after != "pairs: a study and the one before it":
+                assert kept[before] == kept[after] + dropped[after], after
+    pairs = tables.read(folder / "tables" / "pairs.parquet", "pairs")
+    assert kept["pairs: both images with a picture"] + dropped["pairs: both images with a picture"] == len(pairs)
+    assert (
+        kept["pairs: registration accepted"]
+        == kept["triples by rules: description valid"] + dropped["triples by rules: description valid"]
+    )
+    in_training = kept["triples by rules in train: all"]
+    backward = kept["triples by rules, read backward: training pairs"]
+    left_out = dropped["triples by rules, read backward: training pairs"]
+    assert backward + left_out == (pairs["split"] == "train").sum()
+    for run, examples in (("stage1", kept["singles in train: all"]), ("stage2", in_training + backward)):
+        facts = json.loads((folder / "models" / run / "run.json").read_text())
+        assert (facts["examples"], facts["examples_without_latent"]) == (examples, 0), run
+    assert (
+        sum(kept[f"triples by rules in {split}: all"] for split in tables.SPLITS)
+        == kept["triples by rules: description valid"]
+    )
 
 
 def test_same_seed_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:

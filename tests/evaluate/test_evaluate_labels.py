@@ -5,6 +5,7 @@ import pytest
 from biomedjourney.errors import UserError
 from biomedjourney.evaluate import labels
 from biomedjourney.pretrain.targets import binary_labels
+from biomedjourney.tables import CHEXPERT_LABELS
 
 FINDINGS = ["edema", "pneumothorax"]
 
@@ -46,10 +47,39 @@ def test_race_is_left_out_where_it_is_null() -> None:
     np.testing.assert_array_equal(found, [[0, 1, 0], [np.nan] * 3, [1, 0, 0]])
 
 
-def test_a_pair_without_study_or_patient_is_named() -> None:
-    pairs = pd.DataFrame({"pair_id": ["1-2"], "subject_id": [5], "study_id": [2]})
-    known = studies([0], [0], [None]).assign(study_id=[2], subject_id=[5])
-    with pytest.raises(UserError, match="table studies: study_id 2 of pair 1-2"):
-        labels.attributes(pairs, known.assign(study_id=3), pd.DataFrame({"subject_id": [5]}))
-    with pytest.raises(UserError, match="table patients: subject_id 5 of pair 1-2"):
-        labels.attributes(pairs, known, pd.DataFrame({"subject_id": [6]}))
+def two_studies() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A triple from study 1 (edema) to study 2 (pneumothorax, edema uncertain), its studies and its patient."""
+    triples = pd.DataFrame({"pair_id": ["1-2"], "subject_id": [5], "prior_study_id": [1], "study_id": [2]})
+    known = pd.DataFrame({"study_id": [2, 1], "subject_id": [5, 5], "age": pd.array([61, 60], "Int16")})
+    for name in CHEXPERT_LABELS:
+        known[name] = pd.array([None, None], dtype="Int8")
+    known["edema"], known["pneumothorax"] = pd.array([-1, 1], "Int8"), pd.array([1, None], "Int8")
+    return triples, known, pd.DataFrame({"subject_id": [5], "sex": ["F"], "race": ["White"]})
+
+
+def test_targets_are_those_of_the_current_study_and_the_labels_of_the_prior_one() -> None:
+    triples, known, patients = two_studies()
+    rows = labels.attributes(triples, known, patients)
+    assert list(rows.index) == ["1-2"]
+    truth = pd.DataFrame({"study_id": [1, 2], "severity_edema": [0.4, 0.0], "severity_pneumothorax": [0.0, 0.3]})
+    settings = {"findings": FINDINGS, "blank": "negative", "uncertain": "masked"}
+    targets = labels.targets(rows, settings, truth)
+    np.testing.assert_array_equal(targets.findings, [[np.nan, 1]])
+    np.testing.assert_array_equal(targets.prior_findings, [[1, 0]])
+    np.testing.assert_array_equal(targets.race, [[0, 0, 1]])
+    np.testing.assert_array_equal(targets.age, [61])
+    np.testing.assert_array_equal(targets.true_findings, [[0, 1]])
+    assert labels.targets(rows, settings).true_findings is None
+    with pytest.raises(UserError, match="table truth: study 2 is not there"):
+        labels.targets(rows, settings, truth[truth["study_id"] == 1])
+
+
+def test_a_pair_without_a_study_or_patient_is_named() -> None:
+    triples, known, patients = two_studies()
+    for studies_given, patients_given, expected in (
+        (known[known["study_id"] != 2], patients, "table studies: study_id 2 of pair 1-2"),
+        (known[known["study_id"] != 1], patients, "table studies: prior_study_id 1 of pair 1-2"),
+        (known, patients.assign(subject_id=6), "table patients: subject_id 5 of pair 1-2"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            labels.attributes(triples, studies_given, patients_given)

@@ -1,12 +1,12 @@
 from pathlib import Path
 
-import fabricated
 import pytest
 from click.testing import CliRunner
 
 from biomedjourney import tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
+from tests.helpers import fabricated
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,9 @@ def split(name: str, path: Path, folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["registrations", "training", "pixels", "truth"])
 def test_parts_make_the_whole(name: str, whole: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "all.parquet"
-    result = CliRunner().invoke(commands, ["gather", name, *split(name, whole[name], tmp_path), "--out", str(out)])
+    result = CliRunner().invoke(
+        commands, ["gather", "parts", name, *split(name, whole[name], tmp_path), "--out", str(out)]
+    )
     assert result.exit_code == 0, result.output
     gathered = tables.read_arrow(out, name)
     assert gathered.equals(tables.read_arrow(whole[name], name))
@@ -36,7 +38,7 @@ def test_parts_make_the_whole(name: str, whole: dict[str, Path], tmp_path: Path)
 def test_a_part_given_twice_is_refused_and_nothing_is_written(whole: dict[str, Path], tmp_path: Path) -> None:
     first, _, rest = split("pixels", whole["pixels"], tmp_path)
     out = tmp_path / "all.parquet"
-    error = CliRunner().invoke(commands, ["gather", "pixels", first, rest, first, "--out", str(out)]).exception
+    error = CliRunner().invoke(commands, ["gather", "parts", "pixels", first, rest, first, "--out", str(out)]).exception
     assert isinstance(error, UserError)
     assert "dicom_id=" in str(error)
     assert "already" in str(error)
@@ -54,13 +56,13 @@ def test_parts_with_other_columns_or_of_another_table_are_named(whole: dict[str,
         ("pairs", "not a table 'pairs'"),
         ("fish", "no table 'fish'"),
     ):
-        words = ["gather", name, str(one), str(two), "--out", str(tmp_path / "all.parquet")]
+        words = ["gather", "parts", name, str(one), str(two), "--out", str(tmp_path / "all.parquet")]
         error = CliRunner().invoke(commands, words).exception
         assert isinstance(error, UserError)
         assert expected in str(error)
 
 
 def test_no_part_is_a_usage_error(tmp_path: Path) -> None:
-    result = CliRunner().invoke(commands, ["gather", "pairs", "--out", str(tmp_path / "x.parquet")])
+    result = CliRunner().invoke(commands, ["gather", "parts", "pairs", "--out", str(tmp_path / "x.parquet")])
     assert result.exit_code == 2
     assert "PARTS" in result.output

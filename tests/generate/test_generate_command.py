@@ -1,28 +1,29 @@
 """The real commands on a tiny problem."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 from click.testing import CliRunner
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from fabricated import config_text
 
 from biomedjourney import config, pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.generate.command import command
 from biomedjourney.generate.draw import sweep_sample
+from biomedjourney.measures import GUIDING
 from biomedjourney.train.command import command as train_command
+from tests.helpers import tiny
+from tests.helpers.fabricated import config_text
 
-CHOICE = ("pairs", "registrations", "progressions")
 RUNS = {
-    "biomedjourney": ("stage2", (*CHOICE, "prior_latents", "texts", "first_stage")),
-    "text-only": ("stage1", (*CHOICE, "singles", "texts", "first_stage")),
-    "no-registration": ("stage2-no-registration", (*CHOICE, "latents", "texts", "first_stage")),
+    "biomedjourney": ("stage2", ("triples", "prior_latents", "texts", "first_stage")),
+    "text-only": ("stage1", ("triples", "singles", "texts", "first_stage")),
+    "no-registration": ("stage2-no-registration", ("triples", "latents", "texts", "first_stage")),
 }
 
 
@@ -31,7 +32,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tables, and the folders of the three runs, trained for a few steps."""
     folder = tmp_path_factory.mktemp("trained")
     paths = tiny.write(folder)
-    needs = ("singles", *CHOICE, "latents", "prior_latents", "texts", "first_stage")
+    needs = ("singles", "triples", "latents", "prior_latents", "texts")
     for run, start in (("stage1", None), ("stage2", "stage1"), ("stage2-no-registration", "stage1")):
         own = {"train": {"runs": {"stage2-no-registration": {"start": "stage1"}}}}
         words = ["--config", config_text(**config.merge(tiny.OVERLAY, own)), "--run", run, *tiny.flags(paths, *needs)]
@@ -55,14 +56,12 @@ def flags(paths: dict[str, Path], system: str) -> list[str]:
 
 
 def expected(paths: dict[str, Path], split: str) -> list[str]:
-    pairs = tables.read(paths["pairs"], "pairs").set_index("pair_id")
-    accepted = tables.read(paths["registrations"], "registrations").set_index("pair_id")["accepted"]
-    valid = tables.read(paths["progressions"], "progressions").set_index("pair_id")["valid"]
-    return sorted(pairs.index[(pairs["split"] == split) & accepted & valid])
+    triples = tables.read(paths["triples"], "triples")
+    return sorted(triples.loc[(triples["split"] == split) & triples["compared"], "pair_id"])
 
 
 @pytest.mark.parametrize("system", RUNS)
-def test_one_picture_a_seed_and_accepted_test_pair(paths: dict[str, Path], tmp_path: Path, system: str) -> None:
+def test_one_picture_per_seed_and_compared_test_pair(paths: dict[str, Path], tmp_path: Path, system: str) -> None:
     out = generate("pictures", system, tmp_path / "out.parquet", flags(paths, system))
     drawn = tables.read(out, "generated")
     for seed in (0, 1):
@@ -77,6 +76,29 @@ def test_one_picture_a_seed_and_accepted_test_pair(paths: dict[str, Path], tmp_p
     assert np.abs(other - pictures).max() <= 1 / 255 + 1e-6, "the batch size is no part of the picture"
 
 
+def test_a_picture_depends_on_the_prior_and_the_text_of_its_own_pair_alone(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
+    def pictures(**changed: Path) -> pd.Series:
+        words = flags(paths | changed, "biomedjourney")
+        out = generate("pictures", "biomedjourney", tmp_path / "out.parquet", words, generate={"seeds": [0]})
+        return tables.read(out, "generated").set_index("pair_id")["png"]
+
+    pair_id = expected(paths, "test")[1]
+    latents = tables.read(paths["prior_latents"], "latents")
+    latents.loc[latents["id"] == pair_id, "mean"] = np.full(tiny.SHAPE, 50.0, np.float16).tobytes()
+    tables.write(tmp_path / "latents.parquet", "latents", latents)
+    triples = tables.read(paths["triples"], "triples")
+    text = triples.loc[triples["pair_id"] == pair_id, "description"].item()
+    other_text = next(other for other in tiny.TEXTS if other != text)
+    triples.loc[triples["pair_id"] == pair_id, "description"] = other_text
+    tables.write(tmp_path / "triples.parquet", "triples", triples)
+    before = pictures()
+    for changed in ({"prior_latents": tmp_path / "latents.parquet"}, {"triples": tmp_path / "triples.parquet"}):
+        after = pictures(**changed)
+        assert list(before.index[before != after]) == [pair_id], changed
+
+
 def test_same_seed_gives_the_same_file_contents(paths: dict[str, Path], tmp_path: Path) -> None:
     first, second = (
         tables.read(generate("pictures", "biomedjourney", tmp_path / name, flags(paths, "biomedjourney")), "generated")
@@ -86,24 +108,26 @@ def test_same_seed_gives_the_same_file_contents(paths: dict[str, Path], tmp_path
 
 
 def test_stored_pictures_are_those_of_the_tables(paths: dict[str, Path], tmp_path: Path) -> None:
-    chosen = tables.read(paths["pairs"], "pairs").set_index("pair_id").loc[expected(paths, "test")]
+    test_triples = tables.read(paths["triples"], "triples").set_index("pair_id").loc[expected(paths, "test")]
     registered = tables.read(paths["registered"], "registered").set_index("pair_id")["png"]
     stored = tables.read(paths["pixels"], "pixels").set_index("dicom_id")["png"]
     halves = []
     for i in range(2):  # two shards
         halves.append(tmp_path / f"{i}.parquet")
         tables.write(halves[-1], "pixels", tables.read(paths["pixels"], "pixels").iloc[i::2])
-    shards = [word for half in halves for word in ("--pixels", str(half))]
-    for system, words in (("copy-prior", tiny.flags(paths, "registered")), ("real-follow-up", shards)):
-        out = generate("pictures", system, tmp_path / "out.parquet", [*tiny.flags(paths, *CHOICE), *words])
+    shards = [word for half in halves for word in ("--stored", str(half))]
+    for system, words in (("copy-prior", ["--stored", str(paths["registered"])]), ("real-follow-up", shards)):
+        out = generate("copies", system, tmp_path / "out.parquet", [*tiny.flags(paths, "triples"), *words])
         drawn = tables.read(out, "generated")
         assert sorted(drawn["seed"].unique()) == [0, 1]
         for row in drawn.itertuples():
-            own = registered[row.pair_id] if system == "copy-prior" else stored[chosen.loc[row.pair_id, "dicom_id"]]
+            own = (
+                registered[row.pair_id] if system == "copy-prior" else stored[test_triples.loc[row.pair_id, "dicom_id"]]
+            )
             assert row.png == own
         assert sorted(drawn.loc[drawn["seed"] == 0, "pair_id"]) == expected(paths, "test")
     with pytest.raises(UserError, match="pictures are missing: give every shard"):
-        generate("pictures", "real-follow-up", tmp_path / "no.parquet", [*tiny.flags(paths, *CHOICE), *shards[:2]])
+        generate("copies", "real-follow-up", tmp_path / "no.parquet", [*tiny.flags(paths, "triples"), *shards[:2]])
     assert not (tmp_path / "no.parquet").exists()
 
 
@@ -135,7 +159,11 @@ def test_swept_pairs_hardly_depend_on_the_others() -> None:
 
 def guidance(folder: Path, rows: list[tuple[str, float, float, bool]]) -> Path:
     frame = pd.DataFrame(rows, columns=["system", "text_scale", "image_scale", "chosen"]).assign(n=3)
-    tables.write(folder / "guidance.parquet", "guidance", frame.assign(**dict.fromkeys(tables.MEASURES, 0.5)))
+    tables.write(
+        folder / "guidance.parquet",
+        "guidance",
+        frame.assign(**dict.fromkeys([measure.name for measure in GUIDING], 0.5)),
+    )
     return folder / "guidance.parquet"
 
 
@@ -168,28 +196,88 @@ def test_export_is_whole_and_read_by_stock_diffusers(paths: dict[str, Path], tmp
     assert DDIMScheduler.from_pretrained(out / "scheduler").config.prediction_type == "v_prediction"
 
 
+@pytest.mark.parametrize(
+    ("kind", "system"), [("pictures", "biomedjourney"), ("copies", "copy-prior"), ("sweep", "text-only")]
+)
+def test_shards_together_hold_what_one_job_draws(
+    paths: dict[str, Path], tmp_path: Path, kind: str, system: str
+) -> None:
+    words = flags(paths, system) if kind != "copies" else tiny.flags(paths, "triples")
+    words += ["--stored", str(paths["registered"])] if kind == "copies" else []
+    table = {"sweep": "sweeps"}.get(kind, "generated")
+    whole = tables.read(generate(kind, system, tmp_path / "whole", words), table)
+    parts = [
+        tables.read(
+            generate(kind, system, tmp_path / f"{shard}", [*words, "--shard", str(shard)], generate={"shards": 2}),
+            table,
+        )
+        for shard in range(2)
+    ]
+    assert all(len(part) for part in parts)
+    key = [column for column in whole.columns if column != "png"]
+    joined = pd.concat(parts).sort_values(key, ignore_index=True)
+    whole = whole.sort_values(key, ignore_index=True)
+    pd.testing.assert_frame_equal(joined[key], whole[key])
+    first, second = (np.stack([pixels.decode_png(png) for png in rows["png"]]) for rows in (joined, whole))
+    assert np.abs(first - second).max() <= 1 / 255 + 1e-6
+    with pytest.raises(UserError, match="shard 2 of 2 has no pair"):
+        generate(kind, system, tmp_path / "no", [*words, "--shard", "2"], generate={"shards": 2})
+
+
+def test_another_writer_draws_the_same_pairs_and_an_empty_text_is_the_null_text(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
+    """Its text need not be valid: which pairs are compared, the first writer has decided."""
+    triples = tables.read(paths["triples"], "triples").assign(writer="impression", accepted=False, reason="not valid")
+    first_pair = expected(paths, "test")[0]
+    triples.loc[triples["pair_id"] == first_pair, "description"] = ""
+    other = tmp_path / "impression.parquet"
+    tables.write(other, "triples", triples)
+    run = {"train": {"runs": {"stage2": {"writer": "impression"}}}}
+    model = tmp_path / "model"
+    shutil.copytree(paths["stage2"], model)
+    facts = json.loads((model / "run.json").read_text())
+    facts["settings"]["run"]["writer"] = "impression"
+    (model / "run.json").write_text(json.dumps(facts))
+    words = flags(paths | {"triples": other, "stage2": model}, "biomedjourney")
+    drawn = tables.read(generate("pictures", "biomedjourney", tmp_path / "out", words, **run), "generated")
+    usual = tables.read(
+        generate("pictures", "biomedjourney", tmp_path / "usual", flags(paths, "biomedjourney")), "generated"
+    )
+    assert drawn["pair_id"].tolist() == usual["pair_id"].tolist()
+    assert (
+        drawn.loc[drawn["pair_id"] == first_pair, "png"].tolist()
+        != usual.loc[usual["pair_id"] == first_pair, "png"].tolist()
+    )
+
+
 def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) -> None:
-    def refused(system: str, words: list[str], message: str) -> None:
+    def refused(kind: str, system: str, words: list[str], message: str) -> None:
         with pytest.raises(UserError, match=message) as caught:
-            generate("pictures", system, tmp_path / "no.parquet", words)
+            generate(kind, system, tmp_path / "no.parquet", words)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "no.parquet").exists()
 
-    refused("nobody", [], "no system 'nobody'.*biomedjourney")
-    refused("copy-prior", tiny.flags(paths, *CHOICE), "--registered is missing")
-    refused("biomedjourney", tiny.flags(paths, *RUNS["biomedjourney"][1]), "--model is missing.*stage2")
-    wrong = [*tiny.flags(paths, *RUNS["biomedjourney"][1]), "--model", str(paths["stage1"])]
-    refused("biomedjourney", wrong, "model of run stage1, expected that of run stage2")
-    wrong[-1] = str(tmp_path)
-    refused("biomedjourney", wrong, "not the folder of a trained model")
-    unread = tmp_path / "texts.parquet"
-    tables.write(unread, "texts", tables.read(paths["texts"], "texts").iloc[:1])
+    inputs, model = tiny.flags(paths, *RUNS["biomedjourney"][1]), ["--model", str(paths["stage2"])]
+    refused("pictures", "nobody", [*inputs, *model], "no system 'nobody'.*biomedjourney")
+    refused("pictures", "copy-prior", [*inputs, *model], "stored picture and has no model")
+    refused("sweep", "copy-prior", [*inputs, *model], "stored picture and has no model")
+    stored = [*tiny.flags(paths, "triples"), "--stored", str(paths["registered"])]
+    refused("copies", "biomedjourney", stored, "biomedjourney is drawn by a model")
     refused(
-        "biomedjourney", flags(paths | {"texts": unread}, "biomedjourney"), "texts.parquet: 1 texts were not encoded"
+        "pictures", "biomedjourney", [*inputs, "--model", str(paths["stage1"])], "stage1, expected that of run stage2"
     )
+    refused("pictures", "biomedjourney", [*inputs, "--model", str(tmp_path)], "not the folder of a trained model")
+    refused("pictures", "biomedjourney", [*tiny.flags(paths, "first_stage"), *model], "--triples is missing")
+    fewer_texts = tmp_path / "texts.parquet"
+    tables.write(fewer_texts, "texts", tables.read(paths["texts"], "texts").iloc[:1])
+    words = flags(paths | {"texts": fewer_texts}, "biomedjourney")
+    refused("pictures", "biomedjourney", words, "texts.parquet: 1 texts were not encoded")
     latents = tables.read(paths["prior_latents"], "latents")
     fewer = tmp_path / "priors.parquet"
     tables.write(fewer, "latents", latents[latents["id"] != expected(paths, "test")[0]])
-    refused("biomedjourney", flags(paths | {"prior_latents": fewer}, "biomedjourney"), "priors.parquet: no latent of")
-    with pytest.raises(UserError, match="stored picture and has no guidance"):
-        generate("sweep", "copy-prior", tmp_path / "no.parquet", ["--model", str(tmp_path)])
+    refused("pictures", "biomedjourney", flags(paths | {"prior_latents": fewer}, "biomedjourney"), "no latent of")
+    other_writer = tmp_path / "other.parquet"
+    tables.write(other_writer, "triples", tables.read(paths["triples"], "triples").assign(writer="impression"))
+    words = flags(paths | {"triples": other_writer}, "biomedjourney")
+    refused("pictures", "biomedjourney", words, "those of the writer rules")

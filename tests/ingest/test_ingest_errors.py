@@ -1,4 +1,4 @@
-"""Raw files that are wrong: one line that names the file and the remedy, and no output."""
+"""Wrong raw files give one line with the file and the remedy, and no output."""
 
 import gzip
 import json
@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from raw_files import RawFiles, raw_files, report_name, write_tar
 
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
+from tests.helpers.raw_files import RawFiles, raw_files, report_name, write_tar
 
 NAMES = ("patients", "studies", "images", "cohort", "exclusions")
 METADATA, SPLIT, CHEXPERT = (f"mimic-cxr-2.0.0-{name}.csv.gz" for name in ("metadata", "split", "chexpert"))
@@ -91,10 +91,10 @@ BAD_ROWS: dict[str, tuple[Callable[[RawFiles], None], str]] = {
     ),
     "a report of 50 MB": (
         add_report(report_name(10000032, 50000009), b" " * 50_000_000),
-        "s50000009.txt: 50 MB is no report",
+        "s50000009.txt: 50 MB is too large for a report",
     ),
-    "a zip that climbs": (add_report("../../etc/s50000009.txt", b""), "the entry '../../etc/s50000009.txt' climbs out"),
-    "a zip from the root": (add_report("/files/p10/p10000032/s50000001.txt", b""), "climbs out of the folder"),
+    "a zip that climbs": (add_report("../../etc/s50000009.txt", b""), "the entry '../../etc/s50000009.txt' leads out"),
+    "a zip from the root": (add_report("/files/p10/p10000032/s50000001.txt", b""), "leads out of the folder"),
     "a report twice": (
         add_report("more/p10/p10000032/s50000009.txt", b""),
         "more/p10/p10000032/s50000009.txt: study 50000009 has a report already",
@@ -103,9 +103,9 @@ BAD_ROWS: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         lambda raw: raw.reports.update(
             {report_name(19000019, 50000009): raw.reports.pop(report_name(10000032, 50000009))}
         ),
-        "the report of study 50000009 lies in the folder of patient 19000019, the metadata name 10000032",
+        "the report of study 50000009 is in the folder of patient 19000019, the metadata give patient 10000032",
     ),
-    "a climbing path of Windows": (add_report("files\\..\\..\\p10000032\\s50000009.txt", b""), "climbs out"),
+    "a climbing path of Windows": (add_report("files\\..\\..\\p10000032\\s50000009.txt", b""), "leads out"),
     "an age below zero": (set_first("patients", "anchor_age", "-1"), "line 2: anchor_age is '-1', expected a whole"),
     "a year of a word": (set_first("patients", "anchor_year", "2150 - 2152"), "anchor_year is '2150 - 2152'"),
     "a date in another calendar": (set_first("metadata", "StudyDate", "00000000"), "StudyDate is '00000000'"),
@@ -115,7 +115,7 @@ BAD_ROWS: dict[str, tuple[Callable[[RawFiles], None], str]] = {
     "no report at all": (lambda raw: raw.reports.clear(), "holds no report named"),
     "reports of other studies": (
         lambda raw: (raw.reports.clear(), raw.reports.update({report_name(10000032, 50000001): b"x"}))[0],
-        "no study of the metadata has a report: data.images and data.reports are of different sets",
+        "no study of the metadata has a report: set data.images and data.reports to the same data set",
     ),
 }
 
@@ -189,38 +189,38 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         f"{METADATA}, line 2: StudyTime is '213014.531,",
     ),
     "a zip encrypted": (lambda raw: mark_encrypted(raw.reports_path), "is encrypted or packed in an unusual way"),
-    "a zip cut off": (lambda raw: cut(raw.reports_path), "mimic-cxr-reports.zip: cut off, or no zip file"),
+    "a zip cut off": (lambda raw: cut(raw.reports_path), "mimic-cxr-reports.zip: cut off, or not a zip file"),
     "a zip damaged": (lambda raw: damage_zip(raw.reports_path), "mimic-cxr-reports.zip: cut off or damaged"),
 }
 
 
-def assert_one_line(raw: RawFiles, said: str, settings: dict | None = None) -> None:
+def assert_one_line(raw: RawFiles, message: str, settings: dict | None = None) -> None:
     out = raw.folder / "out"
     flags = [word for name in NAMES for word in (f"--{name}", str(out / f"{name}.parquet"))]
     config = json.dumps(settings or raw.settings())
     result = CliRunner().invoke(commands, ["ingest", "tables", "--config", config, *flags])
     assert isinstance(result.exception, UserError), result.output
-    assert said in str(result.exception)
+    assert message in str(result.exception)
     assert "\n" not in str(result.exception)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("case", BAD_ROWS)
 def test_bad_rows(tmp_path: Path, case: str) -> None:
-    change, said = BAD_ROWS[case]
+    change, message = BAD_ROWS[case]
     raw = raw_files(tmp_path)
     change(raw)
     raw.write()
-    assert_one_line(raw, said)
+    assert_one_line(raw, message)
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_files(tmp_path: Path, case: str) -> None:
-    change, said = BAD_FILES[case]
+    change, message = BAD_FILES[case]
     raw = raw_files(tmp_path)
     raw.write()
     change(raw)
-    assert_one_line(raw, said)
+    assert_one_line(raw, message)
 
 
 @pytest.mark.parametrize("key", ["images", "reports", "demographics"])
@@ -255,9 +255,9 @@ def test_a_tar_that_climbs_and_a_tar_with_a_report_of_50_mb(tmp_path: Path) -> N
     settings = raw.settings()
     settings["data"]["reports"] = str(tmp_path / "reports.tar.gz")
     write_tar(tmp_path / "reports.tar.gz", raw.reports | {"files/../../p10000032/s50000009.txt": b""})
-    assert_one_line(raw, "climbs out of the folder", settings)
+    assert_one_line(raw, "leads out of the folder", settings)
     write_tar(tmp_path / "reports.tar.gz", raw.reports | {report_name(10000032, 50000001): b" " * 50_000_000})
-    assert_one_line(raw, "s50000001.txt: 50 MB is no report", settings)
+    assert_one_line(raw, "s50000001.txt: 50 MB is too large for a report", settings)
 
 
 def test_a_source_of_reports_that_is_neither_zip_nor_tar(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_source_of_reports_that_is_neither_zip_nor_tar(tmp_path: Path) -> None
 def test_any_damage_is_read_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Bytes of one raw file changed, dropped or cut, inside the gzip or outside: tables, or one line and no output."""
+    """One raw file has changed, missing or new bytes, inside the gzip or outside: tables, or one line and no output."""
     raw = raw_files(tmp_path_factory.mktemp("damaged"))
     raw.write()
     files = sorted(path for path in raw.folder.rglob("*") if path.is_file())
@@ -302,7 +302,7 @@ def test_any_damage_is_read_or_refused_in_one_line(
 
 
 def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permission is refused by hand: root, who runs tests in containers, is refused nothing."""
+    """The test itself refuses permission, because root, who runs tests in containers, may read everything."""
     raw = raw_files(tmp_path)
     raw.write()
     closed = tmp_path / "closed"

@@ -1,52 +1,26 @@
-"""The check of the image files and the raw files against their checksums."""
+"""The check of the image files, and raw files compared with their checksums."""
 
 import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
-from raw_files import RawFiles, raw_files
 
 from biomedjourney import tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.ingest.files import check, verify
 from biomedjourney.ingest.ingest import ingest
-
-RAMP = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
-
-
-def write_jpeg(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((RAMP % 251).astype(np.uint8)).save(path, quality=95)
-
-
-def write_dicom(path: Path, implicit: bool = False) -> None:
-    import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    film = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    film.Rows, film.Columns = RAMP.shape
-    film.BitsAllocated, film.BitsStored, film.HighBit, film.PixelRepresentation = 16, 12, 11, 0
-    film.SamplesPerPixel, film.PhotometricInterpretation = 1, "MONOCHROME1"
-    film.PixelData = RAMP.tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    film.save_as(path, enforce_file_format=True)
+from tests.helpers.raw_files import RAMP, RawFiles, raw_files, write_dicom, write_jpeg
 
 
 @pytest.fixture
 def raw(tmp_path: Path) -> RawFiles:
-    made = raw_files(tmp_path)
-    made.write()
-    return made
+    files = raw_files(tmp_path)
+    files.write()
+    return files
 
 
 def with_images(raw: RawFiles, image_format: str = "jpg") -> tuple[dict[str, Any], list[Path]]:
@@ -64,12 +38,12 @@ def with_images(raw: RawFiles, image_format: str = "jpg") -> tuple[dict[str, Any
 
 
 def run(raw: RawFiles, settings: dict[str, Any]) -> dict[str, str]:
-    """Each image's problem."""
+    """The problem of each image."""
     out = raw.folder / "files.parquet"
     root, checksums = Path(settings["data"]["images"]), settings["ingest"]["checksums"]
     check(root, raw.folder / "images.parquet", out, checksums, 1)
-    found = tables.read(out, "image_files")
-    return dict(zip(found["dicom_id"], found["problem"], strict=True))
+    rows = tables.read(out, "image_files")
+    return dict(zip(rows["dicom_id"], rows["problem"], strict=True))
 
 
 @pytest.mark.parametrize("image_format", ["jpg", "dcm"])
@@ -81,12 +55,12 @@ def test_missing_empty_truncated_and_foreign_files_are_found(raw: RawFiles, imag
     paths[2].write_bytes(paths[2].read_bytes()[:-200])
     paths[3].write_bytes(b"<html>401 Unauthorized</html>" * 40)
     paths[4].write_bytes(paths[4].read_bytes()[: -len(paths[4].read_bytes()) // 3] + b"\0" * 3000)
-    found = run(raw, settings)
+    problems = run(raw, settings)
     kind = "JPEG" if image_format == "jpg" else "DICOM"
-    assert [found[path.stem] for path in paths[:4]] == ["missing", "empty", "truncated", f"not a {kind} file"]
-    assert [found[path.stem] for path in paths[5:]] == [""] * (len(paths) - 5)
-    if image_format == "jpg":  # a download that was to be as long, its end still zero
-        assert found[paths[4].stem] == "truncated"
+    assert [problems[path.stem] for path in paths[:4]] == ["missing", "empty", "truncated", f"not a {kind} file"]
+    assert [problems[path.stem] for path in paths[5:]] == [""] * (len(paths) - 5)
+    if image_format == "jpg":  # an unfinished download of full length, with zeros at its end
+        assert problems[paths[4].stem] == "truncated"
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.999])
@@ -144,10 +118,10 @@ def test_image_files_are_compared_with_their_checksums(raw: RawFiles) -> None:
     paths[0].write_bytes(content)
     sums = raw.jpg / "SHA256SUMS.txt"
     sums.write_text("".join(line for line in sums.read_text().splitlines(True) if paths[1].name not in line))
-    found = run(raw, settings)
-    assert found.pop(paths[0].stem) == "checksum differs"
-    assert found.pop(paths[1].stem) == "not in SHA256SUMS.txt"
-    assert set(found.values()) == {""}
+    problems = run(raw, settings)
+    assert problems.pop(paths[0].stem) == "checksum differs"
+    assert problems.pop(paths[1].stem) == "not in SHA256SUMS.txt"
+    assert set(problems.values()) == {""}
 
 
 def test_raw_files_are_compared_with_the_checksums_of_their_release(raw: RawFiles) -> None:
@@ -181,20 +155,22 @@ def test_no_whole_file_at_all_leaves_no_table(raw: RawFiles) -> None:
     settings, paths = with_images(raw)
     for path in paths:
         path.unlink()
-    with pytest.raises(UserError, match=r"no image file of the metadata is whole \(10 missing\): correct data\.images"):
+    with pytest.raises(
+        UserError, match=r"no image file of the metadata is complete \(10 missing\): correct data\.images"
+    ):
         run(raw, settings)
     assert not (raw.folder / "files.parquet").exists()
 
 
 def test_a_file_without_permission(raw: RawFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permission is refused by hand: root, who runs tests in containers, is refused nothing."""
+    """The test itself refuses permission, because root, who runs tests in containers, may read everything."""
     settings, paths = with_images(raw)
-    real = Path.open
+    original_open = Path.open
 
-    def refuse(self: Path, *arguments: Any, **named: Any) -> Any:
+    def refuse(self: Path, *arguments: Any, **keywords: Any) -> Any:
         if self == paths[3]:
             raise PermissionError(13, os.strerror(13), str(self))
-        return real(self, *arguments, **named)
+        return original_open(self, *arguments, **keywords)
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UserError, match=f"{paths[3].name}: no permission to read it: grant it"):

@@ -1,4 +1,4 @@
-"""The section splitter: every trap, properties, and real reports."""
+"""The section splitter: traps, properties, and real reports."""
 
 import random
 import string
@@ -6,9 +6,9 @@ import string
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_layout import TRAPS, openi_reports, wrap
 
 from biomedjourney.ingest.sections import ReportSections, split_report
+from tests.helpers.report_layout import TRAPS, openi_reports, wrap
 
 LEAST_RECOVERED = 0.995
 
@@ -54,13 +54,13 @@ def normal(text: str) -> str:
     ],
 )
 def test_traps(text: str, findings: str, impression: str) -> None:
-    found = split_report(text)
-    assert (found.findings, found.impression) == (findings, impression)
+    sections = split_report(text)
+    assert (sections.findings, sections.impression) == (findings, impression)
 
 
 def test_a_misspelt_indication_is_no_impression() -> None:
-    found = split_report(" NDICATION:  Cough.\n\n TECHNIQUE:  PA.\n COMPARISION:  None.\n IMPRESSION:  Normal.")
-    assert found == ReportSections("", "Normal.", "None.", "Cough.", "PA.")
+    sections = split_report(" NDICATION:  Cough.\n\n TECHNIQUE:  PA.\n COMPARISION:  None.\n IMPRESSION:  Normal.")
+    assert sections == ReportSections("", "Normal.", "None.", "Cough.", "PA.")
 
 
 def test_text_above_the_line_of_underscores_is_left_out() -> None:
@@ -81,7 +81,7 @@ def test_an_addendum_stands_in_for_a_report_without_sections() -> None:
 
 
 words = st.lists(st.text(string.ascii_lowercase, min_size=2, max_size=9), min_size=1, max_size=60)
-bodies = words.map(lambda drawn: " ".join(drawn) + ".")
+bodies = words.map(lambda word_list: " ".join(word_list) + ".")
 cases = st.sampled_from([str.upper, str.lower, str.title])
 
 
@@ -97,14 +97,14 @@ cases = st.sampled_from([str.upper, str.lower, str.title])
 def test_any_text_under_headers_of_any_case_comes_back(
     findings: str, impression: str, comparison: str, case: object, beside: bool, order: list[str]
 ) -> None:
-    named = {"a": ("findings", findings), "b": ("impression", impression), "c": ("comparison", comparison)}
+    sections_by_letter = {"a": ("findings", findings), "b": ("impression", impression), "c": ("comparison", comparison)}
     text = ""
     for letter in order:
-        name, body = named[letter]
+        name, body = sections_by_letter[letter]
         header = case(name)  # type: ignore[operator]
         text += wrap(f"{header}: {body}") + "\n \n" if beside else f" {header}: \n \n{wrap(body)}\n \n"
-    found = split_report(text)
-    assert (normal(found.findings), normal(found.impression), normal(found.comparison)) == (
+    sections = split_report(text)
+    assert (normal(sections.findings), normal(sections.impression), normal(sections.comparison)) == (
         findings,
         impression,
         comparison,
@@ -114,23 +114,24 @@ def test_any_text_under_headers_of_any_case_comes_back(
 @settings(deadline=None)
 @given(st.text())
 def test_never_raises_and_invents_no_words(text: str) -> None:
-    found = split_report(text)
-    for body in (found.findings, found.impression, found.comparison, found.indication, found.technique):
+    sections = split_report(text)
+    for body in (sections.findings, sections.impression, sections.comparison, sections.indication, sections.technique):
         assert body == body.strip()
         assert set(body.split()) <= set(text.replace("\xa0", " ").replace("\ufeff", "").split())
 
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_real_reports_come_back(trap: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of Open-i's reports, each written out with the trap."""
+    """All reports of Open-i, each written with the trap."""
     write, truth = TRAPS[trap]
     reports = openi_reports()
-    lost = []
+    not_recovered = []
     for i, report in enumerate(reports):
         text = write(report, random.Random(f"{trap} {i}"))
-        found = split_report(text)
-        if (normal(found.findings), normal(found.impression)) != tuple(normal(part) for part in truth(report)):
-            lost.append(i)
+        sections = split_report(text)
+        if (normal(sections.findings), normal(sections.impression)) != tuple(normal(part) for part in truth(report)):
+            not_recovered.append(i)
     with capsys.disabled():
-        print(f"\n{trap}: {len(reports) - len(lost)} of {len(reports)} recovered, not {lost[:9]}", end="")
-    assert len(lost) <= (1 - LEAST_RECOVERED) * len(reports)
+        recovered = len(reports) - len(not_recovered)
+        print(f"\n{trap}: {recovered} of {len(reports)} recovered, not {not_recovered[:9]}", end="")
+    assert len(not_recovered) <= (1 - LEAST_RECOVERED) * len(reports)

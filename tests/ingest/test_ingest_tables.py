@@ -11,12 +11,21 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raw_files import LABELS, RawFiles, label_row, raw_files, report_name, write_csv, write_folder, write_tar
 
 from biomedjourney import tables
 from biomedjourney.cli import commands
 from biomedjourney.ingest.demographics import group_of, most_frequent
 from biomedjourney.ingest.ingest import ingest
+from tests.helpers.raw_files import (
+    LABELS,
+    RawFiles,
+    label_row,
+    raw_files,
+    report_name,
+    write_csv,
+    write_folder,
+    write_tar,
+)
 
 
 @pytest.fixture
@@ -26,22 +35,22 @@ def raw(tmp_path: Path) -> RawFiles:
 
 def run(raw: RawFiles) -> dict[str, pd.DataFrame]:
     raw.write()
-    made = ingest(raw.settings())
-    return {name: tables.conform(name, data).to_pandas() for name, data in made.items()}
+    results = ingest(raw.settings())
+    return {name: tables.conform(name, data).to_pandas() for name, data in results.items()}
 
 
 def test_every_raw_row_arrives(raw: RawFiles) -> None:
-    made = run(raw)
-    assert {name: len(data) for name, data in made.items() if name != "cohort"} == {
+    results = run(raw)
+    assert {name: len(data) for name, data in results.items() if name != "cohort"} == {
         "patients": 3,
         "studies": 7,
         "images": 10,
         "exclusions": 0,
     }
-    image = made["images"].set_index("dicom_id").loc["50000003-1"]
+    image = results["images"].set_index("dicom_id").loc["50000003-1"]
     assert image["path"] == "files/p10/p10000032/s50000003/50000003-1.jpg"
     assert (image["rows"], image["columns"], image["view"], image["official_split"]) == (3057, 2544, "PA", "train")
-    assert made["images"].set_index("dicom_id")["view"].isna()["51000002-0"]
+    assert results["images"].set_index("dicom_id")["view"].isna()["51000002-0"]
 
 
 def test_studies_are_in_the_order_of_date_and_padded_time(raw: RawFiles) -> None:
@@ -77,11 +86,11 @@ def test_labels(raw: RawFiles) -> None:
 
 
 def with_test_set(raw: RawFiles, name: str = "mimic-cxr-2.1.0-test-set-labeled.csv") -> dict[str, Any]:
-    """Radiologists' labels of one study, and the settings that ask for them."""
-    named = dict.fromkeys(LABELS, "") | {"Pneumonia": "0.0", "Edema": "-1.0"}
-    named["Airspace Opacity"] = named.pop("Lung Opacity") or "1.0"
+    """Writes radiologists' labels of one study; returns the settings that use them."""
+    labels = dict.fromkeys(LABELS, "") | {"Pneumonia": "0.0", "Edema": "-1.0"}
+    labels["Airspace Opacity"] = labels.pop("Lung Opacity") or "1.0"
     raw.write()
-    write_csv(raw.jpg / name, [{"study_id": 59000001} | named])
+    write_csv(raw.jpg / name, [{"study_id": 59000001} | labels])
     settings = raw.settings()
     settings["ingest"]["test_set_labels"] = True
     return settings
@@ -102,32 +111,32 @@ def test_negbio_labels(raw: RawFiles) -> None:
     write_csv(raw.jpg / "mimic-cxr-2.0.0-negbio.csv.gz", [label_row(19000019, 59000001, Edema="0.0")])
     settings = raw.settings()
     settings["ingest"]["labels"] = "negbio"
-    made = ingest(settings)
-    assert made["studies"].set_index("study_id")["edema"].dropna().to_dict() == {59000001: 0}
-    assert made["cohort"].set_index("step")["dropped"]["labels: known"] == 6
+    results = ingest(settings)
+    assert results["studies"].set_index("study_id")["edema"].dropna().to_dict() == {59000001: 0}
+    assert results["cohort"].set_index("step")["dropped"]["labels: known"] == 6
 
 
 def test_images_not_in_the_published_split_are_counted(raw: RawFiles) -> None:
     raw.split[1]["split"] = "validate"
     del raw.split[0]
-    made = run(raw)
-    split = made["images"].set_index("dicom_id")["official_split"]
+    results = run(raw)
+    split = results["images"].set_index("dicom_id")["official_split"]
     assert split.isna()["50000009-0"]
     assert split["50000009-1"] == "validation"
-    row = made["cohort"].set_index("step").loc["published split: known"]
+    row = results["cohort"].set_index("step").loc["published split: known"]
     assert (row["kept"], row["dropped"], row["reason"]) == (9, 1, "not in the split file")
 
 
 def test_age_at_the_study_and_patients_unknown_to_mimic_iv(raw: RawFiles) -> None:
     raw.patients[0]["anchor_age"], raw.patients[0]["anchor_year"] = 91, 2179
     del raw.patients[2]
-    made = run(raw)
-    ages = made["studies"].groupby("subject_id")["age"].first()
+    results = run(raw)
+    ages = results["studies"].groupby("subject_id")["age"].first()
     assert ages[10000032] == 92
     assert ages[11000011] == 53
     assert np.isnan(ages[19000019])
-    assert made["patients"].set_index("subject_id")["sex"].isna()[19000019]
-    row = made["cohort"].set_index("step").loc["ages: known"]
+    assert results["patients"].set_index("subject_id")["sex"].isna()[19000019]
+    row = results["cohort"].set_index("step").loc["ages: known"]
     assert (row["kept"], row["dropped"], row["reason"]) == (2, 1, "patient not in MIMIC-IV")
 
 
@@ -137,11 +146,11 @@ def test_race_by_the_most_frequent_group(raw: RawFiles) -> None:
         *({"subject_id": 11000011, "race": race} for race in ("ASIAN - CHINESE", "BLACK/AFRICAN AMERICAN")),
         {"subject_id": 99999999, "race": "WHITE"},
     ]
-    made = run(raw)
-    races = made["patients"].set_index("subject_id")["race"]
+    results = run(raw)
+    races = results["patients"].set_index("subject_id")["race"]
     assert races[10000032] == "White"
     assert races[[11000011, 19000019]].isna().all()
-    rows = made["cohort"][made["cohort"]["step"] == "races: known"]
+    rows = results["cohort"][results["cohort"]["step"] == "races: known"]
     assert rows["kept"].tolist() == [1, 1]
     assert sorted(rows["dropped"]) == [1, 1]
 
@@ -174,32 +183,32 @@ def test_groups_of_the_strings_of_mimic_iv(stated: str, group: str | None) -> No
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["Asian", "Black", "White", None])), min_size=1))
 def test_most_frequent_is_the_only_mode(rows: list[tuple[int, str | None]]) -> None:
-    found = most_frequent(np.array([s for s, _ in rows]), np.array([g for _, g in rows], dtype=object))
-    assert sorted(found.index) == sorted({subject for subject, _ in rows})
-    for subject, group in found.items():
-        own = [g for s, g in rows if s == subject]
-        most = max(own.count(g) for g in own)
-        modes = {g for g in own if own.count(g) == most}
+    groups = most_frequent(np.array([s for s, _ in rows]), np.array([g for _, g in rows], dtype=object))
+    assert sorted(groups.index) == sorted({subject for subject, _ in rows})
+    for subject, group in groups.items():
+        subject_groups = [g for s, g in rows if s == subject]
+        most = max(subject_groups.count(g) for g in subject_groups)
+        modes = {g for g in subject_groups if subject_groups.count(g) == most}
         assert (None if pd.isna(group) else group) == (modes.pop() if len(modes) == 1 else None)
 
 
 def test_studies_without_report_and_reports_without_study_are_accounted_for(raw: RawFiles) -> None:
     del raw.reports[report_name(10000032, 50000003)]
     raw.reports[report_name(12000012, 52000001)] = b" IMPRESSION:  Lost."
-    made = run(raw)
-    assert 50000003 not in set(made["studies"]["study_id"]) | set(made["images"]["study_id"])
-    left_out = made["exclusions"].set_index(["kind", "id"])["reason"].to_dict()
+    results = run(raw)
+    assert 50000003 not in set(results["studies"]["study_id"]) | set(results["images"]["study_id"])
+    left_out = results["exclusions"].set_index(["kind", "id"])["reason"].to_dict()
     assert left_out == {
         ("study", "50000003"): "no report",
         ("study", "52000001"): "no image in the metadata",
         ("image", "50000003-0"): "the study has no report",
         ("image", "50000003-1"): "the study has no report",
     }
-    assert_counts_add_up(made["cohort"])
+    assert_counts_add_up(results["cohort"])
 
 
 def assert_counts_add_up(cohort: pd.DataFrame) -> None:
-    """Within what a step counts, each step keeps what the one before it kept, less what it dropped."""
+    """A step keeps what the step before it with the same unit kept, less what it dropped."""
     before: dict[str, int] = {}
     for step, rows in cohort.groupby("step", sort=False):
         unit = str(step).partition(":")[0]
@@ -234,15 +243,15 @@ def test_plain_csv_files_serve_as_well(raw: RawFiles) -> None:
     for path in [*raw.jpg.glob("*.gz"), *(raw.folder / "hosp").glob("*.gz")]:
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    made = {name: tables.conform(name, data).to_pandas() for name, data in ingest(raw.settings()).items()}
-    for name, data in made.items():
+    results = {name: tables.conform(name, data).to_pandas() for name, data in ingest(raw.settings()).items()}
+    for name, data in results.items():
         pd.testing.assert_frame_equal(data, expected[name])
 
 
 def test_a_path_with_spaces_and_letters_of_all_kinds(tmp_path: Path) -> None:
     expected = run(raw_files(tmp_path / "plain"))
-    made = run(raw_files(tmp_path / "größere Ablage, 胸部 X線 (neu)"))
-    for name, data in made.items():
+    results = run(raw_files(tmp_path / "größere Ablage, 胸部 X線 (neu)"))
+    for name, data in results.items():
         pd.testing.assert_frame_equal(data, expected[name])
 
 

@@ -1,18 +1,15 @@
-"""The workflow's rules on raw files that are not shipped as the phantom writes them."""
+"""The workflow on raw files in other formats than those of the phantom."""
 
 import gzip
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from raw_files import raw_files, write_csv, write_tar
-from test_ingest_files import write_dicom
 
 from biomedjourney import tables
 from biomedjourney.ingest.ingest import ingest
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.helpers.raw_files import raw_files, write_csv, write_dicom, write_tar
+from tests.helpers.workflow_runs import snakemake
 
 
 @pytest.mark.workflow
@@ -29,15 +26,13 @@ def test_plain_tables_a_tar_of_reports_radiologists_labels_and_dicom(tmp_path: P
     dicoms = raw.folder / "mimic-cxr"
     data = {"images": str(dicoms), "tables": str(raw.jpg), "reports": str(raw.folder / "reports.tar.gz")}
     data["demographics"] = str(raw.folder / "hosp")
-    chosen = {"labels": "chexpert", "test_set_labels": True, "image_format": "dcm", "checksums": False}
-    for path in ingest({"data": data, "ingest": chosen})["images"]["path"]:
+    ingest_settings = {"labels": "chexpert", "test_set_labels": True, "image_format": "dcm", "checksums": False}
+    for path in ingest({"data": data, "ingest": ingest_settings})["images"]["path"]:
         write_dicom(dicoms / path)
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(yaml.safe_dump({"phantom": None, "data": data, "ingest": chosen}))
-    command = ["snakemake", "pair_studies", "--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(tmp_path)]
-    command += ["--cores", "2", "--configfile", str(overlay)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    overlay.write_text(yaml.safe_dump({"phantom": None, "data": data, "ingest": ingest_settings}))
+    result = snakemake(tmp_path, "pair_studies", "--cores", "2", "--configfile", str(overlay))
+    assert result.returncode == 0, result.stdout
     images = tables.read(tmp_path / "results/tables/images.parquet", "images")
     assert images["path"].str.endswith(".dcm").all()
     assert len(tables.read(tmp_path / "results/tables/pairs.parquet", "pairs")) == 3

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import fabricated
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -8,6 +7,7 @@ from click.testing import CliRunner
 from biomedjourney import tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
+from tests.helpers import fabricated
 
 
 @pytest.fixture(scope="module")
@@ -18,30 +18,31 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_every_column_of_every_table_is_explained(written: dict[str, Path]) -> None:
     for name, path in written.items():
         declared = tables.table(name.split("/")[0])
-        shown = CliRunner().invoke(commands, ["inspect", str(path)], catch_exceptions=False).output
-        assert shown.startswith(f"{declared.name}: {declared.description}")
+        output = CliRunner().invoke(commands, ["inspect", str(path)], catch_exceptions=False).output
+        assert output.startswith(f"{declared.name}: {declared.description}")
         for column in tables.read_arrow(path, declared.name).column_names:
             meaning = declared.column_for(column)
             assert meaning is not None
-            assert meaning.description in shown
-            assert column in shown
+            assert meaning.description in output
+            assert column in output
 
 
 def test_rows_units_and_counts_are_shown(written: dict[str, Path]) -> None:
-    shown = CliRunner().invoke(commands, ["inspect", str(written["pairs"]), "--rows", "2"]).output
+    output = CliRunner().invoke(commands, ["inspect", str(written["pairs"]), "--rows", "2"]).output
     pairs = tables.read(written["pairs"], "pairs")
-    assert f"rows: {len(pairs)}" in shown
-    assert "days" in shown
-    assert pairs["pair_id"][0] in shown
-    assert pairs["pair_id"][1] in shown
-    assert shown.count("  interval_days") == 2
+    assert f"rows: {len(pairs)}" in output
+    assert "days" in output
+    assert pairs["pair_id"][0] in output
+    assert pairs["pair_id"][1] in output
+    assert output.count("  interval_days") == 2
+    assert f"the first 2 of {len(pairs)} rows" in output
     assert "the first" not in CliRunner().invoke(commands, ["inspect", str(written["pairs"]), "--rows", "0"]).output
 
 
 def test_binary_columns_are_shown_by_their_size(written: dict[str, Path]) -> None:
     size = len(tables.read(written["pixels"], "pixels")["png"][0])
-    shown = CliRunner().invoke(commands, ["inspect", str(written["pixels"]), "--rows", "1"]).output
-    assert f"{size:,} bytes" in shown
+    output = CliRunner().invoke(commands, ["inspect", str(written["pixels"]), "--rows", "1"]).output
+    assert f"{size:,} bytes" in output
 
 
 def test_an_empty_table_is_explained_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pairs, singles and the split: written rules and properties."""
+"""Pairs, singles and the split: examples and properties."""
 
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,9 @@ def whole(images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"dicom_id": images["dicom_id"], "bytes": 1, "problem": ""})
 
 
-def run(cohort: Cohort, **chosen: Any) -> dict[str, pd.DataFrame]:
-    made = pair(*cohort, whole(cohort[1]), {"seed": 0, "pair": DEFAULT | chosen})
-    return {name: tables.conform(name, data).to_pandas() for name, data in made.items()}
+def run(cohort: Cohort, **changed_settings: Any) -> dict[str, pd.DataFrame]:
+    results = pair(*cohort, whole(cohort[1]), {"seed": 0, "pair": DEFAULT | changed_settings})
+    return {name: tables.conform(name, data).to_pandas() for name, data in results.items()}
 
 
 A, B = 10000001, 19000001
@@ -74,8 +74,8 @@ ONE = make((A, 53, 0, "F", "Impression one.", ["PA"]), (A, 51, 9.5, "Findings __
 
 
 def test_a_pair() -> None:
-    made = run(ONE)
-    assert made["pairs"].to_dict("records") == [
+    results = run(ONE)
+    assert results["pairs"].to_dict("records") == [
         {
             "pair_id": "53-51",
             "subject_id": A,
@@ -87,8 +87,8 @@ def test_a_pair() -> None:
             "split": "train",
         }
     ]
-    assert made["singles"]["text"].tolist() == ["Impression one.", "Findings two."]
-    assert made["exclusions"].set_index("id")["reason"].to_dict() == {
+    assert results["singles"]["text"].tolist() == ["Impression one.", "Findings two."]
+    assert results["exclusions"].set_index("id")["reason"].to_dict() == {
         "51-0": "view AP, not PA",
         "51-1": "the study has another image that comes first",
     }
@@ -118,40 +118,40 @@ def test_pairs_are_of_one_view_unless_the_configuration_says_otherwise() -> None
 
 def test_all_ordered_pairs() -> None:
     rows = [(A, study, day, "", "Some text.", ["PA"]) for study, day in ((1, 0), (2, 5), (3, 5), (4, 9))]
-    made = run(make(*rows), priors="all")
-    assert made["pairs"]["pair_id"].tolist() == ["1-2", "1-3", "1-4", "2-4", "3-4"]
-    assert made["exclusions"].set_index("id")["reason"].to_dict() == {"2-3": "both at the same time"}
+    results = run(make(*rows), priors="all")
+    assert results["pairs"]["pair_id"].tolist() == ["1-2", "1-3", "1-4", "2-4", "3-4"]
+    assert results["exclusions"].set_index("id")["reason"].to_dict() == {"2-3": "both studies at the same time"}
 
 
 def test_a_damaged_file_gives_way_to_another_image_of_the_study() -> None:
     studies, images = ONE
     files = whole(images)
     files.loc[files["dicom_id"] == "51-2", "problem"] = "truncated"
-    made = pair(studies, images, files, {"seed": 0, "pair": DEFAULT})
-    assert made["singles"]["dicom_id"].tolist() == ["53-0", "51-1"]
-    assert made["exclusions"].set_index("id")["reason"]["51-2"] == "file truncated"
+    results = pair(studies, images, files, {"seed": 0, "pair": DEFAULT})
+    assert results["singles"]["dicom_id"].tolist() == ["53-0", "51-1"]
+    assert results["exclusions"].set_index("id")["reason"]["51-2"] == "file truncated"
     files["problem"] = "missing"
-    with pytest.raises(UserError, match="'images: with a whole file' left nothing: of the listed views the files are"):
+    with pytest.raises(UserError, match="'images: with a whole file' left nothing: the files of the listed views are"):
         pair(studies, images, files, {"seed": 0, "pair": DEFAULT})
 
 
 def test_studies_at_one_time_make_no_pair() -> None:
     rows = [(A, study, day, "", "Some text.", ["PA"]) for study, day in ((1, 0), (2, 0), (3, 1))]
-    made = run(make(*rows))
-    assert made["pairs"]["pair_id"].tolist() == ["2-3"]
-    assert made["exclusions"].set_index("id")["reason"].to_dict() == {"1-2": "both at the same time"}
+    results = run(make(*rows))
+    assert results["pairs"]["pair_id"].tolist() == ["2-3"]
+    assert results["exclusions"].set_index("id")["reason"].to_dict() == {"1-2": "both studies at the same time"}
 
 
 def test_the_largest_gap() -> None:
     rows = [(A, study, day, "", "Some text.", ["PA"]) for study, day in ((1, 0), (2, 30), (3, 61))]
-    made = run(make(*rows), largest_gap_days=30)
-    assert made["pairs"]["pair_id"].tolist() == ["1-2"]
-    assert made["exclusions"]["reason"].tolist() == ["more than 30 days apart"]
-    assert len(made["singles"]) == 3
+    results = run(make(*rows), largest_gap_days=30)
+    assert results["pairs"]["pair_id"].tolist() == ["1-2"]
+    assert results["exclusions"]["reason"].tolist() == ["more than 30 days apart"]
+    assert len(results["singles"]) == 3
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("changed_settings", "message"),
     [
         (
             {"views": ["LL"]},
@@ -162,11 +162,11 @@ def test_the_largest_gap() -> None:
         ({"split": "official"}, "'studies: in the split' left nothing"),
     ],
 )
-def test_an_empty_cohort_says_which_filter_emptied_it(chosen: dict[str, Any], said: str) -> None:
+def test_an_empty_cohort_says_which_filter_emptied_it(changed_settings: dict[str, Any], message: str) -> None:
     studies, images = ONE
     with pytest.raises(UserError) as error:
-        run((studies, images.assign(official_split=None)), **chosen)
-    assert said in str(error.value)
+        run((studies, images.assign(official_split=None)), **changed_settings)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -177,7 +177,7 @@ def test_no_text_at_all() -> None:
 
 def test_a_patient_on_two_sides_of_the_published_split() -> None:
     studies, images = ONE
-    with pytest.raises(UserError, match=f"patient {A} on two sides"):
+    with pytest.raises(UserError, match=f"patient {A} in two splits"):
         run((studies, images.assign(official_split=["train", "train", "test", "test"])), split="official")
 
 
@@ -205,7 +205,7 @@ studies_drawn = st.lists(
 
 @settings(deadline=None, max_examples=40)
 @given(
-    drawn=studies_drawn,
+    drawn_studies=studies_drawn,
     views=st.permutations(["PA", "AP"]).flatmap(lambda v: st.sampled_from([v, v[:1]])),
     sections=st.permutations(["impression", "findings"]).flatmap(lambda s: st.sampled_from([s, s[:1]])),
     same_view=st.booleans(),
@@ -216,7 +216,7 @@ studies_drawn = st.lists(
     damaged=st.sets(st.integers(0, 40), max_size=8),
 )
 def test_any_cohort(
-    drawn: list[Any],
+    drawn_studies: list[Any],
     views: list[str],
     sections: list[str],
     same_view: bool,
@@ -226,18 +226,18 @@ def test_any_cohort(
     seed: int,
     damaged: set[int],
 ) -> None:
-    rows = [(subject, 900 - i, day, f, p, v) for i, (subject, day, f, p, v) in enumerate(drawn)]
+    rows = [(subject, 900 - i, day, f, p, v) for i, (subject, day, f, p, v) in enumerate(drawn_studies)]
     studies, images = make(*rows)
     files = whole(images)
     files.loc[files.index.isin(damaged), "problem"] = "truncated"
-    chosen = DEFAULT | {"views": views, "text": sections, "largest_gap_days": gap, "split": split}
-    chosen |= {"same_view": same_view, "priors": priors, "validation_share": 0.4}
+    pair_settings = DEFAULT | {"views": views, "text": sections, "largest_gap_days": gap, "split": split}
+    pair_settings |= {"same_view": same_view, "priors": priors, "validation_share": 0.4}
     try:
-        found = pair(studies, images, files, {"seed": seed, "pair": chosen})
+        paired = pair(studies, images, files, {"seed": seed, "pair": pair_settings})
     except UserError:
         reject()
-    made = {name: tables.conform(name, data).to_pandas() for name, data in found.items()}
-    singles, pairs = made["singles"], made["pairs"]
+    results = {name: tables.conform(name, data).to_pandas() for name, data in paired.items()}
+    singles, pairs = results["singles"], results["pairs"]
     for data in (singles, pairs):
         assert (data.groupby("subject_id")["split"].nunique() == 1).all()
     if split == "paper":
@@ -253,12 +253,12 @@ def test_any_cohort(
     for row in pairs.itertuples():
         assert (row.prior_dicom_id, row.dicom_id) == (dicoms[row.prior_study_id], dicoms[row.study_id])
         assert row.pair_id == f"{row.prior_study_id}-{row.study_id}"
-    assert_everything_is_accounted_for(made, studies, images, priors)
+    assert_everything_is_accounted_for(results, studies, images, priors)
 
 
 def expected_pairs(singles: pd.DataFrame, same_view: bool, priors: str, gap: int | None) -> set[tuple[int, int]]:
-    """By the written rule, study by study."""
-    found = set()
+    """The pairs by the rule of the documentation, study by study."""
+    pairs = set()
     rows = list(singles.itertuples())
     for row in rows:
         before = [
@@ -272,21 +272,21 @@ def expected_pairs(singles: pd.DataFrame, same_view: bool, priors: str, gap: int
         for prior in before[-1:] if priors == "last" else before:
             days = (row.study_time - prior.study_time) / pd.Timedelta(days=1)
             if days > 0 and (gap is None or days <= gap):
-                found.add((prior.study_id, row.study_id))
-    return found
+                pairs.add((prior.study_id, row.study_id))
+    return pairs
 
 
 def assert_everything_is_accounted_for(
-    made: dict[str, pd.DataFrame], studies: pd.DataFrame, images: pd.DataFrame, priors: str
+    results: dict[str, pd.DataFrame], studies: pd.DataFrame, images: pd.DataFrame, priors: str
 ) -> None:
-    left_out = made["exclusions"].groupby("kind")["id"].agg(set).to_dict()
-    singles = made["singles"]
+    left_out = results["exclusions"].groupby("kind")["id"].agg(set).to_dict()
+    singles = results["singles"]
     assert left_out.get("study", set()) | set(singles["study_id"].astype(str)) == set(studies["study_id"].astype(str))
     assert left_out.get("image", set()) | set(singles["dicom_id"]) == set(images["dicom_id"])
-    cohort = made["cohort"]
-    for unit, raw in (("images", len(images)), ("studies", len(studies))):
+    cohort = results["cohort"]
+    for unit, total in (("images", len(images)), ("studies", len(studies))):
         rows = cohort[cohort["step"].str.startswith(f"{unit}:")]
-        before = raw
+        before = total
         for _, step in rows.groupby("step", sort=False):
             assert step["kept"].nunique() == 1
             before -= step["dropped"].sum()
@@ -295,12 +295,12 @@ def assert_everything_is_accounted_for(
         assert rows["dropped"].sum() == len(left_out.get("image" if unit == "images" else "study", set()))
     rows = cohort[cohort["step"].str.startswith("pairs:")]
     start = len(singles) if priors == "last" else rows["kept"].iloc[0]
-    assert start - rows["dropped"].sum() == len(made["pairs"])
-    assert (made["exclusions"]["kind"] == "pair").sum() == rows["dropped"].iloc[1 if priors == "last" else 0 :].sum()
+    assert start - rows["dropped"].sum() == len(results["pairs"])
+    assert (results["exclusions"]["kind"] == "pair").sum() == rows["dropped"].iloc[1 if priors == "last" else 0 :].sum()
     by_split = cohort[cohort["step"].str.startswith("pairs in ")]
-    assert by_split["kept"].sum() == len(made["pairs"])
-    assert by_split["paper"].tolist() == [9354, 1056, 1214]
-    assert cohort.set_index("step")["paper"]["singles: one image and text a study"] == 157_148
+    assert by_split["kept"].sum() == len(results["pairs"])
+    assert by_split["paper"].isna().all()
+    assert cohort.set_index("step")["paper"]["singles: one image and text per study"] == 157_148
 
 
 def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
@@ -308,11 +308,12 @@ def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
     tables.write(tmp_path / "studies.parquet", "studies", studies)
     tables.write(tmp_path / "images.parquet", "images", images)
     tables.write(tmp_path / "files.parquet", "image_files", whole(images))
-    made = run(ONE)
-    before = made["cohort"].iloc[:1].assign(step="images: in the metadata", dropped=0, reason="", paper=None)
-    tables.write(tmp_path / "c.parquet", "cohort", before.astype({"paper": "Int64"}))
-    lost = pd.DataFrame({"kind": ["study"], "id": ["7"], "step": ["studies: with a report"], "reason": ["no report"]})
-    tables.write(tmp_path / "e.parquet", "exclusions", lost)
+    results = run(ONE)
+    earlier_cohort = results["cohort"].iloc[:1].assign(step="images: in the metadata", dropped=0, reason="", paper=None)
+    tables.write(tmp_path / "c.parquet", "cohort", earlier_cohort.astype({"paper": "Int64"}))
+    exclusion = {"kind": "study", "id": "7", "step": "studies: with a report", "reason": "no report"}
+    earlier_exclusions = pd.DataFrame([exclusion])
+    tables.write(tmp_path / "e.parquet", "exclusions", earlier_exclusions)
     config = str({"seed": 0, "pair": DEFAULT}).replace("None", "null")
     flags = ["--studies", "studies.parquet", "--images", "images.parquet"]
     flags += ["--image-files", "files.parquet"]
@@ -322,8 +323,8 @@ def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
     places = [word if word.startswith("--") else str(tmp_path / word) for word in flags]
     result = CliRunner().invoke(commands, ["pair", "--config", config, *places], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "singles: one image and text a study: 2 (paper: 157148)" in result.output
+    assert "singles: one image and text per study: 2 (paper: 157148)" in result.output
     out = tmp_path / "out"
-    pd.testing.assert_frame_equal(tables.read(out / "pairs.parquet", "pairs"), made["pairs"])
-    assert len(tables.read(out / "cohort.parquet", "cohort")) == len(made["cohort"]) + 1
-    assert set(tables.read(out / "exclusions.parquet", "exclusions")["id"]) == {"7", *made["exclusions"]["id"]}
+    pd.testing.assert_frame_equal(tables.read(out / "pairs.parquet", "pairs"), results["pairs"])
+    assert len(tables.read(out / "cohort.parquet", "cohort")) == len(results["cohort"]) + 1
+    assert set(tables.read(out / "exclusions.parquet", "exclusions")["id"]) == {"7", *results["exclusions"]["id"]}

@@ -1,4 +1,4 @@
-"""Text on its way to a model."""
+"""Cleaning of report text for a model."""
 
 import string
 

@@ -28,7 +28,7 @@ def people() -> list[cohort.Patient]:
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantom")
     files.write(folder / "raw", folder / "truth.parquet", SEED, PATIENTS, SIZE, 2)
     return folder
@@ -84,32 +84,32 @@ def test_patients_and_visits(people: list[cohort.Patient]) -> None:
 
 
 def test_two_visits_differ_in_position_as_the_real_films_do(people: list[cohort.Patient]) -> None:
-    taken = [
+    acquisitions = [
         (a.films[0].acquisition, b.films[0].acquisition)
         for p in people
         for a, b in zip(p.studies, p.studies[1:], strict=False)
     ]
-    rotation = np.std([b.rotation - a.rotation for a, b in taken])
-    scale = np.std([np.log(b.scale / a.scale) for a, b in taken])
-    shift = np.std([b.shift_x - a.shift_x for a, b in taken])
+    rotation = np.std([b.rotation - a.rotation for a, b in acquisitions])
+    scale = np.std([np.log(b.scale / a.scale) for a, b in acquisitions])
+    shift = np.std([b.shift_x - a.shift_x for a, b in acquisitions])
     assert rotation == pytest.approx(cohort.PAIR_ROTATION, rel=0.1)
     assert scale == pytest.approx(cohort.PAIR_LOG_SCALE, rel=0.1)
     assert shift == pytest.approx(cohort.PAIR_SHIFT[0], rel=0.1)
 
 
-def test_the_same_seed_gives_the_same_bytes_with_any_number_of_processes(drawn: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_processes(phantom_folder: Path, tmp_path: Path) -> None:
     files.write(tmp_path / "raw", tmp_path / "truth.parquet", SEED, PATIENTS, SIZE, 1)
     for name in ("mimic-cxr-jpg", "mimic-cxr", "mimic-iv"):
         sums = f"raw/{name}/SHA256SUMS.txt"
-        assert (tmp_path / sums).read_bytes() == (drawn / sums).read_bytes()
-    assert (tmp_path / "truth.parquet").read_bytes() == (drawn / "truth.parquet").read_bytes()
+        assert (tmp_path / sums).read_bytes() == (phantom_folder / sums).read_bytes()
+    assert (tmp_path / "truth.parquet").read_bytes() == (phantom_folder / "truth.parquet").read_bytes()
     files.write(tmp_path / "raw", tmp_path / "truth.parquet", SEED + 1, PATIENTS, SIZE, 1)
-    assert (tmp_path / sums).read_bytes() != (drawn / sums).read_bytes()
+    assert (tmp_path / sums).read_bytes() != (phantom_folder / sums).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["mimic-cxr-jpg", "mimic-cxr", "mimic-iv"])
-def test_checksums_cover_every_file(drawn: Path, name: str) -> None:
-    root = drawn / "raw" / name
+def test_checksums_cover_every_file(phantom_folder: Path, name: str) -> None:
+    root = phantom_folder / "raw" / name
     listed = dict(reversed(line.split(" ", 1)) for line in (root / "SHA256SUMS.txt").read_text().splitlines())
     present = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()} - {"SHA256SUMS.txt"}
     assert set(listed) == present
@@ -117,8 +117,8 @@ def test_checksums_cover_every_file(drawn: Path, name: str) -> None:
         assert hashlib.sha256((root / path).read_bytes()).hexdigest() == digest
 
 
-def test_metadata_and_films(drawn: Path) -> None:
-    rows = read(drawn, "mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz")
+def test_metadata_and_films(phantom_folder: Path) -> None:
+    rows = read(phantom_folder, "mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz")
     assert list(rows.columns) == list(files.METADATA)
     assert rows["dicom_id"].is_unique
     assert rows["dicom_id"].str.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}").all()
@@ -129,25 +129,25 @@ def test_metadata_and_films(drawn: Path) -> None:
     assert (rows["StudyTime"].astype(float) < 100000).any()
     for row in rows.head(12).itertuples():
         folder = f"files/p{row.subject_id[:2]}/p{row.subject_id}/s{row.study_id}"
-        path = drawn / "raw" / "mimic-cxr-jpg" / folder / f"{row.dicom_id}.jpg"
+        path = phantom_folder / "raw" / "mimic-cxr-jpg" / folder / f"{row.dicom_id}.jpg"
         with Image.open(path) as image:
             assert image.format == "JPEG"
             assert image.mode == "L"
             assert image.size == (int(row.Columns), int(row.Rows))
             assert min(image.size) == SIZE
             assert not image.getexif()
-    assert len(list((drawn / "raw" / "mimic-cxr-jpg" / "files").rglob("*.jpg"))) == len(rows)
+    assert len(list((phantom_folder / "raw" / "mimic-cxr-jpg" / "files").rglob("*.jpg"))) == len(rows)
 
 
-def test_split_and_label_files(drawn: Path) -> None:
-    meta = read(drawn, "mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz")
-    split = read(drawn, "mimic-cxr-jpg/mimic-cxr-2.0.0-split.csv.gz")
+def test_split_and_label_files(phantom_folder: Path) -> None:
+    meta = read(phantom_folder, "mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz")
+    split = read(phantom_folder, "mimic-cxr-jpg/mimic-cxr-2.0.0-split.csv.gz")
     assert list(split.columns) == ["dicom_id", "study_id", "subject_id", "split"]
     assert set(split["dicom_id"]) == set(meta["dicom_id"])
     assert set(split["split"]) <= {"train", "validate", "test"}
     assert (split.groupby("subject_id")["split"].nunique() == 1).all()
     for name in ("chexpert", "negbio"):
-        labels = read(drawn, f"mimic-cxr-jpg/mimic-cxr-2.0.0-{name}.csv.gz")
+        labels = read(phantom_folder, f"mimic-cxr-jpg/mimic-cxr-2.0.0-{name}.csv.gz")
         assert list(labels.columns) == ["subject_id", "study_id", *LABELS]
         assert set(labels[list(LABELS)].to_numpy().ravel()) <= {"1.0", "0.0", "-1.0", ""}
         assert set(labels["study_id"]) <= set(meta["study_id"])
@@ -157,20 +157,20 @@ def test_split_and_label_files(drawn: Path) -> None:
             .eq("1.0")
             .any(axis=None)
         )
-    labelled = read(drawn, "mimic-cxr-jpg/mimic-cxr-2.1.0-test-set-labeled.csv")
+    labelled = read(phantom_folder, "mimic-cxr-jpg/mimic-cxr-2.1.0-test-set-labeled.csv")
     assert list(labelled.columns) == ["study_id", *TEST_LABELS]
     assert "Airspace Opacity" in labelled
     in_test = meta.loc[meta["subject_id"].str.startswith("19"), "study_id"]
     assert set(labelled["study_id"]) == set(in_test)
 
 
-def test_reports_and_lists(drawn: Path) -> None:
-    studies = read(drawn, "mimic-cxr/cxr-study-list.csv.gz")
-    records = read(drawn, "mimic-cxr/cxr-record-list.csv.gz")
+def test_reports_and_lists(phantom_folder: Path) -> None:
+    studies = read(phantom_folder, "mimic-cxr/cxr-study-list.csv.gz")
+    records = read(phantom_folder, "mimic-cxr/cxr-record-list.csv.gz")
     assert list(studies.columns) == ["subject_id", "study_id", "path"]
     assert list(records.columns) == ["subject_id", "study_id", "dicom_id", "path"]
     assert records["path"].str.fullmatch(r"files/p1\d/p1\d{7}/s5\d{7}/[0-9a-f-]{44}\.dcm").all()
-    with zipfile.ZipFile(drawn / "raw" / "mimic-cxr" / "mimic-cxr-reports.zip") as archive:
+    with zipfile.ZipFile(phantom_folder / "raw" / "mimic-cxr" / "mimic-cxr-reports.zip") as archive:
         assert sorted(archive.namelist()) == sorted(studies["path"])
         texts = [archive.read(name).decode("ascii") for name in archive.namelist()]
     assert sum("FINAL REPORT" in text for text in texts) > 0.9 * len(texts)
@@ -190,28 +190,28 @@ def test_demographics(people: list[cohort.Patient]) -> None:
     assert np.mean([not stay for stay in stays]) == pytest.approx(0.04, abs=0.02)
     column = ADMISSIONS.index("race")
     groups = [{re.split(r"[ /]", row[column])[0] for row in stay} for stay in stays]
-    own = [group == {p.race.upper()} for group, p in zip(groups, people, strict=True)]
-    assert np.mean(own) == pytest.approx(0.89, abs=0.03)
+    as_stated = [group == {p.race.upper()} for group, p in zip(groups, people, strict=True)]
+    assert np.mean(as_stated) == pytest.approx(0.89, abs=0.03)
 
 
-def test_demographics_files(drawn: Path) -> None:
-    patients = read(drawn, "mimic-iv/hosp/patients.csv.gz")
-    admissions = read(drawn, "mimic-iv/hosp/admissions.csv.gz")
+def test_demographics_files(phantom_folder: Path) -> None:
+    patients = read(phantom_folder, "mimic-iv/hosp/patients.csv.gz")
+    admissions = read(phantom_folder, "mimic-iv/hosp/admissions.csv.gz")
     assert list(patients.columns) == ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
     assert len(admissions.columns) == 16
     assert len(patients) == PATIENTS
     assert set(admissions["subject_id"]) <= set(patients["subject_id"])
 
 
-def test_truth(drawn: Path) -> None:
-    truth = tables.read(drawn / "truth.parquet", "truth")
-    studies = read(drawn, "mimic-cxr/cxr-study-list.csv.gz")
+def test_truth(phantom_folder: Path) -> None:
+    truth = tables.read(phantom_folder / "truth.parquet", "truth")
+    studies = read(phantom_folder, "mimic-cxr/cxr-study-list.csv.gz")
     assert set(truth["study_id"].astype(str)) == set(studies["study_id"])
     for finding in FINDINGS:
         places = [c for c in truth.columns if c.startswith(f"severity_{finding}_")]
         if places:
             assert (truth[places].max(axis=1) == truth[f"severity_{finding}"]).all()
-    labels = read(drawn, "mimic-cxr-jpg/mimic-cxr-2.0.0-chexpert.csv.gz")
+    labels = read(phantom_folder, "mimic-cxr-jpg/mimic-cxr-2.0.0-chexpert.csv.gz")
     both = truth.assign(study_id=truth["study_id"].astype(str)).merge(labels, on="study_id")
     for finding, label in (("pleural_effusion", "Pleural Effusion"), ("edema", "Edema")):
         agree = (both[f"severity_{finding}"] > 0) == (both[label] == "1.0")
@@ -225,19 +225,19 @@ def test_a_rerun_leaves_nothing_of_the_old_cohort_and_spares_other_files(tmp_pat
     files.write(out, truth, 1, 10, 64, 1)
     assert before.isdisjoint(out.rglob("*.jpg"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "truth.parquet"]
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / "thesis.txt").write_text("years of work")
+    other_folder = tmp_path / "own"
+    other_folder.mkdir()
+    (other_folder / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="give another --out"):
-        files.write(own, truth, 0, 10, 64, 1)
-    assert (own / "thesis.txt").exists()
+        files.write(other_folder, truth, 0, 10, 64, 1)
+    assert (other_folder / "thesis.txt").exists()
 
 
-def test_the_files_carry_no_time_of_writing(drawn: Path) -> None:
-    for path in (drawn / "raw").rglob("*.gz"):
+def test_the_files_carry_no_time_of_writing(phantom_folder: Path) -> None:
+    for path in (phantom_folder / "raw").rglob("*.gz"):
         assert path.read_bytes()[4:8] == b"\0\0\0\0"
         gzip.decompress(path.read_bytes())
-    content = io.BytesIO((drawn / "raw" / "mimic-cxr" / "mimic-cxr-reports.zip").read_bytes())
+    content = io.BytesIO((phantom_folder / "raw" / "mimic-cxr" / "mimic-cxr-reports.zip").read_bytes())
     assert {info.date_time for info in zipfile.ZipFile(content).infolist()} == {files.ZIP_DATE}
 
 

@@ -34,11 +34,11 @@ def history(seed: int, visits: int = 3) -> tuple[list[Findings], list[Report]]:
 
 @pytest.fixture(scope="module")
 def many() -> list[tuple[Findings, Report]]:
-    found = []
+    states_and_reports = []
     for seed in range(400):
         states, reports = history(seed)
-        found += list(zip(states, reports, strict=True))
-    return found
+        states_and_reports += list(zip(states, reports, strict=True))
+    return states_and_reports
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,11 +47,11 @@ def test_labels_agree_with_the_state_and_the_words(seed: int) -> None:
     for state, report in zip(*history(seed), strict=True):
         for finding in FINDINGS:
             present = any(severities(state, finding))
-            said = report.mentions.get(finding)
-            assert said != 0 if present else said != 1
+            label = report.mentions.get(finding)
+            assert label != 0 if present else label != 1
             if present:
-                assert said in (1, -1)
-            if said is not None:
+                assert label in (1, -1)
+            if label is not None:
                 assert re.search(NOUN[finding], flat(report.text), re.IGNORECASE)
         assert (state.device is not None) <= (report.mentions.get("support_devices") == 1)
 
@@ -135,7 +135,7 @@ def test_phrases_are_held_out() -> None:
     }
     assert "lung edema" not in texts["seen"].lower()
     assert "interstitial" not in texts["held-out"].replace("increased interstitial markings", "").lower()
-    with pytest.raises(ValueError, match="phrases are one of"):
+    with pytest.raises(ValueError, match="phrases must be one of"):
         render(None, state, np.random.default_rng(0), phrases="some")
 
 

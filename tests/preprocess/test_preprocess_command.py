@@ -4,15 +4,17 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from test_preprocess_film import chest
 
-from biomedjourney import pixels, tables
+from biomedjourney import pixels, tables, workers
+from biomedjourney.errors import UserError
+from biomedjourney.preprocess import rows
 from biomedjourney.preprocess.command import command
+from tests.helpers.drawn_films import chest
 
 
 @pytest.fixture
 def inputs(tmp_path):
-    """Five images: one missing, one truncated, one unknown to the table of images."""
+    """Five images: one missing, one truncated, one unknown to the images table."""
     (tmp_path / "data").mkdir()
     for name in ("a", "b", "d"):
         Image.fromarray((chest() * 255).astype(np.uint8)).save(tmp_path / "data" / f"{name}.jpg")
@@ -36,9 +38,9 @@ def inputs(tmp_path):
     return tmp_path
 
 
-def run(folder, shard=0, shards=1, processes=1):
-    data = {"images": str(folder / "data"), "tables": None, "reports": "x", "demographics": "x"}
-    settings = {"data": data, "preprocess": {"size": 64, "shards": shards}}
+def run(folder, shard=0, shards=1, processes=1, largest_refused_share=0.05):
+    step_settings = {"size": 64, "shards": shards, "largest_refused_share": largest_refused_share}
+    settings = {"data": {"images": str(folder / "data")}, "preprocess": step_settings}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     flags = [f"--{name}={folder / name}.parquet" for name in ("pairs", "singles", "images")]
     out = folder / f"pixels-{shard}-of-{shards}-{processes}.parquet"
@@ -57,7 +59,7 @@ def test_every_image_has_a_row_and_a_bad_one_its_reason(inputs):
     assert [rows[name]["png"] for name in "cde"] == [None, None, None]
     assert "missing" in rows["c"]["reason"]
     assert "not a readable image" in rows["d"]["reason"]
-    assert "table of images" in rows["e"]["reason"]
+    assert "images table" in rows["e"]["reason"]
 
 
 def test_shards_share_the_work_and_processes_change_nothing(inputs):
@@ -72,3 +74,41 @@ def test_shards_share_the_work_and_processes_change_nothing(inputs):
 def test_a_shard_too_many_is_refused(inputs):
     with pytest.raises(AssertionError, match="counted from 0"):
         run(inputs, shard=1)
+
+
+def write_singles(folder, good, missing):
+    """Tables of so many single images whose file is there, or is not."""
+    names = [f"good{k}" for k in range(good)] + [f"missing{k}" for k in range(missing)]
+    for name in names[:good]:
+        Image.fromarray((chest() * 255).astype(np.uint8)).save(folder / "data" / f"{name}.jpg")
+    image = {"study_id": 1, "subject_id": 1, "view": "PA", "rows": 300, "columns": 260, "official_split": "train"}
+    single = {"study_id": 1, "subject_id": 1, "split": "train", "text": "t"}
+    tables.write(
+        folder / "images.parquet", "images", pd.DataFrame([{"dicom_id": n, "path": f"{n}.jpg", **image} for n in names])
+    )
+    tables.write(folder / "singles.parquet", "singles", pd.DataFrame([{"dicom_id": n, **single} for n in names]))
+    pairs = tables.read(folder / "pairs.parquet", "pairs")
+    tables.write(folder / "pairs.parquet", "pairs", pairs.iloc[:0])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_too_many_refused_films_end_the_step_and_leave_no_file(inputs, processes):
+    write_singles(inputs, good=30, missing=11)
+    with pytest.raises(UserError, match=r"preprocess.*films were refused.*missing.*preprocess\.largest_refused_share"):
+        run(inputs, processes=processes)
+    assert not [path for path in inputs.iterdir() if "pixels" in path.name]
+
+
+def test_films_up_to_the_largest_share_may_be_refused(inputs):
+    write_singles(inputs, good=33, missing=11)
+    rows = run(inputs, largest_refused_share=0.25)
+    assert sum(row["png"] is None for row in rows) == 11
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_fault_of_the_program_ends_the_step_and_names_the_film(inputs, processes):
+    """The fault here: a size that is no number."""
+    job = rows.Job("a", inputs / "data" / "a.jpg", size=None)
+    with pytest.raises(TypeError) as caught:
+        list(workers.map_ordered(rows.row, [job], processes))
+    assert caught.value.__notes__ == [f"preprocess was working on {inputs / 'data' / 'a.jpg'}"]

@@ -1,23 +1,22 @@
 import csv
 import gzip
+import struct
+import zlib
+from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from scipy import ndimage
 
 from biomedjourney.errors import UserError
 from biomedjourney.phantom.files import write as write_phantom
-from biomedjourney.preprocess import canonical, load
-
-
-def chest(height: int = 300, width: int = 260) -> np.ndarray:
-    """A drawn chest in [0, 1]: dark lungs, bright spine and abdomen, some texture."""
-    y, x = np.mgrid[:height, :width] / np.array([height - 1, width - 1])[:, None, None]
-    lungs = sum(np.exp(-0.5 * (((x - c) / 0.1) ** 2 + ((y - 0.42) / 0.19) ** 2)) for c in (0.3, 0.72))
-    ribs = 0.05 * np.sin(40 * y + 6 * (x - 0.5) ** 2)
-    return np.clip(0.55 + 0.2 * np.exp(-0.5 * ((x - 0.5) / 0.07) ** 2) + 0.2 * (y > 0.8) - 0.4 * lungs + ribs, 0, 1)
+from biomedjourney.preprocess import canonical, files, load
+from biomedjourney.preprocess.film import exposed_field
+from tests.helpers.drawn_films import chest
 
 
 @settings(max_examples=15, deadline=None)
@@ -109,10 +108,85 @@ def test_what_is_no_film_is_refused(array, message):
 def test_a_large_jpeg_is_decoded_small_and_agrees_with_its_pixels(tmp_path):
     film = (chest(1530, 1272) * 255).astype(np.uint8)
     Image.fromarray(film).save(tmp_path / "film.jpg", quality=95)
+    decoded, whole_shape = files.read(tmp_path / "film.jpg", 64)
+    assert whole_shape == film.shape
+    assert max(decoded.shape) < 0.6 * max(film.shape)
     from_file, from_array = load(tmp_path / "film.jpg", 64), canonical(film, 64)
     assert np.abs(from_file.picture - from_array.picture).mean() < 0.01
     corners = np.array([[0, 0, 1], [63, 0, 1], [0, 63, 1], [63, 63, 1]]).T
     assert np.abs(from_file.to_original @ corners - from_array.to_original @ corners).max() < 12
+
+
+def grid(size: int) -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(float)
+
+
+def detail(picture: np.ndarray) -> float:
+    """The energy above half of the Nyquist frequency."""
+    frequency, fade = np.fft.fftfreq(len(picture)), np.hanning(len(picture))
+    spectrum = np.fft.fft2((picture - picture.mean()) * np.outer(fade, fade))
+    return float((np.abs(spectrum) ** 2)[np.hypot(frequency, frequency[:, None]) > 0.25].sum())
+
+
+def grainy_chest(height: int, width: int) -> np.ndarray:
+    """A chest with detail of the size of a pixel."""
+    return np.clip(chest(height, width) + 0.08 * np.random.default_rng(1).normal(size=(height, width)), 0, 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 260), (200, 330), (128, 128), (64, 64), (40, 50)])
+def test_a_field_seen_at_the_canonical_pixels_is_the_canonical_picture(height, width):
+    """For films that are shrunk, kept or enlarged."""
+    field = exposed_field(grainy_chest(height, width), 64)
+    picture = field.canonical().picture
+    assert np.abs(field.seen_at(grid(64)) - picture).max() < 0.03
+    shifted = field.seen_at(grid(64) + np.array([5.0, -3.0]))
+    assert np.abs(shifted[3:, :-5] - picture[:-3, 5:]).max() < 0.03
+    assert (shifted[:3] == 0).all()
+    assert (shifted[:, -5:] == 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    turn=st.floats(-0.4, 0.4),
+    scale=st.floats(0.5, 2.0),
+    x=st.floats(-20, 20),
+    y=st.floats(-20, 20),
+    upright=st.booleans(),
+)
+def test_what_a_field_is_seen_through_keeps_its_level_and_is_black_beside_it(turn, scale, x, y, upright):
+    field = exposed_field(chest(300, 200) if upright else chest(200, 300), 64)
+    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    points = (grid(64) - 31.5) @ linear.T + 31.5 + [x, y]
+    left, top, columns, rows = field.box
+    from_corner = points - [left - 0.5, top - 0.5]
+    depth = np.minimum(from_corner, [columns, rows] - from_corner).min(axis=-1)  # inside the box, in pixels
+    flat = replace(field, picture=np.full_like(field.picture, 0.4)).seen_at(points)
+    assert flat[depth > 1e-6] == pytest.approx(0.4, abs=1e-5)
+    assert (flat[depth < -1e-6] == 0).all()
+
+
+def test_a_field_is_resampled_with_antialiasing_and_keeps_its_detail():
+    """Fine stripes vanish where a pixel covers several. What the canonical picture shows of detail, a shift keeps."""
+    stripes = np.tile([0.0, 1.0], (128, 64)).astype(np.float32)  # two in each pixel
+    field = replace(exposed_field(grainy_chest(512, 512), 64), picture=stripes)
+    seen = field.seen_at(grid(64) + 0.3)
+    assert np.abs(seen[2:-2, 2:-2] - 0.5).max() < 0.02
+    field = exposed_field(grainy_chest(512, 512), 64)
+    picture = field.canonical().picture
+    between_pixels = grid(64) + 0.5
+    once = field.seen_at(between_pixels)[8:-8, 8:-8]
+    twice = ndimage.map_coordinates(picture, between_pixels[..., ::-1].transpose(2, 0, 1), order=1)[8:-8, 8:-8]
+    assert detail(once) > 0.85 * detail(picture[8:-8, 8:-8])
+    assert detail(twice) < 0.6 * detail(picture[8:-8, 8:-8])
+
+
+def test_the_negative_of_a_field_has_black_beside_it_too():
+    field = exposed_field(chest(300, 200), 64)
+    seen, negative = field.seen_at(grid(64)), field.negative().seen_at(grid(64))
+    inside = seen > 0
+    assert np.abs(negative[inside] - (1 - seen[inside])).max() < 1e-5
+    assert (negative[:, :5] == 0).all()
+    assert field.negative().inverted
 
 
 def test_files_of_other_kinds_load(tmp_path):
@@ -175,6 +249,100 @@ def test_a_dicom_is_seen_through_its_lut(tmp_path):
     assert np.abs(picture - canonical(stored.astype(float) ** 2, 64).picture).mean() < 0.01
 
 
+def test_a_dicom_of_several_frames_is_named(tmp_path):
+    stored = (chest() * 4095).astype(np.uint16)
+    dicom(tmp_path / "film.dcm", stored, NumberOfFrames=2)
+    dataset = pydicom.dcmread(tmp_path / "film.dcm")
+    dataset.PixelData = dataset.PixelData * 2
+    dataset.save_as(tmp_path / "film.dcm")
+    with pytest.raises(UserError, match=r"film\.dcm: an image has the shape .* not \(2, 300, 260\)"):
+        load(tmp_path / "film.dcm", 64)
+
+
+def write_files(folder):
+    """The same film in files of several kinds."""
+    film = chest(120, 100)
+    grey, deep = Image.fromarray((film * 255).astype(np.uint8)), Image.fromarray((film * 65535).astype(np.uint16))
+    grey.save(folder / "film.jpg", quality=95)
+    grey.save(folder / "progressive.jpg", progressive=True)
+    grey.convert("RGB").save(folder / "colour.jpg")
+    grey.save(folder / "film.png", pnginfo=text_chunks())
+    grey.convert("P").save(folder / "palette.png")
+    deep.save(folder / "deep.png")
+    window = {"WindowCenter": 2000, "WindowWidth": 3000, "RescaleSlope": 2, "RescaleIntercept": -5}
+    dicom(folder / "film.dcm", (film * 4095).astype(np.uint16), **window)
+
+
+def text_chunks():
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Comment", "no film " * 20, zip=True)
+    return chunks
+
+
+def damaged(data: bytes, rng: np.random.Generator, is_png: bool) -> bytes:
+    """Cut off somewhere, or a few bits flipped, mostly near the start; checksums of a PNG file made good again."""
+    kind = rng.integers(3)
+    if kind == 0:
+        return data[: rng.integers(len(data))]
+    result = bytearray(data)
+    for place in rng.integers(len(data) if kind == 1 else min(600, len(data)), size=rng.integers(1, 8)):
+        result[place] ^= 1 << rng.integers(8)
+    at = 8
+    while is_png and at + 12 <= len(result):
+        end = at + 8 + int.from_bytes(result[at : at + 4], "big")
+        result[end : end + 4] = zlib.crc32(result[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(result)
+
+
+@pytest.mark.filterwarnings("ignore")  # of both libraries, about the damage
+@pytest.mark.parametrize(
+    "name", ["film.jpg", "progressive.jpg", "colour.jpg", "film.png", "palette.png", "deep.png", "film.dcm"]
+)
+def test_a_damaged_file_gives_a_film_or_an_error_that_names_it(tmp_path, name):
+    write_files(tmp_path)
+    whole, path = (tmp_path / name).read_bytes(), tmp_path / f"damaged-{name}"
+    refused = 0
+    for seed in range(60):
+        path.write_bytes(damaged(whole, np.random.default_rng(seed), name.endswith(".png")))
+        error = ""
+        try:
+            load(path, 64)
+        except UserError as user_error:
+            error = str(user_error)
+            refused += 1
+        assert error == "" or error.startswith(f"{path}: ")
+    assert refused > 15
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError, UnidentifiedImageError, EOFError, SyntaxError, ValueError, OverflowError, ZeroDivisionError),
+        *(IndexError, KeyError, NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError),
+    ],
+)
+def test_what_a_decoder_raises_for_a_damaged_file_names_the_file(tmp_path, monkeypatch, error):
+    def decode(*_):
+        raise error("damage")
+
+    Image.fromarray((chest() * 255).astype(np.uint8)).save(tmp_path / "film.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
+    with pytest.raises(UserError, match=r"film\.png: not a readable image \(.*damage"):
+        load(tmp_path / "film.png", 64)
+
+
+@pytest.mark.parametrize("error", [TypeError, AssertionError, MemoryError])
+def test_a_fault_that_no_damage_explains_is_raised(tmp_path, monkeypatch, error):
+    def decode(*_):
+        raise error("fault")
+
+    Image.fromarray((chest() * 255).astype(np.uint8)).save(tmp_path / "film.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
+    with pytest.raises(error, match="fault"):
+        load(tmp_path / "film.png", 64)
+
+
 def test_a_dicom_in_colour_loads_and_a_cut_one_is_named(tmp_path):
     path = tmp_path / "film.dcm"
     stored = np.repeat((chest() * 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -200,17 +368,17 @@ def test_lateral_films_of_the_phantom_are_refused_and_frontal_ones_are_not(tmp_p
     write_phantom(tmp_path / "raw", tmp_path / "truth.parquet", 3, 12, 96, 1)
     with gzip.open(tmp_path / "raw/mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz", "rt") as lines:
         views = {row["dicom_id"]: row["ViewPosition"] for row in csv.DictReader(lines)}
-    told = {"PA": [], "LATERAL": []}
+    reasons_by_view = {"PA": [], "LATERAL": []}
     for path in sorted((tmp_path / "raw/mimic-cxr-jpg/files").rglob("*.jpg")):
         try:
             load(path, 64)
             reason = ""
         except UserError as error:
             reason = str(error)
-        told.setdefault(views[path.stem], []).append(reason)
-    assert set(told["PA"]) == {""}
-    assert len(told["LATERAL"]) > 2
-    assert all("the film is lateral" in reason for reason in told["LATERAL"])
+        reasons_by_view.setdefault(views[path.stem], []).append(reason)
+    assert set(reasons_by_view["PA"]) == {""}
+    assert len(reasons_by_view["LATERAL"]) > 2
+    assert all("the film is lateral" in reason for reason in reasons_by_view["LATERAL"])
 
 
 def test_real_films_upside_down_are_refused_and_upright_ones_are_not(films):

@@ -1,8 +1,7 @@
-"""The three commands on tiny tables: what they write loads, and only training and validation rows are read."""
+"""The three commands on tiny tables: their output loads, and they read only training and validation rows."""
 
 from pathlib import Path
 
-import fabricated
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +11,7 @@ from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain import load_first_stage, load_judges, load_text_tower
 from biomedjourney.pretrain.command import command
+from tests.helpers import fabricated
 
 SHORT = {"steps": 2, "batch_size": 4}
 INPUTS = {
@@ -47,17 +47,19 @@ def run(verb: str, paths: dict[str, Path], names: list[str], out: Path, config: 
 
 
 def without_test(paths: dict[str, Path], folder: Path) -> dict[str, Path]:
-    """The same tables, with noise in place of the pictures of test patients and other words in their texts."""
+    """The same tables, with noise instead of the pictures of test patients and other words in their texts."""
     singles = tables.read(paths["singles"], "singles")
     hidden = set(singles.loc[singles["split"] == "test", "dicom_id"])
     noise = pixels.encode_png(np.random.default_rng(0).random((fabricated.SIDE, fabricated.SIDE)))
-    shown = tables.read(paths["pixels"], "pixels")
-    shown["png"] = [noise if name in hidden else png for name, png in zip(shown["dicom_id"], shown["png"], strict=True)]
+    pixel_rows = tables.read(paths["pixels"], "pixels")
+    pixel_rows["png"] = [
+        noise if name in hidden else png for name, png in zip(pixel_rows["dicom_id"], pixel_rows["png"], strict=True)
+    ]
     singles.loc[singles["split"] == "test", "text"] = "utterly different words"
-    pairs, told = tables.read(paths["pairs"], "pairs"), tables.read(paths["progressions"], "progressions")
-    tested = told["pair_id"].isin(set(pairs.loc[pairs["split"] != "train", "pair_id"]))
-    told.loc[tested, "description"] = "utterly different words"
-    changed: dict[str, pd.DataFrame] = {"singles": singles, "pixels": shown, "progressions": told}
+    pairs, progressions = tables.read(paths["pairs"], "pairs"), tables.read(paths["progressions"], "progressions")
+    not_training = progressions["pair_id"].isin(set(pairs.loc[pairs["split"] != "train", "pair_id"]))
+    progressions.loc[not_training, "description"] = "utterly different words"
+    changed: dict[str, pd.DataFrame] = {"singles": singles, "pixels": pixel_rows, "progressions": progressions}
     for name, table in changed.items():
         tables.write(folder / f"{name}.parquet", name, table)
     return paths | {name: folder / f"{name}.parquet" for name in changed}
@@ -73,8 +75,8 @@ def files(folder: Path) -> dict[str, bytes]:
 )
 def test_nothing_of_a_test_patient_is_read(verb: str, names: list[str], paths: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
-    said = run(verb, paths, names, tmp_path / "a")
-    assert said == run(verb, without_test(paths, tmp_path / "hidden"), names, tmp_path / "b")
+    output = run(verb, paths, names, tmp_path / "a")
+    assert output == run(verb, without_test(paths, tmp_path / "hidden"), names, tmp_path / "b")
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "hidden"]
 
@@ -86,17 +88,17 @@ def test_what_is_written_loads(paths: dict[str, Path], tmp_path: Path) -> None:
     assert load_first_stage(tmp_path / "stage").config.in_channels == 1
     assert load_text_tower(tmp_path / "tower").states(["study 1, no change"])[0].shape[1] == 32
     judges = load_judges(tmp_path / "judges")
-    shown = np.zeros((2, fabricated.SIDE, fabricated.SIDE), np.float32)
+    black_pictures = np.zeros((2, fabricated.SIDE, fabricated.SIDE), np.float32)
     assert judges.labels == tuple(fabricated.FINDINGS)
-    assert judges.pathology(shown).shape == (2, 5)
-    assert judges.race(shown).shape == (2, 3)
-    assert 25 < judges.age(shown).mean() < 90
+    assert judges.pathology(black_pictures).shape == (2, 5)
+    assert judges.race(black_pictures).shape == (2, 3)
+    assert 25 < judges.age(black_pictures).mean() < 90
 
 
 def test_judges_need_patients_of_known_race(paths: dict[str, Path], tmp_path: Path) -> None:
     unknown = tables.read(paths["patients"], "patients").assign(race=None)
     tables.write(tmp_path / "p.parquet", "patients", unknown)
-    with pytest.raises(UserError, match=r"p.parquet: the race of no training patient is known"):
+    with pytest.raises(UserError, match=r"p.parquet: no training patient has a known race"):
         run("judges", paths | {"patients": tmp_path / "p.parquet"}, INPUTS["judges"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

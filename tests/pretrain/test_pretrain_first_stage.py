@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 from biomedjourney import pixels
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain import first_stage, load_first_stage
+from tests.helpers import tiny
 
 SETTINGS: dict[str, Any] = {"steps": 60, "batch_size": 8, "learning_rate": 2e-3}
 
@@ -18,13 +18,13 @@ def structured(count: int, seed: int = 0, side: int = 32) -> np.ndarray:
     """Random ellipses and gratings, uint8 (count, side, side): more in a patch than four components can hold."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
-    drawn = []
+    drawn_pictures = []
     for _ in range(count):
         cx, cy, a, b = rng.uniform(0.2, 0.8, 4)
         inside = ((x - cx) / (0.1 + 0.3 * a)) ** 2 + ((y - cy) / (0.1 + 0.3 * b)) ** 2 < 1
         waves = np.sin(2 * np.pi * (rng.uniform(2, 8) * x + rng.uniform(2, 8) * y))
-        drawn.append(np.clip(0.3 + 0.4 * inside + 0.15 * waves, 0, 1))
-    return np.rint(np.stack(drawn) * 255).astype(np.uint8)
+        drawn_pictures.append(np.clip(0.3 + 0.4 * inside + 0.15 * waves, 0, 1))
+    return np.rint(np.stack(drawn_pictures) * 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def test_components_alone_are_the_best_linear_reconstruction() -> None:
     model = first_stage.PatchAutoencoder()
     model.start_from_pca(x)
     patches = model.unshuffle(x).permute(0, 2, 3, 1).flatten(0, 2).numpy().astype(np.float64)
-    lost = np.linalg.svd(patches - patches.mean(axis=0), compute_uv=False)[4:]
-    found = (model.decode(model.encode(x).latent_dist.mean).sample - x).square().sum().item()
-    assert found == pytest.approx((lost**2).sum(), rel=1e-3)
+    other_singular_values = np.linalg.svd(patches - patches.mean(axis=0), compute_uv=False)[4:]
+    squared_error = (model.decode(model.encode(x).latent_dist.mean).sample - x).square().sum().item()
+    assert squared_error == pytest.approx((other_singular_values**2).sum(), rel=1e-3)
 
 
 def test_latents_of_the_training_pictures_are_standardised(trained: first_stage.PatchAutoencoder) -> None:
@@ -95,7 +95,7 @@ def test_another_class_is_refused(tmp_path: Path) -> None:
     from diffusers import VQModel
 
     VQModel(block_out_channels=(32,)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="VQModel is no first stage: expected AutoencoderKL"):
+    with pytest.raises(UserError, match="VQModel is not a first stage: give a folder with AutoencoderKL"):
         load_first_stage(tmp_path)
 
 

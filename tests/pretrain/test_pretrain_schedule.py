@@ -15,4 +15,6 @@ def test_the_rate_ends_near_zero_after_any_number_of_steps(steps: int, rise: flo
         optimiser.step()
         schedule.step()
     assert max(rates) <= 0.5
-    assert steps < 10 or (max(rates) == pytest.approx(0.5, rel=0.1) and rates[-1] < 0.01 * max(rates))
+    assert rates[-1] < 0.001
+    if steps >= 10:
+        assert max(rates) == pytest.approx(0.5, rel=0.1)

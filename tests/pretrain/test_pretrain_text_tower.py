@@ -53,13 +53,13 @@ def test_states_are_bert_s_last_hidden_states_without_padding(folder: Path) -> N
     from transformers import AutoTokenizer
 
     tower = load_text_tower(folder)
-    found = tower.states(TEXTS)
+    all_states = tower.states(TEXTS)
     saved = torch.load(folder / "open_clip_pytorch_model.bin")
-    own = tower.tower.transformer.state_dict()
-    assert all(torch.equal(own[name.removeprefix("text.transformer.")], value) for name, value in saved.items()
+    bert_weights = tower.tower.transformer.state_dict()
+    assert all(torch.equal(bert_weights[name.removeprefix("text.transformer.")], value) for name, value in saved.items()
                if name.startswith("text.transformer."))  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    for text, states in zip(TEXTS, found, strict=True):
+    for text, states in zip(TEXTS, all_states, strict=True):
         ids = tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")["input_ids"]
         expected = tower.tower.transformer(ids).last_hidden_state[0].numpy()
         assert states.dtype == np.float16

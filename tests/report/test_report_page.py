@@ -5,51 +5,55 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import fabricated
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import biomedjourney.pretrain
-from biomedjourney import tables
+from biomedjourney import config, tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
+from biomedjourney.measures import MEASURES
+from tests.helpers import evaluation, fabricated
+from tests.helpers.report_page import table_rows
 
-EVALUATED = ("scores", "systems", "ablations", "findings", "subgroups")
-BEFORE = ("training", "guidance", "cohort", "pairs", "studies", "progressions", "registrations", "pixels", "registered")
-SECTIONS = ("main", "claims", "grid", "ablations", "findings", "subgroups", "guidance", "training", "registration")
+BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
+SECTIONS = (
+    *("main", "claims", "grid", "ablations", "findings", "subgroups", "guidance", "training", "registration"),
+    *("descriptions", "cohort", "provenance"),
+)
+OURS = "generated/biomedjourney"
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every table that the report reads, and the pictures of each system as `generated/NAME`."""
     folder = tmp_path_factory.mktemp("tables")
     paths = fabricated.write(folder, patients=48)
-    words = ["evaluate", "systems", "--config", fabricated.config_text(evaluate={"bootstrap": 100}), "--judges", "j"]
-    for name in ("pairs", "studies", "patients"):
-        words += [f"--{name}", str(paths[name])]
-    for name in EVALUATED:
-        paths[name] = folder / f"{name}.parquet"
-        words += [f"--{name}", str(paths[name])]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(biomedjourney.pretrain, "load_judges", lambda where: fabricated.Judges(), raising=False)
-        result = CliRunner().invoke(commands, words + generated(paths))
+    scores = evaluation.score_all(paths, tmp_path_factory.mktemp("scores"))
+    result = evaluation.measure(paths, scores, folder, "--truth", str(paths["truth"]))
     assert result.exit_code == 0, result.output
-    return paths
-
-
-def generated(paths: dict[str, Path]) -> list[str]:
-    return [
-        word for name, path in paths.items() if name.startswith("generated/") for word in ("--generated", str(path))
-    ]
+    return paths | {name: folder / f"{name}.parquet" for name in evaluation.OUTPUTS}
 
 
 def report(paths: dict[str, Path], out: Path, **overlay: Any) -> Result:
-    words = ["report", "--config", fabricated.config_text(**overlay), "--out", str(out)]
-    for name in (*EVALUATED, *BEFORE):
+    text = fabricated.config_text(**config.merge(evaluation.SETTINGS, overlay))
+    words = ["report", "--config", text, "--out", str(out), "--generated", str(paths[OURS])]
+    for name in (*evaluation.OUTPUTS, *BEFORE):
         words += [f"--{name}", str(paths[name])] if name in paths else []
-    return CliRunner().invoke(commands, words + generated(paths))
+    return CliRunner().invoke(commands, words)
+
+
+def replaced(paths: dict[str, Path], name: str, rows: pd.DataFrame, folder: Path) -> dict[str, Path]:
+    """The tables with other rows in the table ``name``."""
+    path = folder / f"changed-{name.replace('/', '-')}.parquet"
+    tables.write(path, name.partition("/")[0], rows)
+    return paths | {name: path}
+
+
+def section(page: str, name: str) -> str:
+    return page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +68,8 @@ def written(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 def test_the_page_is_self_contained_and_has_every_section(written: Path) -> None:
     page = (written / "index.html").read_text()
     assert "not for clinical use" in page
-    for section in SECTIONS:
-        assert f'<section id="{section}">' in page
+    assert re.findall(r'<section id="(.*?)">', page) == list(SECTIONS)
+    assert re.findall(r'<a href="#(.*?)">', page) == list(SECTIONS)
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 6
     for source in sources:
@@ -76,18 +80,19 @@ def test_the_page_is_self_contained_and_has_every_section(written: Path) -> None
 
 
 def test_every_figure_of_the_main_table_is_on_the_page(written: Path, inputs: dict[str, Path]) -> None:
-    page, text = (written / "index.html").read_text(), (written / "main-table.txt").read_text()
-    systems = tables.read(inputs["systems"], "systems")
-    for measure in tables.MEASURES:
-        for value in systems[measure]:
-            assert f"<b>{100 * value:.2f}</b>" in page
-            assert f"{100 * value:.2f}" in text
+    on_the_page = table_rows((written / "index.html").read_text(), "main")
+    lines = (written / "main-table.txt").read_text().splitlines()
+    first_words = [line.split(" ")[0] for line in lines]
+    in_the_text = {word: i for i, word in enumerate(first_words) if word in fabricated.SYSTEMS}
+    systems = tables.read(inputs["systems"], "systems").set_index("system")
+    assert list(on_the_page) == list(in_the_text) == list(systems.index)
+    for system, row in systems.iterrows():
+        for measure in MEASURES:
+            assert f"{100 * row[measure.name]:.2f}" in on_the_page[system], measure.name
+            assert f"{100 * row[measure.name]:.2f}" in lines[in_the_text[system]].split(), measure.name
     for figure in ("80.54", "97.22", "79.38", "83.23", "84.11"):
-        assert figure in page
-        assert figure in text
-    assert [line.split()[0] for line in text.splitlines() if line and line.split()[0] in fabricated.SYSTEMS] == list(
-        systems["system"]
-    )
+        assert figure in on_the_page["biomedjourney"]
+        assert figure in lines[in_the_text["biomedjourney"] + 1]
 
 
 def test_the_grid_is_a_picture_of_as_many_rows_as_asked_for(
@@ -106,22 +111,135 @@ def test_the_same_inputs_give_the_same_files(written: Path, inputs: dict[str, Pa
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
 
 
-def test_real_patients_are_not_shown(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_real_patients_are_not_shown(written: Path, inputs: dict[str, Path], tmp_path: Path) -> None:
+    descriptions = tables.read(inputs["triples"], "triples")["description"]
+    shown = (written / "index.html").read_text()
+    assert any(description in shown for description in descriptions)
     assert report(inputs, tmp_path, report={"show_patients": False}).exit_code == 0
     page = (tmp_path / "index.html").read_text()
     assert "are left out of this report" in page
     assert "data:image/png" not in page
-    for description in tables.read(inputs["progressions"], "progressions")["description"]:
-        assert description not in page
+    assert not any(description in page for description in descriptions)
     with Image.open(tmp_path / "grid.png") as notice:
         assert notice.height < 200
 
 
 def test_texts_are_escaped(inputs: dict[str, Path], tmp_path: Path) -> None:
-    rows = tables.read(inputs["progressions"], "progressions").assign(description="<script>alert(1)</script>")
-    tables.write(tmp_path / "progressions.parquet", "progressions", rows)
-    assert report(inputs | {"progressions": tmp_path / "progressions.parquet"}, tmp_path).exit_code == 0
-    assert "<script" not in (tmp_path / "index.html").read_text()
+    rows = tables.read(inputs["triples"], "triples").assign(description="<script>alert(1)</script>")
+    assert report(replaced(inputs, "triples", rows, tmp_path), tmp_path).exit_code == 0
+    page = (tmp_path / "index.html").read_text()
+    assert "&lt;script&gt;alert(1)" in section(page, "grid")
+    assert "&lt;script&gt;alert(1)" in section(page, "descriptions")
+    assert "<script" not in page
+
+
+def with_another_writer(inputs: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The tables with triples of `impression`, half of them accepted, and with those of `rules` read backward."""
+    triples = tables.read(inputs["triples"], "triples")
+    other = triples.assign(writer="impression", description="the Impression of " + triples["pair_id"])
+    other["accepted"] &= other.index % 2 == 0
+    turned = triples[triples["split"] == "train"].assign(direction="backward", description="the other way")
+    turned["pair_id"] = turned["study_id"].astype(str) + "-" + turned["prior_study_id"].astype(str)
+    return replaced(inputs, "triples", pd.concat([triples, other, turned]), folder)
+
+
+def test_triples_are_counted_by_writer_and_direction(inputs: dict[str, Path], tmp_path: Path) -> None:
+    paths = with_another_writer(inputs, tmp_path)
+    assert report(paths, tmp_path).exit_code == 0
+    triples = tables.read(paths["triples"], "triples")
+    shown = section((tmp_path / "index.html").read_text(), "descriptions")
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", shown.partition("<tbody>")[2].partition("</tbody>")[0])
+    lines = [tuple(cells[i : i + 6]) for i in range(0, len(cells), 6)]
+    expected = []
+    for writer, direction in (("rules", "forward"), ("impression", "forward"), ("rules", "backward")):
+        rows = triples.query("writer == @writer and direction == @direction")
+        accepted = rows.loc[rows["accepted"], "description"]
+        distinct, characters = accepted.nunique(), accepted.str.len().mean()
+        expected.append((writer, direction, *map(str, (len(rows), len(accepted), distinct, f"{characters:.0f}"))))
+    assert lines == expected
+
+
+@pytest.mark.parametrize("writer", ["rules", "impression"])
+def test_the_descriptions_shown_are_those_of_the_writer_that_the_main_row_learned_from(
+    writer: str, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    runs = {"stage2": {"writer": writer}}
+    result = report(with_another_writer(inputs, tmp_path), tmp_path, train={"runs": runs})
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "index.html").read_text()
+    starts = {"rules": "new pleural effusion, pair", "impression": "the Impression of"}
+    other = starts[{"rules": "impression", "impression": "rules"}[writer]]
+    for name in ("grid", "descriptions"):
+        assert starts[writer] in section(page, name)
+        assert other not in section(page, name)
+        assert "the other way" not in section(page, name)
+    listed = re.findall(r"<li>.*?([0-9]+-[0-9]+)</li>", section(page, "descriptions"))
+    triples = tables.read(inputs["triples"], "triples").set_index("pair_id")
+    assert listed
+    assert (triples.loc[listed, "split"] == "test").all()
+    assert triples.loc[listed, "accepted"].all()
+
+
+def test_the_flow_chart_and_the_table_show_every_step_of_the_cohort(written: Path, inputs: dict[str, Path]) -> None:
+    cohort = tables.read(inputs["cohort"], "cohort")
+    shown = section((written / "index.html").read_text(), "cohort")
+    for row in cohort.itertuples():
+        assert f"<td>{row.step}</td>" in shown
+        assert f'<td class="num">{row.kept:,}</td><td class="num">{row.dropped:,}</td><td>{row.reason}</td>' in shown
+        if not pd.isna(row.paper):
+            assert f'<td class="num paper">{row.paper:,.0f}</td>' in shown
+
+
+def test_the_registrations_shown_are_of_pairs_read_forward(
+    written: Path, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """The table of registrations holds both directions; here those of pairs read backward fit worst of all."""
+    paths = with_another_writer(inputs, tmp_path)
+    registrations = tables.read(inputs["registrations"], "registrations")
+    backward = tables.read(paths["triples"], "triples").query("direction == 'backward'")["pair_id"]
+    worst = registrations.iloc[: len(backward)].assign(pair_id=backward.to_numpy(), score_after=-1.0, accepted=False)
+    assert (
+        report(replaced(paths, "registrations", pd.concat([registrations, worst]), tmp_path), tmp_path).exit_code == 0
+    )
+    pictures = [
+        re.findall(r'src="data:image/png;base64,([^"]*)"', section((folder / "index.html").read_text(), "registration"))
+        for folder in (tmp_path, written)
+    ]
+    assert len(pictures[0]) == 1
+    assert pictures[0] == pictures[1]
+
+
+def test_the_registrations_of_test_pairs_are_counted(written: Path, inputs: dict[str, Path]) -> None:
+    registrations = tables.read(inputs["registrations"], "registrations")
+    triples = tables.read(inputs["triples"], "triples").query("split == 'test'")
+    accepted, of_test = registrations["accepted"], registrations["pair_id"].isin(triples["pair_id"])
+    said = " ".join(section((written / "index.html").read_text(), "registration").split())
+    assert f"{accepted.sum()} of {len(registrations)} pairs are accepted" in said
+    assert f"({(accepted & of_test).sum()} of {of_test.sum()} test pairs)" in said
+
+
+def test_every_finding_has_a_figure_of_every_measure_that_is_measured_by_finding(
+    written: Path, inputs: dict[str, Path]
+) -> None:
+    findings = tables.read(inputs["findings"], "findings").query("system == 'biomedjourney'")
+    shown = section((written / "index.html").read_text(), "findings")
+    by_finding = [measure for measure in MEASURES if measure.by_finding]
+    assert re.findall(r"<caption>(.*?)</caption>", shown) == [measure.title for measure in by_finding]
+    for table, measure in zip(shown.split("<table>")[1:], by_finding, strict=True):
+        for value in findings[measure.name]:
+            assert f"<b>{'–' if pd.isna(value) else f'{100 * value:.2f}'}</b>" in table
+
+
+def test_every_table_that_was_read_is_named_with_its_verb(written: Path, inputs: dict[str, Path]) -> None:
+    shown = section((written / "index.html").read_text(), "provenance")
+    for name, verb in (
+        *(("systems", "evaluate"), ("scores", "evaluate"), ("training", "train"), ("cohort", "gather")),
+        *(("triples", "gather"), ("studies", "ingest"), ("registrations", "register"), ("pixels", "preprocess")),
+    ):
+        rows = tables.row_count(inputs[name], name)
+        line = f'<td>{name}</td><td><code>{inputs[name]}</code></td><td class="num">{rows:,}</td>'
+        assert f"{line}<td><code>biomedjourney {verb}</code></td>" in shown
+    assert f"<td>generated</td><td><code>{inputs[OURS]}</code></td>" in shown
 
 
 def test_a_run_with_undefined_measures_and_no_sweep_has_a_report(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -129,15 +247,14 @@ def test_a_run_with_undefined_measures_and_no_sweep_has_a_report(inputs: dict[st
     del paths["guidance"]
     for name in ("systems", "ablations", "findings", "subgroups"):
         rows = tables.read(inputs[name], name)
-        empty = [c for c in rows if c.startswith(tables.MEASURES)]
-        paths[name] = tmp_path / f"{name}.parquet"
-        tables.write(paths[name], name, rows.assign(**dict.fromkeys(empty, np.nan)))
-    paths["training"] = tmp_path / "training.parquet"
-    tables.write(paths["training"], "training", tables.read(inputs["training"], "training").iloc[:0])
+        empty = [column for column in rows if column.startswith(tuple(measure.name for measure in MEASURES))]
+        paths = replaced(paths, name, rows.assign(**dict.fromkeys(empty, np.nan)), tmp_path)
+    paths = replaced(paths, "training", tables.read(inputs["training"], "training").iloc[:0], tmp_path)
     result = report(paths, tmp_path / "report")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "undefined" in page
+    verdicts = {cells[0] for cells in table_rows(page, "claims").values()}
+    assert verdicts == {"undefined"}
     assert "No scales were swept" in page
 
 
@@ -161,16 +278,10 @@ def test_a_browser_shows_all_pictures_and_tables(written: Path, tmp_path: Path) 
         " of ${all.length}, tables ${[...document.querySelectorAll('table')].filter(t => t.rows.length > 1"
         " && t.offsetWidth > 100).length}, wider ${document.documentElement.scrollWidth > innerWidth}`; });</script>"
     )
-    probe.write_text((written / "index.html").read_text().replace("</body>", f"{script}</body>"))
+    page = (written / "index.html").read_text()
+    pictures, page_tables = page.count("<img "), page.count("<table")
+    probe.write_text(page.replace("</body>", f"{script}</body>"))
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--window-size=1200,3000", "--dump-dom", probe.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert 'data-seen="pictures 6 of 6, tables 9, wider false"' in shown
-
-
-def test_fabricated_tables_do_not_depend_on_anything_but_the_seed(tmp_path: Path) -> None:
-    first = fabricated.write(tmp_path / "a", patients=8, systems=("biomedjourney",))
-    second = fabricated.write(tmp_path / "b", patients=8, systems=("biomedjourney",))
-    for name, path in first.items():
-        assert path.read_bytes() == second[name].read_bytes(), name
-    assert isinstance(tables.read(first["pairs"], "pairs"), pd.DataFrame)
+    assert f'data-seen="pictures {pictures} of {pictures}, tables {page_tables}, wider false"' in shown

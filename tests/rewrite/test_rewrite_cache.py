@@ -1,11 +1,9 @@
-"""The cache of answers: whole after a kill at any moment, and shared by processes."""
+"""The cache of answers: complete whenever it is read, after a kill too, and shared by processes."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,13 +13,26 @@ from hypothesis import strategies as st
 from biomedjourney.rewrite.cache import Cache, key
 
 PARTS = st.lists(st.text(max_size=3) | st.integers(0, 3) | st.none(), max_size=3)
-LOOP = """
+LONG = {"text": "x" * 1_000_000}
+# a process that writes one answer again and again
+WRITER = """
 import sys
 from biomedjourney.rewrite.cache import Cache, key
-cache = Cache(sys.argv[1])
-for i in range(100000):
-    cache.put(key(i % 50), {"text": str(i % 50) * 20000})
-    print(i, flush=True)
+while True:
+    Cache(sys.argv[1]).put(key("x"), {"text": "x" * 1_000_000})
+    print("put", flush=True)
+"""
+# a process that has written a new answer, and waits to be killed when it is about to give it its name
+KILLED_WRITER = """
+import os, sys
+from biomedjourney.rewrite.cache import Cache, key
+
+def wait(*paths):
+    print("written", flush=True)
+    sys.stdin.read()
+
+os.replace = wait
+Cache(sys.argv[1]).put(key("x"), {"text": "new"})
 """
 
 
@@ -48,24 +59,26 @@ def test_a_damaged_file_counts_as_no_answer(content: bytes, tmp_path: Path) -> N
     assert cache.get(key("x")) is None
 
 
-def test_killed_writers_leave_whole_answers(tmp_path: Path) -> None:
-    """Two processes write the same keys; both are killed again and again at any moment."""
-    for moment in (0.0, 0.003, 0.01):
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", LOOP, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=os.environ
-            )
-            for _ in range(2)
-        ]
-        for process in running:
-            assert process.stdout is not None
-            process.stdout.readline()
-        time.sleep(moment)
-        for process in running:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+def test_a_killed_writer_leaves_the_answer_before(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    found = {i: cache.get(key(i)) for i in range(50)}
-    assert found[0] is not None
-    assert all(answer is None or answer == {"text": str(i) * 20000} for i, answer in found.items())
-    assert all(json.loads(path.read_bytes()) for path in tmp_path.rglob("*.json"))
+    cache.put(key("x"), {"text": "old"})
+    program = [sys.executable, "-c", KILLED_WRITER, str(tmp_path)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+        writer.kill()
+    assert cache.get(key("x")) == {"text": "old"}
+    cache.put(key("x"), {"text": "newer"})
+    assert cache.get(key("x")) == {"text": "newer"}
+
+
+def test_an_answer_is_complete_whenever_it_is_read(tmp_path: Path) -> None:
+    """Two processes write it again and again while this one reads it."""
+    cache, program = Cache(tmp_path), [sys.executable, "-c", WRITER, str(tmp_path)]
+    with ExitStack() as stack:
+        for _ in range(2):
+            writer = stack.enter_context(subprocess.Popen(program, stdout=subprocess.PIPE, text=True))
+            stack.callback(writer.kill)
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "put\n"
+        assert all(cache.get(key("x")) == LONG for _ in range(200))

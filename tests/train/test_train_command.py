@@ -1,26 +1,42 @@
 """The real command on a tiny problem: outputs, stages, a kill and a resume, what it reads and what it refuses."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import tiny
 from click.testing import CliRunner
-from fabricated import config_text
+from diffusers import UNet2DConditionModel
 
 from biomedjourney import config, tables
 from biomedjourney.errors import UserError
 from biomedjourney.train.command import command
+from tests.helpers import tiny
+from tests.helpers.fabricated import config_text
 
-SINGLES = ("singles", "latents", "texts", "first_stage")
-PAIRS = ("pairs", "registrations", "progressions", "prior_latents", "latents", "texts", "first_stage")
+# The command: it has saved its state at step 2, and waits to be killed when it is about to save the one at step 4.
+WAITS_AT_STEP_4 = """
+import sys
+from biomedjourney.cli import main
+from biomedjourney.train import checkpoint
+
+save = checkpoint.save
+
+def save_or_wait(folder, state):
+    if state["step"] == 4:
+        print("step 4", flush=True)
+        sys.stdin.read()
+    save(folder, state)
+
+checkpoint.save = save_or_wait
+main()
+"""
+SINGLES = ("singles", "latents", "texts")
+TRIPLES = ("triples", "prior_latents", "latents", "texts")
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +66,14 @@ def test_two_stages_write_their_models_and_their_course(paths: dict[str, Path], 
     facts = json.loads((tmp_path / "stage1" / "run.json").read_text())
     singles = tables.read(paths["singles"], "singles")
     assert facts["examples"] == (singles["split"] == "train").sum()
-    assert facts["first_stage_scaling_factor"] == 0.5
+    assert facts["first_stage_scaling_factor"] == tiny.SCALING_FACTOR
     assert (tmp_path / "stage1" / "scheduler" / "scheduler_config.json").is_file()
-    assert not list((tmp_path / "checkpoints").glob("*"))
 
     start = ["--start", str(tmp_path / "stage1")]
-    second, course = train(tmp_path, "stage2", [*tiny.flags(paths, *PAIRS), *start])
+    second, course = train(tmp_path, "stage2", [*tiny.flags(paths, *TRIPLES), *start])
     assert set(course["stage"]) == {2}
     assert second != first
-    continued, _ = train(tmp_path, "stage2", [*tiny.flags(paths, *PAIRS), *start], run_settings("stage2", steps=0))
+    continued, _ = train(tmp_path, "stage2", [*tiny.flags(paths, *TRIPLES), *start], run_settings("stage2", steps=0))
     assert continued == first
 
 
@@ -67,58 +82,104 @@ def run_settings(run: str, **changed: Any) -> dict[str, Any]:
 
 
 def test_run_of_no_steps_gives_the_untrained_model(paths: dict[str, Path], tmp_path: Path) -> None:
-    _, course = train(tmp_path, "untrained", tiny.flags(paths, *PAIRS))
+    _, course = train(tmp_path, "untrained", tiny.flags(paths, *TRIPLES))
     assert course["step"].tolist() == [0]
     assert course["loss"].isna().all()
+    unet = UNet2DConditionModel.from_pretrained(tmp_path / "untrained" / "unet")
+    assert not unet.conv_in.weight[:, tiny.SHAPE[0] :].any(), "training has changed the weights of the prior from zero"
 
 
 def test_kill_and_resume_give_the_same_weights_bit_for_bit(paths: dict[str, Path], tmp_path: Path) -> None:
-    inputs = tiny.flags(paths, *PAIRS)
-    longer = run_settings("alone", steps=60)
-    whole, course = train(tmp_path / "whole", "alone", inputs, longer)
+    inputs = tiny.flags(paths, *TRIPLES)
+    whole, course = train(tmp_path / "whole", "alone", inputs)
     killed = tmp_path / "killed"
-    program = "from biomedjourney.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "train", *arguments(killed, "alone", inputs, longer)], stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 60
-    while not list((killed / "checkpoints").glob("*/state.pt")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    words = arguments(killed, "alone", inputs)
+    program = [sys.executable, "-c", WAITS_AT_STEP_4, "train", *words]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "step 4\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
     assert not (killed / "alone").exists()
 
-    result = CliRunner().invoke(command, arguments(killed, "alone", inputs, longer), catch_exceptions=False)
-    resumed_from = int(result.stderr.split("from step ")[1].split()[0])
-    assert 2 <= resumed_from < 60
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert "from step 2\n" in result.stderr
     assert (killed / "alone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == whole
     resumed = tables.read(killed / "alone.parquet", "training")
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), course.drop(columns="seconds"), check_exact=True)
-    assert not list((killed / "checkpoints").glob("*"))
 
 
-def test_only_accepted_valid_training_pairs_are_learned(paths: dict[str, Path], tmp_path: Path) -> None:
-    _, _ = train(tmp_path, "alone", tiny.flags(paths, *PAIRS))
+def test_only_accepted_training_triples_are_learned(paths: dict[str, Path], tmp_path: Path) -> None:
+    train(tmp_path, "alone", tiny.flags(paths, *TRIPLES))
     facts = json.loads((tmp_path / "alone" / "run.json").read_text())
-    pairs = tables.read(paths["pairs"], "pairs")
-    accepted = tables.read(paths["registrations"], "registrations").set_index("pair_id")["accepted"]
-    valid = tables.read(paths["progressions"], "progressions").set_index("pair_id")["valid"]
-    training = pairs.loc[pairs["split"] == "train", "pair_id"]
-    assert facts["examples"] == (accepted[training] & valid[training]).sum() < len(training)
+    triples = tables.read(paths["triples"], "triples")
+    training = triples[triples["split"] == "train"]
+    assert facts["examples"] == training["accepted"].sum() < len(training)
+
+
+def test_a_run_in_both_directions_learns_from_backward_triples_too(paths: dict[str, Path], tmp_path: Path) -> None:
+    inputs = tiny.flags(paths, *TRIPLES)
+    inputs += ["--triples", str(paths["backward_triples"]), "--prior-latents", str(paths["backward_priors"])]
+    both, _ = train(tmp_path, "both-ways", inputs)
+    facts = json.loads((tmp_path / "both-ways" / "run.json").read_text())
+    triples = [tables.read(paths[name], "triples") for name in ("triples", "backward_triples")]
+    assert facts["examples"] == sum(rows.query("split == 'train'")["accepted"].sum() for rows in triples)
+    forward, _ = train(tmp_path, "alone", inputs)
+    assert json.loads((tmp_path / "alone" / "run.json").read_text())["examples"] < facts["examples"]
+    assert forward != both
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "checkpoints").glob("*/*"))
+
+
+CONSTANT = {"decay": 0.0}
+
+
+def with_steps(run: str, steps: int, **train_settings: Any) -> dict[str, Any]:
+    return {"train": {**train_settings, "runs": {run: {"steps": steps}}}}
+
+
+def test_a_run_of_constant_rate_can_be_extended_and_shortened(paths: dict[str, Path], tmp_path: Path) -> None:
+    inputs = tiny.flags(paths, *TRIPLES)
+    whole, _ = train(tmp_path / "whole", "alone", inputs, with_steps("alone", 8, **CONSTANT))
+    first, _ = train(tmp_path, "alone", inputs, with_steps("alone", 4, **CONSTANT))
+    assert checkpoints(tmp_path) == ["state-4.pt"]
+    words = arguments(tmp_path, "alone", inputs, with_steps("alone", 8, **CONSTANT))
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert "from step 4" in result.stderr
+    assert (tmp_path / "alone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == whole != first
+    assert checkpoints(tmp_path) == ["state-8.pt"]
+    shorter, _ = train(tmp_path, "alone", inputs, with_steps("alone", 4, **CONSTANT))
+    assert shorter == first
+    assert checkpoints(tmp_path) == ["state-4.pt", "state-8.pt"]
+
+
+def test_a_run_whose_rate_falls_starts_anew_when_its_steps_change(paths: dict[str, Path], tmp_path: Path) -> None:
+    inputs = tiny.flags(paths, *TRIPLES)
+    train(tmp_path, "alone", inputs, with_steps("alone", 4))
+    words = arguments(tmp_path, "alone", inputs, with_steps("alone", 8))
+    assert "from step" not in CliRunner().invoke(command, words, catch_exceptions=False).stderr
+
+
+def test_intervals_do_not_throw_a_checkpoint_away(paths: dict[str, Path], tmp_path: Path) -> None:
+    inputs = tiny.flags(paths, *TRIPLES)
+    first, _ = train(tmp_path, "alone", inputs)
+    words = arguments(tmp_path, "alone", inputs, {"train": {"log_every": 3, "checkpoint_every": 5}})
+    assert "from step 6" in CliRunner().invoke(command, words, catch_exceptions=False).stderr
+    assert (tmp_path / "alone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == first
 
 
 @pytest.mark.parametrize("run", ["alone", "stage1"])
 def test_nothing_is_learned_from_validation_and_test_patients(paths: dict[str, Path], tmp_path: Path, run: str) -> None:
-    names = SINGLES if run == "stage1" else PAIRS
+    names = SINGLES if run == "stage1" else TRIPLES
     weights, _ = train(tmp_path / "given", run, tiny.flags(paths, *names))
     changed = dict(paths)
     singles = tables.read(paths["singles"], "singles")
-    pairs = tables.read(paths["pairs"], "pairs")
+    triples = tables.read(paths["triples"], "triples")
     elsewhere = {
         *singles.loc[singles["split"] != "train", "dicom_id"],
-        *pairs.loc[pairs["split"] != "train", "pair_id"],
+        *triples.loc[triples["split"] != "train", "pair_id"],
     }
     for option in ("latents", "prior_latents"):
         latents = tables.read(paths[option], "latents")
@@ -145,14 +206,16 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
         assert "\n" not in str(caught.value)
 
     refused("stage9", tiny.flags(paths, *SINGLES), "no run 'stage9'.*stage1")
-    refused("stage1", tiny.flags(paths, "latents", "texts", "first_stage"), "--singles is missing")
+    refused("stage1", tiny.flags(paths, "latents", "texts"), "--singles is missing")
     refused(
-        "alone", tiny.flags(paths, *(name for name in PAIRS if name != "prior_latents")), "--prior-latents is missing"
+        "alone", tiny.flags(paths, *(name for name in TRIPLES if name != "prior_latents")), "--prior-latents is missing"
     )
-    refused("stage2", tiny.flags(paths, *PAIRS), "--start is missing.*stage1")
-    refused("alone", [*tiny.flags(paths, *PAIRS), "--start", str(tmp_path)], "leave the option out")
+    refused("stage2", tiny.flags(paths, *TRIPLES), "--start is missing.*stage1")
+    refused("alone", [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path)], "leave the option out")
     refused("stage1", tiny.flags(paths, *SINGLES), "set prior: none", run_settings("stage1", prior="registered"))
-    refused("stage2", [*tiny.flags(paths, *PAIRS), "--start", str(tmp_path / "nowhere")], "nowhere.*no diffusers UNet")
+    refused(
+        "stage2", [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path / "nowhere")], "nowhere.*no diffusers UNet"
+    )
     other = [*tiny.flags(paths, *SINGLES, "texts")[:-1], str(tmp_path / "absent.parquet")]
     refused("stage1", other, "absent.parquet.*not there")
 
@@ -171,20 +234,27 @@ def test_damaged_checkpoint_is_named(paths: dict[str, Path], tmp_path: Path) -> 
         patch.setattr(checkpoint, "save", lambda folder, state: seen.append(folder))
         train(tmp_path, "stage1", inputs)
     seen[0].mkdir(parents=True)
-    (seen[0] / checkpoint.FILE).write_bytes(b"half a file")
+    (seen[0] / "state-2.pt").write_bytes(b"half a file")
     with pytest.raises(UserError, match=r"checkpoint is damaged.*delete"):
         train(tmp_path, "stage1", inputs)
 
 
-def test_other_settings_or_inputs_do_not_meet_the_same_checkpoint(tmp_path: Path) -> None:
+def test_the_key_of_a_checkpoint_holds_what_decides_what_is_learned(tmp_path: Path) -> None:
     from biomedjourney.train.checkpoint import folder
 
     first, second = tmp_path / "a", tmp_path / "b"
     first.write_bytes(b"1")
     second.mkdir()
     (second / "part").write_bytes(b"2")
-    names = {folder(tmp_path, "run", {"steps": 1}, [first, second]), folder(tmp_path, "run", {"steps": 2}, [first])}
-    names |= {folder(tmp_path, "run", {"steps": 1}, [first])}
+
+    def name(inputs: list[Path], steps: int = 1, learning_rate: float = 0.1, **train_settings: Any) -> Path:
+        train = {"decay": 0.5, "log_every": 1, "learning_rate": learning_rate} | train_settings
+        return folder(tmp_path, "run", {"train": train, "run": {"steps": steps}}, inputs)
+
+    distinct = {name([first, second]), name([first]), name([first], steps=2), name([first], learning_rate=0.2)}
+    distinct |= {name([first], decay=0.0)}
     (second / "part").write_bytes(b"3")
-    names |= {folder(tmp_path, "run", {"steps": 1}, [first, second])}
-    assert len(names) == 4
+    distinct |= {name([first, second])}
+    assert len(distinct) == 6
+    assert name([first], log_every=7, checkpoint_every=9) == name([first])
+    assert name([first], decay=0.0, steps=2) == name([first], decay=0.0)

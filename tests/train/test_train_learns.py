@@ -3,13 +3,13 @@
 import functools
 
 import numpy as np
-import tiny
 import torch
-from fabricated import settings as default
 
 from biomedjourney import sampling
+from biomedjourney.examples import Conditions, Targets, pad
 from biomedjourney.train import batches, loop, model
-from biomedjourney.train.data import Conditions, Targets, pad
+from tests.helpers import tiny
+from tests.helpers.fabricated import settings as default
 
 
 def test_loss_falls_and_the_guided_sample_keeps_the_prior_and_follows_the_text() -> None:

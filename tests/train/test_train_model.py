@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from diffusers import UNet2DConditionModel
 
 from biomedjourney.errors import UserError
 from biomedjourney.train import model
+from tests.helpers import tiny
 
 
 def test_new_unet_reads_prior_and_text_and_ignores_the_prior_at_first() -> None:

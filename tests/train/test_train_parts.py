@@ -1,18 +1,19 @@
 """Learning rate, average, loss and batches: known values and properties."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from biomedjourney import config, sampling
+from biomedjourney.examples import Conditions, Targets, pad
 from biomedjourney.train import batches, loop
-from biomedjourney.train.data import Conditions, Targets, pad
+from tests.helpers import tiny
 
 TRAIN = {"learning_rate": 1.0, "warmup_steps": 4, "decay": 0.5}
 SHARES = {"text": 0.05, "image": 0.05, "both": 0.05}
@@ -36,8 +37,37 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert {loop.learning_rate(step, 20, constant) for step in range(20)} == {1.0}
 
 
-def test_average_forgets_the_start_soon() -> None:
-    assert [loop.ema_decay(step, 0.99) for step in (0, 8, 890, 10**6)] == pytest.approx([0.1, 0.5, 0.99, 0.99])
+def test_the_trained_model_is_the_moving_average_of_the_weights() -> None:
+    """Each step moves the weight by the learning rate, since Adam's first steps have that length."""
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps": 1000}
+    scheduler = sampling.scheduler(schedule | {"zero_terminal_snr": False, "prediction_type": "epsilon"})
+
+    class Slope(torch.nn.Module):
+        device = torch.device("cpu")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.course: list[float] = []
+
+        def forward(self, inputs: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
+            self.course.append(self.weight.item())
+            return type("Output", (), {"sample": inputs[:, :4] * 0 + self.weight})
+
+    settings = TRAIN | {"learning_rate": 0.1, "warmup_steps": 0, "decay": 0.0, "weight_decay": 0.0, "ema_decay": 0.3}
+    settings |= {"min_snr_gamma": None, "gradient_norm": 1.0, "log_every": 10, "checkpoint_every": 10}
+    unet = Slope()
+    batch = batches.batch(*problem(), 0, SETTINGS, "run", 4, 1000)
+    batch = dataclasses.replace(batch, noise=torch.full_like(batch.noise, 100.0))
+    loop.train(unet, scheduler, lambda step: batch, 5, settings)
+    steps = torch.tensor([*unet.course[1:], 0.5])
+    assert steps.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=1e-4)
+    average = 0.0
+    for i, value in enumerate(steps.tolist()):
+        decay = min(0.3, (1 + i) / (10 + i)) if i else 0.0
+        average = decay * average + (1 - decay) * value
+    assert float(unet.weight) == pytest.approx(average, abs=1e-4)
+    assert float(unet.weight) < 0.49
 
 
 def test_min_snr_weights_by_hand() -> None:

@@ -1,24 +1,50 @@
 # Helper functions of all rules. No other rule file defines any.
 
-from biomedjourney import config as settings_of
-from biomedjourney.errors import UserError
+import json
 
+from biomedjourney import config as configuration
+from biomedjourney import systems, versions
+from biomedjourney.errors import UserError
+from biomedjourney.rewrite import endpoint
+
+faults = []
 try:
-    settings_of.check(config)
-    faults = settings_of.faulty_paths(config)
+    configuration.check(config)
+    faults += configuration.faulty_paths(config)
+    # a cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
+    if workflow.is_main_process and "openai" in config["rewrite"]["writers"]:
+        endpoint.check(config["rewrite"]["openai"], credentialed=config["phantom"] is None)
 except UserError as error:
-    faults = [str(error)]
+    faults.append(str(error))
 if faults:
     sys.exit("\n".join(f"error: {line}" for line in faults))
 
 
+ENVIRONMENT = os.path.join(workflow.basedir, "envs", "biomedjourney.yaml")
+os.environ.update(
+    BIOMEDJOURNEY=workflow.basedir,  # where that environment finds the package
+    # What every command gets as --config. It is no param, since the rules depend on a part of it only: params.settings.
+    BIOMEDJOURNEY_CONFIG=json.dumps(config),
+)
+
+RUNS = config["train"]["runs"]
+SYSTEMS = config["systems"]
+SWEEP = config["generate"]["guidance"]["sweep"]
+WRITERS = config["rewrite"]["writers"]
+MODELS = [name for name in SYSTEMS if "run" in SYSTEMS[name]]
+COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
+EXPORTED = "results/models/biomedjourney"
+FIRST_TRIPLES = f"results/triples/{WRITERS[0]}/forward.parquet"
+
+
 wildcard_constraints:
-    run="[a-z0-9-]+",
-    system="[a-z0-9-]+",
+    run="|".join(RUNS),
+    system="|".join(SYSTEMS),
+    writer="|".join(WRITERS),
+    direction="forward|backward",
     shard=r"\d+",
 
 
-ENVIRONMENT = os.path.join(workflow.basedir, "envs", "biomedjourney.yaml")
 IMAGES = config["data"]["images"]
 CHECKSUMS = f"{IMAGES}/SHA256SUMS.txt"
 
@@ -32,12 +58,12 @@ def raw_table(folder, name, shipped=".csv.gz"):
 
 def raw_files():
     """The raw files that `ingest tables` reads, by what they hold."""
-    data, chosen = config["data"], config["ingest"]
+    data, ingest = config["data"], config["ingest"]
     folder = data["tables"] or IMAGES
     files = {"reports": data["reports"]}
-    for name, kind in {"metadata": "metadata", "split": "split", "labels": chosen["labels"]}.items():
+    for name, kind in {"metadata": "metadata", "split": "split", "labels": ingest["labels"]}.items():
         files[name] = raw_table(folder, f"mimic-cxr-2.0.0-{kind}")
-    if chosen["test_set_labels"]:
+    if ingest["test_set_labels"]:
         files["test_set_labels"] = raw_table(folder, "mimic-cxr-2.1.0-test-set-labeled", ".csv")
     for name in ("patients", "admissions"):
         files[name] = raw_table(data["demographics"], name)
@@ -45,26 +71,22 @@ def raw_files():
 
 
 RAW = raw_files()
-RUNS = config["train"]["runs"]
-SYSTEMS = config["systems"]
-SWEEP = config["generate"]["guidance"]["sweep"]
-REPORTED = {
-    name: f"results/tables/{name}.parquet"
-    for name in (
-        "systems ablations findings subgroups scores training guidance cohort registrations progressions pairs studies"
-    ).split()
-}
-EXPORTED = "results/models/biomedjourney"
 
 
-def settings(command, only=None):
-    """What a command reads of the configuration, for --config; a change in it runs its rules again."""
-    return settings_of.rule_settings(config, command, only)
+def settings(command, **only):
+    """What the results of a command depend on in the configuration; a change in it runs its rules again."""
+    return configuration.tracked_settings(config, command, **only)
 
 
-def code(verb):
-    """The version of a verb's code; passed as a param, so that an edit runs its rules again."""
-    return settings_of.code_version(verb)
+def code(command, *tables, without=()):
+    """The version of the code that a command can reach; a change in it runs its rules again."""
+    return versions.code_version(command, tables, without)
+
+
+def rewrite_code(writer):
+    """The version of a writer's code; only openai uses a language model."""
+    others = () if writer == "openai" else ("rewrite.model_writer", "rewrite.prompt")
+    return code("rewrite", without=("rewrite.audit", *others))
 
 
 def threads_of(verb):
@@ -73,13 +95,55 @@ def threads_of(verb):
 
 def resources_of(verb):
     """Memory, time and GPUs of a verb's jobs, from the one table in the configuration."""
-    asked = config["resources"][verb]
-    gpus = {"gpu": asked["gpus"]} if asked.get("gpus") else {}
-    return {"mem_mb": asked["mem_mb"], "runtime": asked["minutes"], **gpus}
+    job = config["resources"][verb]
+    gpus = {"gpu": job["gpus"]} if job.get("gpus") else {}
+    return {"mem_mb": job["mem_mb"], "runtime": job["minutes"], **gpus}
 
 
-def shards(pattern, verb):
-    return expand(pattern, shard=range(config[verb]["shards"]))
+def shards(folder, verb):
+    """Every shard of a table in a folder, as many as the section of the verb says."""
+    return [f"{folder}/{shard}.parquet" for shard in range(config[verb]["shards"])]
+
+
+PIXELS = shards("results/pixels", "preprocess")
+
+
+def registered(direction):
+    return shards(f"results/registered/{direction}", "register")
+
+
+def registrations(direction):
+    return shards(f"results/registrations/{direction}", "register")
+
+
+def directions_of(writer):
+    """The directions in which a training run reads the triples of a writer; forward always."""
+    read = {direction for run in RUNS.values() if run["writer"] == writer for direction in run["directions"]}
+    return [direction for direction in ("forward", "backward") if direction in read or direction == "forward"]
+
+
+DIRECTIONS = [d for d in ("forward", "backward") if any(d in directions_of(writer) for writer in WRITERS)]
+
+
+def of_each_writer(table):
+    """The parts of a table that has one for each writer and direction."""
+    return [f"results/{table}/{writer}/{d}.parquet" for writer in WRITERS for d in directions_of(writer)]
+
+
+# The tables that people open and that are put together from parts.
+PARTS = {
+    "registrations": [path for direction in DIRECTIONS for path in registrations(direction)],
+    "progressions": of_each_writer("progressions"),
+    "triples": of_each_writer("triples"),
+    "training": [f"results/training/{run}.parquet" for run in RUNS],
+    "guidance": [f"results/guidance/{system}.parquet" for system in SWEEP["systems"]],
+}
+REPORTED = {
+    name: f"results/tables/{name}.parquet"
+    for name in (
+        "systems ablations findings subgroups scores training guidance cohort triples studies registrations"
+    ).split()
+}
 
 
 def flags(name, paths):
@@ -87,43 +151,50 @@ def flags(name, paths):
     return " ".join(f"--{name} {path}" for path in paths)
 
 
-def run_inputs(run):
+def example_inputs(run, directions):
+    """The tables from which the examples of a run are read, by the option that takes them."""
+    writer = run["writer"] or WRITERS[0]
+    inputs = {}
+    if run["data"] == "triples" or directions == ["forward"]:
+        inputs["triples"] = [f"results/triples/{writer}/{direction}.parquet" for direction in directions]
+    if run["text"] == "report":
+        inputs["singles"] = "results/tables/singles.parquet"
+        inputs["texts"] = "results/texts/reports.parquet"
+    else:
+        inputs["texts"] = [f"results/texts/{writer}/{direction}.parquet" for direction in directions]
+    if run["prior"] == "registered":
+        inputs["prior_latents"] = [
+            path for direction in directions for path in shards(f"results/latents/priors/{direction}", "register")
+        ]
+    if run["prior"] == "unregistered":
+        inputs["latents"] = shards("results/latents/images", "preprocess")
+    return inputs
+
+
+def run_inputs(name):
     """The tables and latents that a training run reads, by the option that takes them."""
-    chosen = RUNS[run]
-    inputs = {
-        "singles": "results/tables/singles.parquet",
-        "latents": "results/latents/images.parquet",
-        "texts": "results/texts/texts.parquet",
-        "first_stage": "results/models/first-stage",
-    }
-    if chosen["data"] == "pairs":
-        inputs["pairs"] = "results/tables/pairs.parquet"
-        inputs["registrations"] = "results/tables/registrations.parquet"
-        inputs["progressions"] = "results/tables/progressions.parquet"
-    if chosen["prior"] == "registered":
-        inputs["prior_latents"] = "results/latents/priors.parquet"
-    if chosen["start"]:
-        inputs["start"] = f"results/models/{chosen['start']}"
+    run = RUNS[name]
+    inputs = example_inputs(run, run["directions"] if run["data"] == "triples" else [])
+    inputs["latents"] = shards("results/latents/images", "preprocess")
+    if run["start"]:
+        inputs["start"] = f"results/models/{run['start']}"
     return inputs
 
 
 def system_inputs(system, *, test):
-    """What a system's pictures are drawn from, by the option that takes it."""
-    inputs = {
-        "pairs": "results/tables/pairs.parquet",
-        "registrations": "results/tables/registrations.parquet",
-        "progressions": "results/tables/progressions.parquet",
-    }
-    if "run" not in SYSTEMS[system]:
-        source = "registered" if SYSTEMS[system]["picture"] == "prior" else "pixels"
-        verb = "register" if source == "registered" else "preprocess"
-        return inputs | {source: shards(f"results/{source}/{{shard}}.parquet", verb)}
-    run = SYSTEMS[system]["run"]
-    inputs |= {name: path for name, path in run_inputs(run).items() if name != "start"}
-    inputs["model"] = f"results/models/{run}"
+    """What the pictures of a system's model are drawn from, by the option that takes it."""
+    inputs = example_inputs(RUNS[SYSTEMS[system]["run"]], ["forward"])
+    inputs["model"] = f"results/models/{SYSTEMS[system]['run']}"
+    inputs["first_stage"] = "results/models/first-stage"
     if test and system in SWEEP["systems"]:
-        inputs["guidance"] = "results/tables/guidance.parquet"
+        inputs["guidance"] = f"results/guidance/{system}.parquet"
     return inputs
+
+
+def stored_pictures(system):
+    """The table that a system without a model copies its pictures from."""
+    source = systems.STORED[SYSTEMS[system]["picture"]]
+    return registered("forward") if source.table == "registered" else PIXELS
 
 
 def input_flags(inputs):

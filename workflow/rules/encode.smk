@@ -1,13 +1,13 @@
 rule encode_images:
     input:
-        pictures=shards("results/pixels/{shard}.parquet", "preprocess"),
+        pictures="results/pixels/{shard}.parquet",
         first_stage="results/models/first-stage",
     output:
-        latents="results/latents/images.parquet",
+        latents="results/latents/images/{shard}.parquet",
     log:
-        "logs/encode/images.log",
+        "logs/encode/images/{shard}.log",
     benchmark:
-        "benchmarks/encode/images.tsv"
+        "benchmarks/encode/images/{shard}.tsv"
     priority: 2
     conda:
         ENVIRONMENT
@@ -15,37 +15,35 @@ rule encode_images:
     resources:
         **resources_of("encode"),
     params:
-        config=settings("encode pictures"),
-        code=code("encode"),
-        pictures=lambda wildcards, input: flags("pictures", input.pictures),
+        settings=settings("encode pictures"),
+        code=code("encode pictures"),
     shell:
-        "biomedjourney encode pictures --config {params.config:q} {params.pictures}"
+        'biomedjourney encode pictures --config "$BIOMEDJOURNEY_CONFIG" --pictures {input.pictures}'
         " --first-stage {input.first_stage} --out {output.latents} --threads {threads} 2>&1 | tee {log}"
 
 
 use rule encode_images as encode_priors with:
     input:
-        pictures=shards("results/registered/{shard}.parquet", "register"),
+        pictures="results/registered/{direction}/{shard}.parquet",
         first_stage="results/models/first-stage",
     output:
-        latents="results/latents/priors.parquet",
+        latents="results/latents/priors/{direction}/{shard}.parquet",
     log:
-        "logs/encode/priors.log",
+        "logs/encode/priors/{direction}/{shard}.log",
     benchmark:
-        "benchmarks/encode/priors.tsv"
+        "benchmarks/encode/priors/{direction}/{shard}.tsv"
 
 
-rule encode_texts:
+rule encode_reports:
     input:
         singles="results/tables/singles.parquet",
-        progressions="results/tables/progressions.parquet",
         text_tower="results/models/text-tower",
     output:
-        texts="results/texts/texts.parquet",
+        texts="results/texts/reports.parquet",
     log:
-        "logs/encode/texts.log",
+        "logs/encode/reports.log",
     benchmark:
-        "benchmarks/encode/texts.tsv"
+        "benchmarks/encode/reports.tsv"
     priority: 2
     conda:
         ENVIRONMENT
@@ -53,9 +51,21 @@ rule encode_texts:
     resources:
         **resources_of("encode"),
     params:
-        config=settings("encode texts"),
-        code=code("encode"),
+        settings=settings("encode texts"),
+        code=code("encode texts"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney encode texts --config {params.config:q} --singles {input.singles}"
-        " --progressions {input.progressions} --text-tower {input.text_tower} --out {output.texts}"
+        'biomedjourney encode texts --config "$BIOMEDJOURNEY_CONFIG" {params.inputs} --out {output.texts}'
         " --threads {threads} 2>&1 | tee {log}"
+
+
+use rule encode_reports as encode_descriptions with:
+    input:
+        progressions="results/progressions/{writer}/{direction}.parquet",
+        text_tower="results/models/text-tower",
+    output:
+        texts="results/texts/{writer}/{direction}.parquet",
+    log:
+        "logs/encode/{writer}/{direction}.log",
+    benchmark:
+        "benchmarks/encode/{writer}/{direction}.tsv"

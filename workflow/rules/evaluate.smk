@@ -1,36 +1,59 @@
 rule evaluate_guidance:
     input:
-        generated=expand("results/generated/validation/{system}.parquet", system=SWEEP["systems"]),
+        sweeps=lambda wildcards: shards(f"results/sweeps/{wildcards.system}", "generate"),
         judges="results/models/judges",
-        pairs="results/tables/pairs.parquet",
+        triples=FIRST_TRIPLES,
         studies="results/tables/studies.parquet",
         patients="results/tables/patients.parquet",
     output:
-        guidance="results/tables/guidance.parquet",
+        guidance="results/guidance/{system}.parquet",
     log:
-        "logs/evaluate/guidance.log",
+        "logs/evaluate/guidance/{system}.log",
     benchmark:
-        "benchmarks/evaluate/guidance.tsv"
+        "benchmarks/evaluate/guidance/{system}.tsv"
     conda:
         ENVIRONMENT
     threads: threads_of("evaluate")
     resources:
         **resources_of("evaluate"),
     params:
-        config=settings("evaluate guidance", {"systems": SWEEP["systems"]}),
-        code=code("evaluate"),
-        generated=lambda wildcards, input: flags("generated", input.generated),
+        settings=settings("evaluate guidance"),
+        code=code("evaluate guidance"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney evaluate guidance --config {params.config:q} {params.generated} --judges {input.judges}"
-        " --pairs {input.pairs} --studies {input.studies} --patients {input.patients}"
-        " --guidance {output.guidance} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney evaluate guidance --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " {params.inputs} --guidance {output.guidance} --threads {threads} 2>&1 | tee {log}"
+
+
+rule evaluate_scores:
+    input:
+        generated=lambda wildcards: shards(f"results/generated/{wildcards.system}", "generate"),
+        judges="results/models/judges",
+        triples=FIRST_TRIPLES,
+    output:
+        scores="results/scores/{system}.parquet",
+    log:
+        "logs/evaluate/scores/{system}.log",
+    benchmark:
+        "benchmarks/evaluate/scores/{system}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("evaluate")
+    resources:
+        **resources_of("evaluate"),
+    params:
+        settings=settings("evaluate scores"),
+        code=code("evaluate scores"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+    shell:
+        'biomedjourney evaluate scores --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " {params.inputs} --scores {output.scores} --threads {threads} 2>&1 | tee {log}"
 
 
 rule evaluate_systems:
     input:
-        generated=expand("results/generated/{system}.parquet", system=SYSTEMS),
-        judges="results/models/judges",
-        pairs="results/tables/pairs.parquet",
+        scores=expand("results/scores/{system}.parquet", system=SYSTEMS),
+        triples=FIRST_TRIPLES,
         studies="results/tables/studies.parquet",
         patients="results/tables/patients.parquet",
         truth=[] if config["phantom"] is None else "results/tables/truth.parquet",
@@ -46,16 +69,14 @@ rule evaluate_systems:
         "benchmarks/evaluate/systems.tsv"
     conda:
         ENVIRONMENT
-    threads: threads_of("evaluate")
+    threads: 1
     resources:
         **resources_of("evaluate"),
     params:
-        config=settings("evaluate systems"),
-        code=code("evaluate"),
-        generated=lambda wildcards, input: flags("generated", input.generated),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        settings=settings("evaluate systems"),
+        code=code("evaluate systems", "findings"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney evaluate systems --config {params.config:q} {params.generated} --judges {input.judges}"
-        " --pairs {input.pairs} --studies {input.studies} --patients {input.patients} {params.truth}"
-        " --scores {output.scores} --systems {output.systems} --ablations {output.ablations}"
-        " --findings {output.findings} --subgroups {output.subgroups} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney evaluate systems --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        " --all-scores {output.scores} --systems {output.systems} --ablations {output.ablations}"
+        " --findings {output.findings} --subgroups {output.subgroups} 2>&1 | tee {log}"

@@ -2,50 +2,72 @@ rule generate_sweep:
     input:
         unpack(lambda wildcards: system_inputs(wildcards.system, test=False)),
     output:
-        pictures="results/generated/validation/{system}.parquet",
+        pictures="results/sweeps/{system}/{shard}.parquet",
     log:
-        "logs/generate/validation/{system}.log",
+        "logs/generate/sweeps/{system}/{shard}.log",
     benchmark:
-        "benchmarks/generate/validation/{system}.tsv"
-    wildcard_constraints:
-        system="|".join(SWEEP["systems"]),
+        "benchmarks/generate/sweeps/{system}/{shard}.tsv"
     conda:
         ENVIRONMENT
     threads: threads_of("generate")
     resources:
         **resources_of("generate"),
     params:
-        config=lambda wildcards: settings("generate", {"systems": [wildcards.system]}),
-        code=code("generate"),
+        settings=lambda wildcards: settings("generate sweep", system=wildcards.system),
+        code=code("generate sweep"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney generate sweep --config {params.config:q} --system {wildcards.system} {params.inputs}"
-        " --out {output.pictures} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney generate sweep --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " --shard {wildcards.shard} {params.inputs} --out {output.pictures} --threads {threads} 2>&1 | tee {log}"
 
 
 rule generate_pictures:
     input:
         unpack(lambda wildcards: system_inputs(wildcards.system, test=True)),
     output:
-        pictures="results/generated/{system}.parquet",
+        pictures="results/generated/{system}/{shard}.parquet",
     log:
-        "logs/generate/{system}.log",
+        "logs/generate/{system}/{shard}.log",
     benchmark:
-        "benchmarks/generate/{system}.tsv"
+        "benchmarks/generate/{system}/{shard}.tsv"
     wildcard_constraints:
-        system="|".join(SYSTEMS),
+        system="|".join(MODELS),
     conda:
         ENVIRONMENT
     threads: threads_of("generate")
     resources:
         **resources_of("generate"),
     params:
-        config=lambda wildcards: settings("generate", {"systems": [wildcards.system]}),
-        code=code("generate"),
+        settings=lambda wildcards: settings("generate pictures", system=wildcards.system),
+        code=code("generate pictures"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney generate pictures --config {params.config:q} --system {wildcards.system} {params.inputs}"
-        " --out {output.pictures} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney generate pictures --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " --shard {wildcards.shard} {params.inputs} --out {output.pictures} --threads {threads} 2>&1 | tee {log}"
+
+
+rule copy_pictures:
+    input:
+        triples=FIRST_TRIPLES,
+        stored=lambda wildcards: stored_pictures(wildcards.system),
+    output:
+        pictures="results/generated/{system}/{shard}.parquet",
+    log:
+        "logs/generate/{system}/{shard}.log",
+    benchmark:
+        "benchmarks/generate/{system}/{shard}.tsv"
+    wildcard_constraints:
+        system="|".join(COPIES) or "-",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        settings=lambda wildcards: settings("generate copies", system=wildcards.system),
+        code=code("generate copies"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+    shell:
+        'biomedjourney generate copies --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " --shard {wildcards.shard} {params.inputs} --out {output.pictures} 2>&1 | tee {log}"
 
 
 rule export_model:
@@ -53,7 +75,7 @@ rule export_model:
         model=f"results/models/{SYSTEMS['biomedjourney']['run']}",
         first_stage="results/models/first-stage",
         text_tower="results/models/text-tower",
-        guidance="results/tables/guidance.parquet",
+        guidance="results/guidance/biomedjourney.parquet" if "biomedjourney" in SWEEP["systems"] else [],
     output:
         model=directory(EXPORTED),
     log:
@@ -66,9 +88,9 @@ rule export_model:
     resources:
         **resources_of("generate"),
     params:
-        config=settings("generate", {"systems": ["biomedjourney"]}),
-        code=code("generate"),
+        settings=settings("generate export", system="biomedjourney"),
+        code=code("generate export"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney generate export --config {params.config:q} --system biomedjourney --model {input.model}"
-        " --first-stage {input.first_stage} --text-tower {input.text_tower} --guidance {input.guidance}"
+        'biomedjourney generate export --config "$BIOMEDJOURNEY_CONFIG" --system biomedjourney {params.inputs}'
         " --out {output.model} 2>&1 | tee {log}"

@@ -17,10 +17,10 @@ rule ingest_raw_files:
     resources:
         **resources_of("ingest"),
     params:
-        config=settings("ingest"),
-        code=code("ingest"),
+        settings=settings("ingest tables"),
+        code=code("ingest tables"),
     shell:
-        "biomedjourney ingest tables --config {params.config:q} --patients {output.patients}"
+        'biomedjourney ingest tables --config "$BIOMEDJOURNEY_CONFIG" --patients {output.patients}'
         " --studies {output.studies} --images {output.images} --cohort {output.cohort}"
         " --exclusions {output.exclusions} --processes {threads} 2>&1 | tee {log}"
 
@@ -41,8 +41,8 @@ rule check_images:
     resources:
         **resources_of("ingest"),
     params:
-        config=settings("ingest"),
-        code=code("ingest"),
+        settings=settings("ingest check"),
+        code=code("ingest check"),
     shell:
-        "biomedjourney ingest check --config {params.config:q} --images {input.images} --out {output.files}"
+        'biomedjourney ingest check --config "$BIOMEDJOURNEY_CONFIG" --images {input.images} --out {output.files}'
         " --processes {threads} 2>&1 | tee {log}"

@@ -8,8 +8,8 @@ rule pair_studies:
     output:
         pairs="results/tables/pairs.parquet",
         singles="results/tables/singles.parquet",
-        cohort="results/tables/cohort.parquet",
-        exclusions="results/tables/exclusions.parquet",
+        cohort="results/pair/cohort.parquet",
+        exclusions="results/pair/exclusions.parquet",
     log:
         "logs/pair.log",
     benchmark:
@@ -20,10 +20,10 @@ rule pair_studies:
     resources:
         **resources_of("pair"),
     params:
-        config=settings("pair"),
+        settings=settings("pair"),
         code=code("pair"),
     shell:
-        "biomedjourney pair --config {params.config:q} --studies {input.studies} --images {input.images}"
+        'biomedjourney pair --config "$BIOMEDJOURNEY_CONFIG" --studies {input.studies} --images {input.images}'
         " --image-files {input.image_files} --ingest-cohort {input.ingest_cohort} --ingest-exclusions {input.ingest_exclusions}"
         " --pairs {output.pairs} --singles {output.singles} --cohort {output.cohort}"
         " --exclusions {output.exclusions} 2>&1 | tee {log}"

@@ -15,9 +15,9 @@ if config["phantom"] is not None:
         resources:
             **resources_of("phantom"),
         params:
-            config=settings("phantom"),
+            settings=settings("phantom"),
             code=code("phantom"),
             out=lambda wildcards, output: os.path.dirname(os.path.dirname(output.checksums)),
         shell:
-            "biomedjourney phantom --config {params.config:q} --out {params.out} --truth {output.truth}"
+            'biomedjourney phantom --config "$BIOMEDJOURNEY_CONFIG" --out {params.out} --truth {output.truth}'
             " --processes {threads} 2>&1 | tee {log}"

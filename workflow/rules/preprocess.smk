@@ -15,9 +15,9 @@ rule preprocess_images:
     resources:
         **resources_of("preprocess"),
     params:
-        config=settings("preprocess"),
+        settings=settings("preprocess"),
         code=code("preprocess"),
     shell:
-        "biomedjourney preprocess --config {params.config:q} --pairs {input.pairs} --singles {input.singles}"
+        'biomedjourney preprocess --config "$BIOMEDJOURNEY_CONFIG" --pairs {input.pairs} --singles {input.singles}'
         " --images {input.images} --shard {wildcards.shard} --out {output.pixels} --processes {threads}"
         " 2>&1 | tee {log}"

@@ -1,7 +1,7 @@
 rule pretrain_first_stage:
     input:
         singles="results/tables/singles.parquet",
-        pixels=shards("results/pixels/{shard}.parquet", "preprocess"),
+        pixels=PIXELS,
     output:
         model=directory("results/models/first-stage"),
     log:
@@ -15,19 +15,19 @@ rule pretrain_first_stage:
     resources:
         **resources_of("pretrain"),
     params:
-        config=settings("pretrain first-stage"),
-        code=code("pretrain"),
+        settings=settings("pretrain first-stage"),
+        code=code("pretrain first-stage"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
-        "biomedjourney pretrain first-stage --config {params.config:q} --singles {input.singles} {params.pixels}"
-        " --out {output.model} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney pretrain first-stage --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles}'
+        " {params.pixels} --out {output.model} --threads {threads} 2>&1 | tee {log}"
 
 
 rule pretrain_text_tower:
     input:
         singles="results/tables/singles.parquet",
         pairs="results/tables/pairs.parquet",
-        progressions="results/tables/progressions.parquet",
+        progressions=f"results/progressions/{WRITERS[0]}/forward.parquet",
         studies="results/tables/studies.parquet",
     output:
         model=directory("results/models/text-tower"),
@@ -42,10 +42,10 @@ rule pretrain_text_tower:
     resources:
         **resources_of("pretrain"),
     params:
-        config=settings("pretrain text-tower"),
-        code=code("pretrain"),
+        settings=settings("pretrain text-tower"),
+        code=code("pretrain text-tower"),
     shell:
-        "biomedjourney pretrain text-tower --config {params.config:q} --singles {input.singles}"
+        'biomedjourney pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles}'
         " --pairs {input.pairs} --progressions {input.progressions} --studies {input.studies}"
         " --out {output.model} --threads {threads} 2>&1 | tee {log}"
 
@@ -55,7 +55,7 @@ rule pretrain_judges:
         singles="results/tables/singles.parquet",
         studies="results/tables/studies.parquet",
         patients="results/tables/patients.parquet",
-        pixels=shards("results/pixels/{shard}.parquet", "preprocess"),
+        pixels=PIXELS,
     output:
         model=directory("results/models/judges"),
     log:
@@ -68,10 +68,10 @@ rule pretrain_judges:
     resources:
         **resources_of("pretrain"),
     params:
-        config=settings("pretrain judges"),
-        code=code("pretrain"),
+        settings=settings("pretrain judges"),
+        code=code("pretrain judges"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
-        "biomedjourney pretrain judges --config {params.config:q} --singles {input.singles}"
+        'biomedjourney pretrain judges --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles}'
         " --studies {input.studies} --patients {input.patients} {params.pixels}"
         " --out {output.model} --threads {threads} 2>&1 | tee {log}"

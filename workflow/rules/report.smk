@@ -1,9 +1,9 @@
 rule write_report:
     input:
         **REPORTED,
-        pixels=shards("results/pixels/{shard}.parquet", "preprocess"),
-        registered=shards("results/registered/{shard}.parquet", "register"),
-        generated=expand("results/generated/{system}.parquet", system=SYSTEMS),
+        pixels=PIXELS,
+        registered=registered("forward"),
+        generated=shards("results/generated/biomedjourney", "generate"),
     output:
         page="results/report/index.html",
         table=report("results/report/main-table.txt", caption="../report/main-table.rst"),
@@ -18,9 +18,9 @@ rule write_report:
     resources:
         **resources_of("report"),
     params:
-        config=settings("report"),
-        code=code("report"),
+        settings=settings("report"),
+        code=code("report", "findings"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         out=lambda wildcards, output: os.path.dirname(output.page),
     shell:
-        "biomedjourney report --config {params.config:q} {params.inputs} --out {params.out} 2>&1 | tee {log}"
+        'biomedjourney report --config "$BIOMEDJOURNEY_CONFIG" {params.inputs} --out {params.out} 2>&1 | tee {log}'

@@ -3,19 +3,20 @@ rule rewrite_reports:
         pairs="results/tables/pairs.parquet",
         studies="results/tables/studies.parquet",
     output:
-        progressions="results/tables/progressions.parquet",
+        progressions="results/progressions/{writer}/{direction}.parquet",
     log:
-        "logs/rewrite.log",
+        "logs/rewrite/{writer}/{direction}.log",
     benchmark:
-        "benchmarks/rewrite.tsv"
+        "benchmarks/rewrite/{writer}/{direction}.tsv"
     conda:
         ENVIRONMENT
     threads: threads_of("rewrite")
     resources:
         **resources_of("rewrite"),
     params:
-        config=settings("rewrite"),
-        code=code("rewrite"),
+        settings=lambda wildcards: settings("rewrite", writer=wildcards.writer),
+        code=lambda wildcards: rewrite_code(wildcards.writer),
     shell:
-        "biomedjourney rewrite --config {params.config:q} --pairs {input.pairs} --studies {input.studies}"
+        'biomedjourney rewrite --config "$BIOMEDJOURNEY_CONFIG" --writer {wildcards.writer}'
+        " --direction {wildcards.direction} --pairs {input.pairs} --studies {input.studies}"
         " --progressions {output.progressions} 2>&1 | tee {log}"

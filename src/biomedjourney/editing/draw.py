@@ -9,10 +9,10 @@ import numpy as np
 
 from biomedjourney.encode.latents import latents
 from biomedjourney.errors import UserError
+from biomedjourney.examples import pad
 from biomedjourney.generate import model as models
 from biomedjourney.preprocess import canonical, load
 from biomedjourney.pretrain import load_text_tower
-from biomedjourney.train.data import pad
 
 
 def counterfactual(
@@ -28,37 +28,37 @@ def counterfactual(
     text = " ".join(text.replace("___", " ").split())
     if not text:
         raise UserError('the text is empty: describe what changes, as "new small left pleural effusion"')
-    described = description(folder)
-    prior = _picture(image, described["size"])
+    model_facts = description(folder)
+    prior = _picture(image, model_facts["size"])
     model, tower = _parts(folder, (folder / "model.json").stat().st_mtime_ns)
-    drawn = model.draw(
+    pictures = model.draw(
         ["edit"],
         seed,
         latents(model.first_stage, prior[None])[0].astype(np.float32) if model.knows_prior else None,
-        pad(tower.states([text]), described["max_tokens"]),
-        described["text_scale"] if text_scale is None else text_scale,
-        described["image_scale"] if image_scale is None else image_scale,
-        described["steps"] if steps is None else steps,
+        pad(tower.states([text]), model_facts["max_tokens"]),
+        model_facts["text_scale"] if text_scale is None else text_scale,
+        model_facts["image_scale"] if image_scale is None else image_scale,
+        model_facts["steps"] if steps is None else steps,
     )
-    result: np.ndarray = drawn[0]
+    result: np.ndarray = pictures[0]
     return result
 
 
 def description(folder: Path) -> dict[str, Any]:
     """The folder's model.json. Raises UserError where there is none."""
     try:
-        found: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        model_facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(
             f"{folder}: no model here (model.json cannot be read): run the workflow first, or give --model the folder "
             "that generate export wrote"
         ) from None
-    return found
+    return model_facts
 
 
 @lru_cache(maxsize=1)
 def _parts(folder: Path, written: int) -> tuple[models.Model, Any]:
-    """The model and its text tower, kept for the next picture; ``written`` tells a folder that was written anew."""
+    """The model and its text tower, kept for the next picture. ``written`` tells when the folder was written."""
     return models.load(folder, folder / "first_stage"), load_text_tower(folder / "text_tower")
 
 

@@ -21,15 +21,17 @@ def command() -> None:
 
 @command.command()
 @config.option("encode pictures")
-@click.option("--pictures", type=FILE, required=True, multiple=True, help="Table pixels or registered; repeat it.")
-@click.option("--first-stage", type=FILE, required=True, help="Folder of the first stage.")
-@click.option("--out", type=FILE, required=True, help="Table latents to write.")
+@click.option(
+    "--pictures", type=FILE, required=True, multiple=True, help="Input: pixels or registered table; repeat it."
+)
+@click.option("--first-stage", type=FILE, required=True, help="Input: folder of the first stage.")
+@click.option("--out", type=FILE, required=True, help="Output: latents table.")
 @THREADS
 def pictures(settings: dict[str, Any], pictures: tuple[Path, ...], first_stage: Path, out: Path, threads: int) -> None:
     """The latents of pictures.
 
     Example: biomedjourney encode pictures --pictures results/pixels/0.parquet
-    --first-stage results/models/first-stage --out results/latents/images.parquet
+    --first-stage results/models/first-stage --out results/latents/images/0.parquet
     """
     from biomedjourney import workers
 
@@ -41,26 +43,31 @@ def pictures(settings: dict[str, Any], pictures: tuple[Path, ...], first_stage: 
 
 @command.command()
 @config.option("encode texts")
-@click.option("--singles", type=FILE, required=True, help="Table singles.")
-@click.option("--progressions", type=FILE, required=True, help="Table progressions.")
-@click.option("--text-tower", type=FILE, required=True, help="Folder of the text tower.")
-@click.option("--out", type=FILE, required=True, help="Table texts to write.")
+@click.option("--singles", type=FILE, help="Input: singles table, for the reports' texts.")
+@click.option("--progressions", type=FILE, help="Input: progressions table, for the descriptions of one writer.")
+@click.option("--text-tower", type=FILE, required=True, help="Input: folder of the text tower.")
+@click.option("--out", type=FILE, required=True, help="Output: texts table.")
 @THREADS
 def texts(
-    settings: dict[str, Any], singles: Path, progressions: Path, text_tower: Path, out: Path, threads: int
+    settings: dict[str, Any],
+    singles: Path | None,
+    progressions: Path | None,
+    text_tower: Path,
+    out: Path,
+    threads: int,
 ) -> None:
-    """The token states of each distinct text.
+    """The token states of each distinct text of one table.
 
     Example: biomedjourney encode texts --singles results/tables/singles.parquet
-    --progressions results/tables/progressions.parquet --text-tower results/models/text-tower
-    --out results/texts/texts.parquet
+    --text-tower results/models/text-tower --out results/texts/reports.parquet
     """
+    if (singles is None) == (progressions is None):
+        raise click.UsageError("give either --singles or --progressions")
     from biomedjourney import workers
 
     workers.limit_threads(threads)
-    from biomedjourney.encode.texts import encode
+    from biomedjourney.encode.texts import encode, read_texts
 
-    count = encode(
-        singles, progressions, text_tower, settings["text"]["max_tokens"], settings["encode"]["batch_size"], out
-    )
+    texts = read_texts(singles, progressions)
+    count = encode(texts, text_tower, settings["text"]["max_tokens"], settings["encode"]["batch_size"], out)
     click.echo(f"encode: {count} distinct texts")

@@ -38,23 +38,24 @@ def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict[str, Any]]]:
     total = sum(tables.row_count(path, kind(path)) for path in files)
-    with progress.bar(total, "encode pictures", "picture") as shown:
+    with progress.bar(total, "encode pictures", "picture") as bar:
         for path in files:
             key = KEYS[kind(path)]
             rows = tables.read_stream(path, kind(path), [key, "png"], rows=size)
             while batch := list(islice(rows, size)):
-                shown.update(len(batch))
-                drawn = [row for row in batch if row["png"] is not None]
-                if not drawn:
+                bar.update(len(batch))
+                with_picture = [row for row in batch if row["png"] is not None]
+                if not with_picture:
                     continue
-                mean, std = latents(model, np.stack([pixels.decode_png(row["png"]) for row in drawn]))
+                mean, std = latents(model, np.stack([pixels.decode_png(row["png"]) for row in with_picture]))
                 yield [
                     {"id": row[key], "mean": m.tobytes(), "std": s.tobytes(), "shape": list(m.shape)}
-                    for row, m, s in zip(drawn, mean, std, strict=True)
+                    | {"scaling_factor": float(model.config.scaling_factor)}
+                    for row, m, s in zip(with_picture, mean, std, strict=True)
                 ]
 
 
 def encode(files: Sequence[Path], first_stage: Path, batch_size: int, out: Path) -> int:
-    """Writes the table `latents` of every picture in the files; rows with no picture have none. Returns the count."""
+    """Writes the table `latents` of every picture in the files, where a row has one. Returns the count."""
     model = load_first_stage(first_stage).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     return tables.write_stream(out, "latents", _batches(files, model, batch_size))

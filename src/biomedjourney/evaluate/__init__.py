@@ -1,5 +1,5 @@
-"""Scores of generated pictures by frozen classifiers, the three measures, CMIG and their intervals."""
+"""Scores of generated pictures by frozen classifiers, and the measures with their intervals."""
 
-from biomedjourney.evaluate.measures import cmig
+from biomedjourney.measures import cmig
 
 __all__ = ["cmig"]

@@ -9,23 +9,25 @@ import click
 from biomedjourney import config
 
 FILE = click.Path(path_type=Path)
+SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
+JUDGES = click.option("--judges", type=FILE, required=True, help="Input: folder of the judging classifiers.")
+THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 
 
-def _inputs(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of this job."),
-        click.option("--patients", type=FILE, required=True, help="Table patients."),
-        click.option("--studies", type=FILE, required=True, help="Table studies."),
-        click.option("--pairs", type=FILE, required=True, help="Table pairs."),
-        click.option("--judges", type=FILE, required=True, help="Folder of the judging classifiers."),
+def _cohort(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The tables that tell what the pictures should show."""
+    for name, meaning in (
+        ("patients", "Input: patients table."),
+        ("studies", "Input: studies table."),
+        ("triples", "Input: triples table of the first writer, read forward."),
     ):
-        function = option(function)
+        function = click.option(f"--{name}", type=FILE, required=True, help=meaning)(function)
     return function
 
 
 @click.group()
 def command() -> None:
-    """Score the counterfactuals: pathology AUC, race AUC, age correlation, CMIG.
+    """Score the counterfactuals, and measure every system.
 
     Example: biomedjourney evaluate systems --help
     """
@@ -33,102 +35,135 @@ def command() -> None:
 
 @command.command()
 @config.option("evaluate guidance")
-@_inputs
+@SYSTEM
+@JUDGES
+@_cohort
 @click.option(
-    "--generated", type=FILE, required=True, multiple=True, help="Table sweeps, named by its system; repeat it."
+    "--sweeps", type=FILE, required=True, multiple=True, help="Input: sweeps table; repeat it for each shard."
 )
-@click.option("--guidance", type=FILE, required=True, help="Table guidance to write.")
+@click.option("--guidance", type=FILE, required=True, help="Output: guidance table of the system.")
+@THREADS
 def guidance(
     settings: dict[str, Any],
+    system: str,
     judges: Path,
-    pairs: Path,
+    triples: Path,
     studies: Path,
     patients: Path,
-    threads: int,
-    generated: tuple[Path, ...],
+    sweeps: tuple[Path, ...],
     guidance: Path,
+    threads: int,
 ) -> None:
-    """Choose the guidance scales on validation patients: the highest CMIG, at a tie the lower scales.
+    """Choose the guidance scales of a system on validation patients: the highest CMIG, at a tie the lower scales.
 
     \b
-    Example: biomedjourney evaluate guidance \\
-      --generated results/generated/validation/biomedjourney.parquet \\
-      --judges results/models/judges --pairs results/tables/pairs.parquet \\
+    Example: biomedjourney evaluate guidance --system biomedjourney --sweeps results/sweeps/biomedjourney/0.parquet \\
+      --judges results/models/judges --triples results/triples/rules/forward.parquet \\
       --studies results/tables/studies.parquet --patients results/tables/patients.parquet \\
-      --guidance results/tables/guidance.parquet
+      --guidance results/guidance/biomedjourney.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
-    import pandas as pd
-
     from biomedjourney import tables
-    from biomedjourney.evaluate import labels, scoring
+    from biomedjourney.evaluate import labels
     from biomedjourney.evaluate.guidance import sweep
-    from biomedjourney.evaluate.systems import order
+    from biomedjourney.examples import Inputs, compared_triples
     from biomedjourney.pretrain import load_judges
 
-    files = order(list(generated), settings["systems"])
-    pair_rows = tables.read(pairs, "pairs")
-    rows = labels.attributes(pair_rows, tables.read(studies, "studies"), tables.read(patients, "patients"))
-    classifiers = load_judges(judges)
-    scoring.require_labels(classifiers, settings["labels"]["findings"], judges)
-    measured = [sweep(path, classifiers, pair_rows, rows, settings) for path in files.values()]
-    tables.write(guidance, "guidance", pd.concat(measured, ignore_index=True))
-    for row in pd.concat(measured).query("chosen").itertuples():
+    validation_triples = compared_triples(Inputs(triples=[triples]), "validation")
+    rows = labels.attributes(validation_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
+    measured = sweep(system, sweeps, load_judges(judges), rows, settings)
+    tables.write(guidance, "guidance", measured)
+    for row in measured.query("chosen").itertuples():
         click.echo(f"{row.system}: text {row.text_scale:g}, image {row.image_scale:g} (CMIG {row.cmig:.4f}, n {row.n})")
 
 
 @command.command()
-@config.option("evaluate systems")
-@_inputs
+@config.option("evaluate scores")
+@SYSTEM
+@JUDGES
+@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
 @click.option(
-    "--generated", type=FILE, required=True, multiple=True, help="Table generated, named by its system; repeat it."
+    "--generated", type=FILE, required=True, multiple=True, help="Input: generated table; repeat it for each shard."
 )
-@click.option("--truth", type=FILE, help="Table truth of the phantom, to measure on true labels too.")
-@click.option("--scores", type=FILE, required=True, help="Table scores to write.")
-@click.option("--systems", type=FILE, required=True, help="Table systems to write.")
-@click.option("--ablations", type=FILE, required=True, help="Table ablations to write.")
-@click.option("--findings", type=FILE, required=True, help="Table findings to write.")
-@click.option("--subgroups", type=FILE, required=True, help="Table subgroups to write.")
-def systems(
+@click.option("--scores", type=FILE, required=True, help="Output: scores table of the system.")
+@THREADS
+def scores(
     settings: dict[str, Any],
+    system: str,
     judges: Path,
-    pairs: Path,
-    studies: Path,
-    patients: Path,
-    threads: int,
+    triples: Path,
     generated: tuple[Path, ...],
-    truth: Path | None,
     scores: Path,
-    **outputs: Path,
+    threads: int,
 ) -> None:
-    """Score every system on the same test pairs, with 95 % intervals by bootstrap over patients.
+    """Score the pictures of one system with the judging classifiers.
 
     \b
-    Example: biomedjourney evaluate systems \\
-      --generated results/generated/biomedjourney.parquet --generated results/generated/copy-prior.parquet \\
-      --judges results/models/judges --pairs results/tables/pairs.parquet \\
+    Example: biomedjourney evaluate scores --system biomedjourney --judges results/models/judges \\
+      --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
+      --scores results/scores/biomedjourney.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney import tables
+    from biomedjourney.evaluate.scoring import score_system
+    from biomedjourney.examples import Inputs, compared_triples
+    from biomedjourney.pretrain import load_judges
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    batch_size = settings["evaluate"]["batch_size"]
+    tables.write(scores, "scores", score_system(system, generated, load_judges(judges), test_triples, batch_size))
+
+
+@command.command()
+@config.option("evaluate systems")
+@_cohort
+@click.option(
+    "--scores", type=FILE, required=True, multiple=True, help="Input: scores table of a system; repeat it for each."
+)
+@click.option("--truth", type=FILE, help="Input: truth table of the phantom, to measure on true labels too.")
+@click.option("--all-scores", type=FILE, required=True, help="Output: scores table of all systems.")
+@click.option("--systems", type=FILE, required=True, help="Output: systems table.")
+@click.option("--ablations", type=FILE, required=True, help="Output: ablations table.")
+@click.option("--findings", type=FILE, required=True, help="Output: findings table.")
+@click.option("--subgroups", type=FILE, required=True, help="Output: subgroups table.")
+def systems(
+    settings: dict[str, Any],
+    triples: Path,
+    studies: Path,
+    patients: Path,
+    scores: tuple[Path, ...],
+    truth: Path | None,
+    all_scores: Path,
+    **outputs: Path,
+) -> None:
+    """Measure every system on the same test pairs, with 95 % intervals by bootstrap over patients.
+
+    \b
+    Example: biomedjourney evaluate systems --scores results/scores/biomedjourney.parquet \\
+      --scores results/scores/copy-prior.parquet --triples results/triples/rules/forward.parquet \\
       --studies results/tables/studies.parquet --patients results/tables/patients.parquet \\
-      --scores results/tables/scores.parquet --systems results/tables/systems.parquet \\
+      --all-scores results/tables/scores.parquet --systems results/tables/systems.parquet \\
       --ablations results/tables/ablations.parquet --findings results/tables/findings.parquet \\
       --subgroups results/tables/subgroups.parquet
     """
     from biomedjourney import workers
 
-    workers.limit_threads(threads)
+    workers.limit_threads(1)
     from biomedjourney import tables
-    from biomedjourney.evaluate import labels, scoring
-    from biomedjourney.evaluate.systems import order, score, summarise
-    from biomedjourney.pretrain import load_judges
+    from biomedjourney.evaluate import labels
+    from biomedjourney.evaluate.scoring import join
+    from biomedjourney.evaluate.summary import summarise
+    from biomedjourney.examples import Inputs, compared_triples
 
-    files = order(list(generated), settings["systems"])
-    pair_rows = tables.read(pairs, "pairs")
-    rows = labels.attributes(pair_rows, tables.read(studies, "studies"), tables.read(patients, "patients"))
-    true = None if truth is None else tables.read(truth, "truth")
-    classifiers = load_judges(judges)
-    scoring.require_labels(classifiers, settings["labels"]["findings"], judges)
-    scored = score(files, classifiers, pair_rows, settings["evaluate"]["batch_size"])
-    tables.write(scores, "scores", scored)
-    for name, content in summarise(scored, rows, true, settings).items():
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    rows = labels.attributes(test_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
+    joined = join(scores, settings["systems"], test_triples, settings["labels"]["findings"])
+    true_rows = None if truth is None else tables.read(truth, "truth")
+    summary = summarise(joined, rows, true_rows, settings)
+    tables.write(all_scores, "scores", joined)
+    for name, content in summary.items():
         tables.write(outputs[name], name, content)

@@ -1,13 +1,15 @@
-"""Chooses each system's guidance scales on validation patients."""
+"""Chooses a system's guidance scales on validation patients."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from biomedjourney import tables
-from biomedjourney.evaluate import labels, scoring, summary
+from biomedjourney import measures
+from biomedjourney.errors import UserError
+from biomedjourney.evaluate import scoring, summary
 
 SCALES = ["text_scale", "image_scale"]
 
@@ -22,24 +24,31 @@ def choose(measured: pd.DataFrame) -> pd.Series:
     return pd.Series(measured.index == ranked.index[0], index=measured.index)
 
 
-def sweep(path: Path, judges: Any, pairs: pd.DataFrame, rows: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
-    """The rows of the table `guidance` of one system, from its pictures at every pair of scales."""
-    given = tables.read(path, "sweeps", [*SCALES, "pair_id"])
-    scoring.require_split(given["pair_id"].unique(), pairs, "validation", path)
-    scored = scoring.score_file(path, "sweeps", [*SCALES, "pair_id"], judges, settings["evaluate"]["batch_size"]).merge(
-        pairs[["pair_id", "subject_id"]], on="pair_id"
-    )
-    by_scales = dict(list(scored.groupby(SCALES)))
-    scoring.require_same_pairs(
-        {f"{path} (text {s[0]:g}, image {s[1]:g})": set(own["pair_id"]) for s, own in by_scales.items()}
-    )
+def sweep(
+    system: str, files: Sequence[Path], judges: Any, rows: pd.DataFrame, settings: dict[str, Any]
+) -> pd.DataFrame:
+    """The rows of the table `guidance` of one system, from its pictures at every combination of scales.
+
+    ``files``: every shard of its table `sweeps`. ``rows``: the compared validation pairs, made by `labels.attributes`.
+    Raises UserError for a picture of another pair, and where not every combination covers the same pairs.
+    """
+    batch_size = settings["evaluate"]["batch_size"]
+    scores = pd.concat([scoring.score_file(path, "sweeps", [*SCALES, "pair_id"], judges, batch_size) for path in files])
+    if scores.duplicated([*SCALES, "pair_id"]).any():
+        raise UserError(f"the sweep of {system}: the same pair is in two of the files: give each shard once")
+    scoring.require_labels(scores, settings["labels"]["findings"])
+    swept_pairs = set(scores["pair_id"])
+    scoring.require_pairs(swept_pairs, swept_pairs & set(rows.index), f"the validation sweep of {system}")
     measured = []
-    for (text_scale, image_scale), own in by_scales.items():
-        own = own.sort_values("pair_id", ignore_index=True)
-        goal = labels.targets(rows.loc[own["pair_id"]], settings["labels"])
-        values = summary.measure(own, goal, settings["labels"]["findings"], 0, settings["seed"])
-        kept = {name: values[name] for name in ("n", *tables.MEASURES)}
-        measured.append({"system": path.stem, "text_scale": text_scale, "image_scale": image_scale, **kept})
+    for (text_scale, image_scale), group in scores.groupby(SCALES):
+        name = f"the sweep of {system} at text {text_scale:g}, image {image_scale:g}"
+        scoring.require_pairs(group["pair_id"], swept_pairs, name)
+        group = group.sort_values("pair_id", ignore_index=True)
+        evidence = summary.evidence(group, rows.loc[group["pair_id"]], settings["labels"], None, 0, 0)
+        values = {measure.name: float(evidence.value(measure)[0]) for measure in measures.GUIDING}
+        scales = {"text_scale": text_scale, "image_scale": image_scale}
+        measured.append({"system": system, **scales, "n": len(group), **values})
     result = pd.DataFrame(measured)
-    result[list(tables.MEASURES)] = result[list(tables.MEASURES)].astype(np.float64)
+    names = [measure.name for measure in measures.GUIDING]
+    result[names] = result[names].astype(np.float64)
     return result.assign(chosen=choose(result))

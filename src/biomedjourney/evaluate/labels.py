@@ -1,28 +1,16 @@
-"""What a picture should show: labels, race and age of the current study of each pair."""
+"""What a picture should show: labels, race and age of the current study of each pair, and the prior study's labels."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from biomedjourney.errors import UserError
+from biomedjourney.measures import RACES, Targets
 from biomedjourney.pretrain.targets import binary_labels
-from biomedjourney.tables import RACES
+from biomedjourney.tables import CHEXPERT_LABELS
 
-
-@dataclass(frozen=True)
-class Targets:
-    """The targets of n rows, NaN where a row does not count for a measure."""
-
-    findings: np.ndarray  # (n, labels), 0 or 1
-    race: np.ndarray  # (n, 3), 0 or 1 in the order of RACES; all NaN where the race is unknown
-    age: np.ndarray  # (n,), years
-    true_findings: np.ndarray | None = None  # (n, labels), the phantom's truth
-
-    def take(self, rows: np.ndarray) -> "Targets":
-        true = None if self.true_findings is None else self.true_findings[rows]
-        return Targets(self.findings[rows], self.race[rows], self.age[rows], true)
+PRIOR = "prior_"  # begins the columns of the prior study's labels
 
 
 def true_labels(truth: pd.DataFrame, findings: list[str]) -> np.ndarray:
@@ -43,30 +31,42 @@ def one_hot_race(race: pd.Series) -> np.ndarray:
     return result
 
 
-def attributes(pairs: pd.DataFrame, studies: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair, indexed by pair_id: what is known of its current study and of its patient.
+def attributes(triples: pd.DataFrame, studies: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair, indexed by pair_id: what is known of its current study, its patient and its prior labels.
 
-    Raises UserError for a pair whose study or patient is in no table.
+    Raises UserError for a pair whose studies or patient are in no table.
     """
-    rows = pairs.merge(studies.drop(columns="subject_id"), on="study_id", how="left", indicator="in_studies")
+    prior = studies[["study_id", *CHEXPERT_LABELS]].add_prefix(PRIOR)
+    rows = triples.merge(studies.drop(columns="subject_id"), on="study_id", how="left", indicator="in_studies")
+    rows = rows.merge(prior, on="prior_study_id", how="left", indicator="in_priors")
     rows = rows.merge(patients, on="subject_id", how="left", indicator="in_patients")
-    for indicator, name, column in (("in_studies", "studies", "study_id"), ("in_patients", "patients", "subject_id")):
+    for indicator, name, column in (
+        ("in_studies", "studies", "study_id"),
+        ("in_priors", "studies", "prior_study_id"),
+        ("in_patients", "patients", "subject_id"),
+    ):
         lost = rows[rows[indicator] != "both"].to_dict("records")
         if lost:
             raise UserError(
                 f"table {name}: {column} {lost[0][column]} of pair {lost[0]['pair_id']} is not there: "
                 f"give the {name} that the pairs were made from"
             )
-    return rows.drop(columns=["in_studies", "in_patients"]).set_index("pair_id")
+    return rows.drop(columns=["in_studies", "in_priors", "in_patients"]).set_index("pair_id")
 
 
 def targets(rows: pd.DataFrame, settings: dict[str, Any], truth: pd.DataFrame | None = None) -> Targets:
-    """The targets of rows made by `attributes`. Raises UserError for a study that is not in the truth."""
-    true = None
+    """The targets of rows made by `attributes`. ``settings`` is the section `labels`.
+
+    Raises UserError for a study that is not in the truth.
+    """
+    true_findings = None
     if truth is not None:
         lost = rows.loc[~rows["study_id"].isin(truth["study_id"]), "study_id"]
         if len(lost):
             raise UserError(f"table truth: study {lost.iloc[0]} is not there: give the truth of this cohort")
-        true = true_labels(truth.set_index("study_id").loc[rows["study_id"]], settings["findings"])
+        true_findings = true_labels(truth.set_index("study_id").loc[rows["study_id"]], settings["findings"])
+    prior = rows[[f"{PRIOR}{name}" for name in CHEXPERT_LABELS]].set_axis(list(CHEXPERT_LABELS), axis="columns")
     age = rows["age"].to_numpy(dtype=float, na_value=np.nan)
-    return Targets(binary_labels(rows, settings), one_hot_race(rows["race"]), age, true)
+    return Targets(
+        binary_labels(rows, settings), binary_labels(prior, settings), one_hot_race(rows["race"]), age, true_findings
+    )

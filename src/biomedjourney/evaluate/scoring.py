@@ -1,6 +1,6 @@
-"""Runs the frozen classifiers over tables of pictures, in batches."""
+"""Runs the frozen classifiers over tables of pictures, in batches, and checks that scores can be compared."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,53 @@ import pandas as pd
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
+from biomedjourney.systems import in_order
+
+
+def score_system(
+    system: str, files: Sequence[Path], judges: Any, test_triples: pd.DataFrame, batch_size: int
+) -> pd.DataFrame:
+    """The table `scores` of one system. ``files``: every shard of its table `generated`.
+
+    Raises UserError where a seed does not cover exactly the compared test triples.
+    """
+    scores = pd.concat(
+        [score_file(path, "generated", ["seed", "pair_id"], judges, batch_size) for path in files], ignore_index=True
+    )
+    if scores.duplicated(["seed", "pair_id"]).any():
+        raise UserError(f"system {system}: the same pair and seed is in two of the files: give each shard once")
+    for seed, rows in scores.groupby("seed"):
+        require_pairs(rows["pair_id"], test_triples["pair_id"], f"system {system} (seed {seed})")
+    return scores.assign(system=system).merge(test_triples[["pair_id", "subject_id"]], on="pair_id")
+
+
+def join(
+    files: Sequence[Path], systems: Collection[str], test_triples: pd.DataFrame, findings: list[str]
+) -> pd.DataFrame:
+    """The scores of all systems in one table.
+
+    Raises UserError for a system that is not configured or given twice, for a system that does not cover the
+    compared test triples, and for a finding that was not scored.
+    """
+    by_system: dict[str, pd.DataFrame] = {}
+    for path in files:
+        scores = tables.read(path, "scores")
+        for system in scores["system"].unique():
+            rows = scores[scores["system"] == system]
+            if system not in systems:
+                raise UserError(f"{path}: no system {system!r} in the configuration: add it to `systems`")
+            if system in by_system:
+                raise UserError(f"{path}: the scores of {system} are in another file already: give each system once")
+            by_system[system] = rows
+            for seed, seed_rows in rows.groupby("seed"):
+                require_pairs(seed_rows["pair_id"], test_triples["pair_id"], f"{path}: system {system} (seed {seed})")
+    joined = pd.concat([by_system[system] for system in in_order(by_system)], ignore_index=True)
+    require_labels(joined, findings)
+    return joined
 
 
 def score_file(path: Path, name: str, columns: list[str], judges: Any, batch_size: int) -> pd.DataFrame:
-    """One row a picture of the table ``name`` (generated or sweeps): ``columns`` as they are, and the scores.
+    """One row per picture of the table ``name`` (generated or sweeps): ``columns`` as they are, and the scores.
 
     Scores are ``pathology_<label>`` and ``race_<group>`` in [0, 1] and ``age`` in years. Memory holds one batch of
     pictures. Raises UserError for a row with no picture.
@@ -27,8 +70,8 @@ def score_file(path: Path, name: str, columns: list[str], judges: Any, batch_siz
                 if row["png"] is None:
                     raise UserError(f"{path}: pair {row['pair_id']} has no picture: run the step that writes it again")
             pictures = np.stack([pixels.decode_png(row["png"]) for row in batch])
-            given = pd.DataFrame([{column: row[column] for column in columns} for row in batch])
-            frames.append(pd.concat([given, _judge(judges, pictures)], axis=1))
+            keys = pd.DataFrame([{column: row[column] for column in columns} for row in batch])
+            frames.append(pd.concat([keys, _judge(judges, pictures)], axis=1))
             bar.update(len(batch))
     if not frames:
         raise UserError(f"{path}: no pictures in it: run the step that writes it again")
@@ -47,33 +90,23 @@ def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
         yield batch
 
 
-def require_labels(judges: Any, findings: list[str], folder: Path) -> None:
-    """Raises UserError for a configured finding that the pathology classifier does not know."""
-    unknown = [finding for finding in findings if finding not in judges.labels]
+def require_labels(scores: pd.DataFrame, findings: list[str]) -> None:
+    """Raises UserError for a configured finding that the pathology classifier has not scored."""
+    labels = [name.removeprefix("pathology_") for name in scores.columns if name.startswith("pathology_")]
+    unknown = [finding for finding in findings if finding not in labels]
     if unknown:
         raise UserError(
-            f"{folder}: the pathology classifier does not know {unknown[0]!r} of labels.findings; "
-            f"it knows {', '.join(judges.labels)}: change labels.findings or run pretrain again"
+            f"the pathology classifier does not know {unknown[0]!r} of labels.findings; "
+            f"it knows {', '.join(labels)}: change labels.findings or run pretrain judges again"
         )
 
 
-def require_same_pairs(sets: dict[str, set[str]]) -> None:
-    """Raises UserError naming the first set of pair_ids, by its description, that differs from the first one."""
-    first = next(iter(sets))
-    for name, found in sets.items():
-        lost, extra = sets[first] - found, found - sets[first]
-        if lost or extra:
-            raise UserError(
-                f"{name} covers {len(found)} pairs and {first} {len(sets[first])}: {len(lost)} missing, "
-                f"{len(extra)} extra (as {min(lost | extra)}): all are scored on the same pairs, generate it again"
-            )
-
-
-def require_split(pair_ids: Iterable[str], pairs: pd.DataFrame, split: str, path: Path) -> None:
-    """Raises UserError for a pair that is in no table, or on another side of the split."""
-    side = pairs.set_index("pair_id")["split"]
-    for pair_id in sorted(pair_ids):
-        if pair_id not in side.index:
-            raise UserError(f"{path}: pair {pair_id} is not in the table pairs: give the pairs it was generated from")
-        if side[pair_id] != split:
-            raise UserError(f"{path}: pair {pair_id} belongs to {side[pair_id]}, expected {split}: generate it again")
+def require_pairs(pair_ids: Iterable[str], expected: Iterable[str], name: str) -> None:
+    """Raises UserError where the scored pairs of ``name`` are not exactly the expected ones."""
+    scored, compared = set(pair_ids), set(expected)
+    lost, extra = compared - scored, scored - compared
+    if lost or extra:
+        raise UserError(
+            f"{name} covers {len(scored)} pairs, expected {len(compared)}: {len(lost)} missing, {len(extra)} extra "
+            f"(as {min(lost | extra)}): all systems are scored on the same compared pairs of one split, generate again"
+        )

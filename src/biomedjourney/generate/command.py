@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from biomedjourney import config
-from biomedjourney.train import inputs as files
+from biomedjourney import config, examples
 
 PATH = click.Path(path_type=Path)
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
+SHARD = click.option("--shard", type=click.IntRange(0), default=0, show_default=True, help="Which part of the pairs.")
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+MODEL_HELP = "Input: model folder of the system's run."
 
 
 def _file(name: str, meaning: str, **more: Any) -> Callable[..., Any]:
@@ -20,79 +21,113 @@ def _file(name: str, meaning: str, **more: Any) -> Callable[..., Any]:
 
 @click.group()
 def command() -> None:
-    """Draw one counterfactual a test pair, for every system compared."""
+    """Draw one counterfactual per test pair, for every system compared."""
 
 
 @command.command("pictures")
-@config.option("generate")
+@config.option("generate pictures")
 @SYSTEM
-@files.options
-@_file("model", "Model folder of the system's run.")
-@_file("guidance", "Table guidance with the chosen scales; without it, or a row in it, the configured ones.")
-@_file("registered", "Table registered, for picture: prior; repeat it for every shard.", multiple=True)
-@_file("pixels", "Table pixels, for picture: current; repeat it for every shard.", multiple=True)
-@_file("out", "Table generated, to write.", required=True)
+@SHARD
+@examples.input_options
+@_file("model", MODEL_HELP, required=True)
+@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("guidance", "Input: guidance table with the chosen scales; without a row for the system, the configured ones.")
+@_file("out", "Output: generated table.", required=True)
 @THREADS
 def pictures(
     settings: dict[str, Any],
     system: str,
-    model: Path | None,
+    shard: int,
+    model: Path,
+    first_stage: Path,
     guidance: Path | None,
-    registered: tuple[Path, ...],
-    pixels: tuple[Path, ...],
     out: Path,
     threads: int,
-    **paths: Path | None,
+    **paths: tuple[Path, ...],
 ) -> None:
-    """Draw a system's pictures of every accepted test pair.
+    """Draw the pictures of a system's model for every compared test pair.
 
     \b
-    Example: biomedjourney generate pictures --config config.yaml --system copy-prior \\
-      --pairs results/tables/pairs.parquet --registrations results/tables/registrations.parquet \\
-      --progressions results/tables/progressions.parquet --registered results/registered/0.parquet \\
-      --out results/generated/copy-prior.parquet
+    Example: biomedjourney generate pictures --config config.yaml --system biomedjourney \\
+      --triples results/triples/rules/forward.parquet --prior-latents results/latents/priors/forward/0.parquet \\
+      --texts results/texts/rules/forward.parquet --model results/models/stage2 \\
+      --first-stage results/models/first-stage --out results/generated/biomedjourney/0.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
     from biomedjourney.generate import draw
 
-    draw.pictures(system, settings, files.Inputs(**paths), model, guidance, registered, pixels, out)
+    draw.pictures(system, settings, examples.Inputs(**paths), model, first_stage, guidance, shard, out)
+
+
+@command.command("copies")
+@config.option("generate copies")
+@SYSTEM
+@SHARD
+@_file("triples", "Input: triples table of the first writer.", required=True)
+@_file(
+    "stored", "Input: registered or pixels table, whichever the system copies; repeat it.", required=True, multiple=True
+)
+@_file("out", "Output: generated table.", required=True)
+def copies(
+    settings: dict[str, Any], system: str, shard: int, triples: Path, stored: tuple[Path, ...], out: Path
+) -> None:
+    """Copy the pictures of a system that has no model, for every compared test pair.
+
+    \b
+    Example: biomedjourney generate copies --config config.yaml --system copy-prior \\
+      --triples results/triples/rules/forward.parquet --stored results/registered/forward/0.parquet \\
+      --out results/generated/copy-prior/0.parquet
+    """
+    from biomedjourney.generate import copy
+
+    copy.pictures(system, settings, triples, stored, shard, out)
 
 
 @command.command("sweep")
-@config.option("generate")
+@config.option("generate sweep")
 @SYSTEM
-@files.options
-@_file("model", "Model folder of the system's run.", required=True)
-@_file("out", "Table sweeps, to write.", required=True)
+@SHARD
+@examples.input_options
+@_file("model", MODEL_HELP, required=True)
+@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("out", "Output: sweeps table.", required=True)
 @THREADS
-def sweep(settings: dict[str, Any], system: str, model: Path, out: Path, threads: int, **paths: Path | None) -> None:
-    """Draw validation pairs with each pair of guidance scales.
+def sweep(
+    settings: dict[str, Any],
+    system: str,
+    shard: int,
+    model: Path,
+    first_stage: Path,
+    out: Path,
+    threads: int,
+    **paths: tuple[Path, ...],
+) -> None:
+    """Draw validation pairs at each combination of guidance scales.
 
     \b
     Example: biomedjourney generate sweep --config config.yaml --system biomedjourney \\
-      --pairs results/tables/pairs.parquet --registrations results/tables/registrations.parquet \\
-      --progressions results/tables/progressions.parquet --prior-latents results/latents/priors.parquet \\
-      --texts results/texts/texts.parquet --model results/models/stage2 --first-stage results/models/first-stage \\
-      --out results/generated/validation/biomedjourney.parquet
+      --triples results/triples/rules/forward.parquet --prior-latents results/latents/priors/forward/0.parquet \\
+      --texts results/texts/rules/forward.parquet --model results/models/stage2 \\
+      --first-stage results/models/first-stage --out results/sweeps/biomedjourney/0.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
     from biomedjourney.generate import draw
 
-    draw.sweep(system, settings, files.Inputs(**paths), model, out)
+    draw.sweep(system, settings, examples.Inputs(**paths), model, first_stage, shard, out)
 
 
 @command.command("export")
-@config.option("generate")
+@config.option("generate export")
 @SYSTEM
-@_file("model", "Model folder of the system's run.", required=True)
-@_file("first-stage", "Folder of the first stage.", required=True)
-@_file("text-tower", "Folder of the text tower.", required=True)
-@_file("guidance", "Table guidance with the chosen scales.")
-@_file("out", "Folder to write, for edit.", required=True)
+@_file("model", MODEL_HELP, required=True)
+@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("text-tower", "Input: folder of the text tower.", required=True)
+@_file("guidance", "Input: guidance table with the chosen scales.")
+@_file("out", "Output: folder that edit reads.", required=True)
 def export(
     settings: dict[str, Any],
     system: str,
@@ -107,7 +142,7 @@ def export(
     \b
     Example: biomedjourney generate export --config config.yaml --system biomedjourney --model results/models/stage2 \\
       --first-stage results/models/first-stage --text-tower results/models/text-tower \\
-      --guidance results/tables/guidance.parquet --out results/models/biomedjourney
+      --guidance results/guidance/biomedjourney.parquet --out results/models/biomedjourney
     """
     from biomedjourney import workers
 

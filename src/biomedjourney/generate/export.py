@@ -32,7 +32,7 @@ def export(
         blank = torch.zeros(1, *loaded.latent_shape, device=loaded.unet.device)
         side = loaded.first_stage.decode(blank).sample.shape[-1]
     text_scale, image_scale = chosen_scales(system, settings, guidance)
-    described = {
+    description = {
         "system": system,
         "size": side,
         "max_tokens": facts["settings"]["text"]["max_tokens"],
@@ -45,10 +45,10 @@ def export(
         "use": "research only, not for clinical use",
         "trained": facts,
     }
-    with tables.atomic_folder(out) as made:
+    with tables.atomic_folder(out) as new_folder:
         for name in ("unet", "scheduler"):
-            shutil.copytree(folder / name, made / name)
-        shutil.copytree(first_stage, made / "first_stage")
-        shutil.copytree(text_tower, made / "text_tower")
-        shutil.copy(folder / "run.json", made / "run.json")
-        (made / "model.json").write_text(json.dumps(described, indent=2) + "\n")
+            shutil.copytree(folder / name, new_folder / name)
+        shutil.copytree(first_stage, new_folder / "first_stage")
+        shutil.copytree(text_tower, new_folder / "text_tower")
+        shutil.copy(folder / "run.json", new_folder / "run.json")
+        (new_folder / "model.json").write_text(json.dumps(description, indent=2) + "\n")

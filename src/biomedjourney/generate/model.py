@@ -37,7 +37,7 @@ class Model:
         image_scale: float,
         steps: int,
     ) -> np.ndarray:
-        """Pictures, float32 (n, rows, columns) in [0, 1], one a name; the noise depends on seed and name alone.
+        """Pictures, float32 (n, rows, columns) in [0, 1], one per name; the noise depends on seed and name alone.
 
         ``prior_latents``: float32 (n, c, h, w), unscaled, or None for a model without a prior. ``states``: float32
         (n, tokens, width), padded to the length that the model was trained with.
@@ -58,11 +58,10 @@ def load(folder: Path, first_stage: Path) -> Model:
     from diffusers import DDIMScheduler
 
     from biomedjourney.pretrain import load_first_stage
-    from biomedjourney.train.model import load as load_unet
 
     knows_prior = facts(folder)["settings"]["run"]["prior"] != "none"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    unet = load_unet(folder / "unet").to(device).eval()
+    unet = sampling.load_unet(folder / "unet").to(device).eval()
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     return Model(unet, scheduler, load_first_stage(first_stage).to(device).eval(), knows_prior)
 
@@ -70,9 +69,9 @@ def load(folder: Path, first_stage: Path) -> Model:
 def facts(folder: Path) -> dict[str, Any]:
     """The contents of the run's ``run.json``."""
     try:
-        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run_facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
         ) from None
-    return found
+    return run_facts

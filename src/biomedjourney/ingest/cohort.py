@@ -8,8 +8,8 @@ import pandas as pd
 class Account:
     """Collects rows of `cohort` and `exclusions`.
 
-    A step's name begins with what it counts ("images: with a report"). The steps of one kind follow on each other:
-    what a step kept is what the step before it kept, less what the step dropped.
+    The name of a step begins with what it counts ("images: with a report"). Steps that count the same follow each
+    other: a step keeps what the step before it kept, less what it drops.
     """
 
     def __init__(self) -> None:
@@ -17,12 +17,13 @@ class Account:
         self._exclusions: list[pd.DataFrame] = []
 
     def step(self, step: str, kept: int, dropped: dict[str, int] | None = None, paper: int | None = None) -> None:
-        """One row for each reason; a single row with an empty reason where nothing was dropped."""
+        """Adds one row per reason, or a single row with an empty reason if nothing was dropped."""
         reasons = {reason: n for reason, n in (dropped or {}).items() if n} or {"": 0}
         for reason, n in reasons.items():
             self._cohort.append({"step": step, "kept": kept, "dropped": n, "reason": reason, "paper": paper})
 
     def exclude(self, kind: str, ids: Iterable[object], step: str, reasons: str | Iterable[str]) -> None:
+        """Adds one row per id that the step drops, with one reason for all ids or one for each."""
         rows = pd.DataFrame({"kind": kind, "id": pd.Series(ids).astype(str), "step": step})
         self._exclusions.append(rows.assign(reason=reasons if isinstance(reasons, str) else list(reasons)))
 

@@ -1,4 +1,4 @@
-"""Sex, race and age from MIMIC-IV's hosp tables."""
+"""Sex, race and age from the hosp tables of MIMIC-IV."""
 
 from pathlib import Path
 
@@ -9,19 +9,19 @@ from biomedjourney.ingest import csvs
 from biomedjourney.tables import RACES
 
 KEY = "data.demographics"
-NAMES = ("patients", "admissions")
+NAMES = ("patients", "admissions")  # the CSV files that are read
 NO_ADMISSION, NOT_STATED = "no admission in MIMIC-IV", "not stated, another group, or contradictory"
 
 
 def patients(folder: Path) -> pd.DataFrame:
-    """Indexed by subject_id: sex (F, M or None), anchor_age and anchor_year. Errors as in `csvs`."""
+    """By subject_id: sex (F, M or None), anchor_age and anchor_year. Raises UserError as `csvs` does."""
     path = csvs.find(folder, "patients", KEY)
     data = csvs.read(path, ["subject_id", "gender", "anchor_age", "anchor_year"])
     csvs.distinct(path, data, "subject_id")
     subjects = csvs.whole(path, data, "subject_id")
     return pd.DataFrame(
         {
-            "sex": csvs.chosen_from(path, data, "gender", {"F": "F", "M": "M", None: None}),
+            "sex": csvs.translated(path, data, "gender", {"F": "F", "M": "M", None: None}),
             "anchor_age": csvs.whole(path, data, "anchor_age", least=0),
             "anchor_year": csvs.whole(path, data, "anchor_year"),
         },
@@ -30,11 +30,11 @@ def patients(folder: Path) -> pd.DataFrame:
 
 
 def races(folder: Path) -> pd.Series:
-    """Asian, Black, White or null of each subject that was admitted, by the most frequent group of the admissions.
+    """By subject_id of those admitted: Asian, Black, White or null, the most frequent group of the admissions.
 
-    Every string that MIMIC-IV uses counts for the group whose name it begins with ("WHITE - RUSSIAN", "BLACK/CAPE
-    VERDEAN"), and for none of the three otherwise (other groups, unknown, declined). Null where no group, or a tie,
-    is the most frequent. Old versions call the column ethnicity.
+    A string of MIMIC-IV belongs to the group with whose name it begins ("WHITE - RUSSIAN", "BLACK/CAPE VERDEAN"), and
+    otherwise to none of the three (another group, unknown, declined). Null if none of the three is the most frequent,
+    or if two groups are equally frequent. Old versions call the column ethnicity.
     """
     path = csvs.find(folder, "admissions", KEY)
     data = csvs.read(path, ["subject_id", ("race", "ethnicity")])
@@ -44,6 +44,7 @@ def races(folder: Path) -> pd.Series:
 
 
 def group_of(name: str) -> str | None:
+    """The race group of a string of MIMIC-IV, or None."""
     for group in RACES:
         if name.strip().upper().startswith(group.upper()):
             return group
@@ -51,9 +52,9 @@ def group_of(name: str) -> str | None:
 
 
 def most_frequent(subjects: np.ndarray, groups: np.ndarray) -> pd.Series:
-    """The most frequent group of each subject; null (which counts as a group) where it is that, or in a tie."""
+    """The most frequent group of each subject. Null counts as a group; two equally frequent groups give null."""
     data = pd.DataFrame({"subject_id": subjects, "group": pd.Series(groups, dtype=object).fillna("")})
     counts = data.value_counts().rename("count").reset_index()
-    best = counts[counts["count"] == counts.groupby("subject_id")["count"].transform("max")]
-    alone = best.drop_duplicates("subject_id", keep=False).set_index("subject_id")["group"]
-    return alone.replace("", None).astype(object).reindex(np.unique(subjects)).astype(object)
+    most = counts[counts["count"] == counts.groupby("subject_id")["count"].transform("max")]
+    single = most.drop_duplicates("subject_id", keep=False).set_index("subject_id")["group"]
+    return single.replace("", None).astype(object).reindex(np.unique(subjects)).astype(object)

@@ -1,4 +1,4 @@
-"""Whether the image files are there and whole: a fast pass over their ends, or every byte against SHA256SUMS.txt."""
+"""Checks that the image files exist and are complete: quickly by their ends, or every byte by SHA256SUMS.txt."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -11,44 +11,45 @@ from biomedjourney import progress, tables, workers
 from biomedjourney.errors import UserError
 
 SUMS = "SHA256SUMS.txt"
-TAIL = 64  # bytes in which the end of a JPEG is looked for; some writers append a few
-GROUP = 4096
+TAIL = 64  # last bytes of a file that are searched for the end marker; some programs append a few bytes to it
+GROUP = 4096  # rows that are written at a time
 MISSING, EMPTY, TRUNCATED, DIFFERENT = "missing", "empty", "truncated", "checksum differs"
-File = tuple[str, str, str | None]  # dicom_id, path below the root, SHA-256 where it is to be checked
+File = tuple[str, str, str | None]  # dicom_id, path below the root, expected SHA-256 (None: not checked)
 Row = dict[str, Any]
 
 
 def check(root: Path, images: Path, out: Path, checksums: bool, processes: int) -> dict[str, list[str]]:
-    """Writes the table image_files for the files of the table images below ``root``; the images by problem ("": whole).
+    """Writes the table image_files for the images below ``root``. Returns the dicom_ids by problem; "" is no problem.
 
-    Raises UserError where no file is whole, a file may not be read, or the checksums are asked for and not there.
+    Raises UserError if no file is complete, if a file may not be read, or if there is no list for the ``checksums``.
     """
-    listed = tables.read_arrow(images, "images", ["dicom_id", "path"])
+    image_rows = tables.read_arrow(images, "images", ["dicom_id", "path"])
     sums = read_sums(root / SUMS) if checksums else {}
-    names, paths = (listed[column].to_pylist() for column in ("dicom_id", "path"))
+    dicom_ids, paths = (image_rows[column].to_pylist() for column in ("dicom_id", "path"))
     expected = (sums.get(path, "") if checksums else None for path in paths)
-    files = zip(names, paths, expected, strict=True)
+    files = zip(dicom_ids, paths, expected, strict=True)
     rows = workers.map_ordered(partial(examine, root=root), files, processes, chunk=256)
-    found: dict[str, list[str]] = {}
-    shown = progress.track(rows, "image files", len(names), "file")
-    tables.write_stream(out, "image_files", _groups(shown, found, root))
-    return found
+    ids_by_problem: dict[str, list[str]] = {}
+    tracked_rows = progress.track(rows, "image files", len(dicom_ids), "file")
+    tables.write_stream(out, "image_files", _groups(tracked_rows, ids_by_problem, root))
+    return ids_by_problem
 
 
-def _groups(rows: Iterable[Row], found: dict[str, list[str]], root: Path) -> Iterator[list[Row]]:
+def _groups(rows: Iterable[Row], ids_by_problem: dict[str, list[str]], root: Path) -> Iterator[list[Row]]:
+    """Yields the rows in groups and adds them to ``ids_by_problem``. Raises UserError if no file is complete."""
     source = iter(rows)
     while group := list(islice(source, GROUP)):
         for row in group:
-            found.setdefault(row["problem"], []).append(row["dicom_id"])
+            ids_by_problem.setdefault(row["problem"], []).append(row["dicom_id"])
         yield group
-    if "" not in found:
-        told = ", ".join(f"{len(names)} {problem}" for problem, names in found.items())
-        raise UserError(f"{root}: no image file of the metadata is whole ({told}): correct data.images")
+    if "" not in ids_by_problem:
+        counts = ", ".join(f"{len(dicom_ids)} {problem}" for problem, dicom_ids in ids_by_problem.items())
+        raise UserError(f"{root}: no image file of the metadata is complete ({counts}): correct data.images")
 
 
 def examine(file: File, root: Path) -> Row:
-    """The row of one file. Raises UserError where it may not be read."""
-    name, path, expected = file
+    """The row of one file. Raises UserError if it may not be read."""
+    dicom_id, path, expected = file
     size, problem = None, ""
     try:
         with (root / path).open("rb") as stream:
@@ -62,13 +63,13 @@ def examine(file: File, root: Path) -> Row:
         raise UserError(f"{root / path}: no permission to read it: grant it") from None
     except OSError:
         problem = MISSING
-    return {"dicom_id": name, "bytes": size, "problem": problem}
+    return {"dicom_id": dicom_id, "bytes": size, "problem": problem}
 
 
-def _compare(found: str, expected: str) -> str:
+def _compare(digest: str, expected: str) -> str:
     if not expected:
         return f"not in {SUMS}"
-    return "" if found == expected else DIFFERENT
+    return "" if digest == expected else DIFFERENT
 
 
 def _problem(stream: BinaryIO, path: str, size: int) -> str:
@@ -77,23 +78,23 @@ def _problem(stream: BinaryIO, path: str, size: int) -> str:
     if stream.read(2) != b"\xff\xd8":
         return "not a JPEG file"
     stream.seek(max(0, size - TAIL))
-    return "" if b"\xff\xd9" in stream.read() else TRUNCATED  # never within the coded picture
+    return "" if b"\xff\xd9" in stream.read() else TRUNCATED  # this marker never occurs within the coded picture
 
 
 def _dicom_problem(stream: BinaryIO, size: int) -> str:
-    """Reads the header alone; the pixel data must end within the file."""
+    """Reads only the header; the pixel data must end within the file."""
     import pydicom
 
     try:
         pydicom.dcmread(stream, stop_before_pixels=True)
-    except Exception:  # pydicom raises many kinds for a damaged file
+    except Exception:  # pydicom raises many kinds of errors for a damaged file
         return "not a DICOM file"
     element = stream.read(12)  # tag, VR, two reserved bytes, length
     if len(element) < 12:
         return TRUNCATED
     implicit = not element[4:6].isalpha()
     length = int.from_bytes(element[4:8] if implicit else element[8:12], "little")
-    if length == 0xFFFFFFFF:  # compressed: fragments up to the sequence delimiter
+    if length == 0xFFFFFFFF:  # unknown length: compressed fragments, which end with the sequence delimiter
         stream.seek(max(0, size - TAIL))
         return "" if b"\xfe\xff\xdd\xe0" in stream.read() else TRUNCATED
     begin = stream.tell() - (4 if implicit else 0)
@@ -101,25 +102,25 @@ def _dicom_problem(stream: BinaryIO, size: int) -> str:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """SHA-256 by path below the folder of a SHA256SUMS.txt. Raises UserError where it is missing or is no such list."""
-    found = {}
+    """SHA-256 by path, from a SHA256SUMS.txt. Raises UserError if the file is missing or is not such a list."""
+    sums = {}
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 digest, _, name = line.strip().partition(" ")
                 if len(digest) != 64 or not name:
                     raise UserError(f"{path}, line {number}: expected a SHA-256 and a path: download the file again")
-                found[name.lstrip(" *").removeprefix("./")] = digest.lower()
+                sums[name.lstrip(" *").removeprefix("./")] = digest.lower()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}): download it, or set ingest.checksums to false") from None
-    return found
+    return sums
 
 
 def verify(files: list[Path]) -> None:
-    """Compares raw files with the SHA256SUMS.txt of their release, which lies in their folder or above it.
+    """Compares raw files with the SHA256SUMS.txt of their release, which is in their folder or above it.
 
-    A folder of reports is passed over, since a release lists its zip alone, and so is what is not there, which its
-    reader tells. Raises UserError for a file that differs.
+    A folder of reports is skipped, because a release lists only the zip. A missing file is skipped too: the code that
+    reads it raises the error. Raises UserError for a file that differs.
     """
     sums: dict[Path, dict[str, str]] = {}
     for path in progress.track(files, "checksums", unit="file"):

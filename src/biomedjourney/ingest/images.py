@@ -1,4 +1,4 @@
-"""The tables of MIMIC-CXR-JPG: metadata, official split, labels."""
+"""Reads the tables of MIMIC-CXR-JPG: metadata, official split, labels."""
 
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from biomedjourney.ingest import csvs
 from biomedjourney.tables import CHEXPERT_LABELS
 
 KEY = "data.images (or data.tables)"
-PREFIX = "mimic-cxr-2.0.0"  # also in version 2.1.0
+PREFIX = "mimic-cxr-2.0.0"  # version 2.1.0 uses these names too
 TEST_SET = "mimic-cxr-2.1.0-test-set-labeled"
 TITLES = {label: label.replace("_", " ").title() for label in CHEXPERT_LABELS}
 
 
 def names(labeller: str, test_set: bool) -> list[str]:
-    """The CSV files that are read."""
+    """The names of the CSV files that are read."""
     return [*(f"{PREFIX}-{name}" for name in ("metadata", "split", labeller)), *([TEST_SET] if test_set else [])]
 
 
 def metadata(folder: Path) -> pd.DataFrame:
-    """One row an image: dicom_id, subject_id, study_id, view (None where blank), rows, columns, study_time.
+    """One row per image: dicom_id, subject_id, study_id, view (None where blank), rows, columns, study_time.
 
-    Raises UserError for what `csvs` refuses, an image listed twice, and a study of two patients.
+    Raises UserError as `csvs` does, and for an image that is listed twice or a study of two patients.
     """
     path = csvs.find(folder, f"{PREFIX}-metadata", KEY)
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows", "Columns", "StudyDate", "StudyTime"]
@@ -44,25 +44,25 @@ def metadata(folder: Path) -> pd.DataFrame:
     )
     patients = result.groupby("study_id")["subject_id"].transform("min").to_numpy()
     csvs.require(path, data, "subject_id", result["subject_id"].to_numpy() == patients, "one patient for each study")
-    first = result["subject_id"].between(10_000_000, 19_999_999).to_numpy()
-    csvs.require(path, data, "subject_id", first, "a number from 10000000 to 19999999 (folders p10 to p19)")
+    in_folders = result["subject_id"].between(10_000_000, 19_999_999).to_numpy()
+    csvs.require(path, data, "subject_id", in_folders, "a number from 10000000 to 19999999 (folders p10 to p19)")
     return result
 
 
 def times(path: Path, data: pa.Table) -> np.ndarray:
     """StudyDate (yyyymmdd) and StudyTime (hhmmss.fff without leading zeros) as datetime64[ms]."""
-    eight = pc.match_substring_regex(data["StudyDate"], r"^[0-9]{8}$")
-    csvs.require(path, data, "StudyDate", eight, "a date as yyyymmdd")
+    eight_digits = pc.match_substring_regex(data["StudyDate"], r"^[0-9]{8}$")
+    csvs.require(path, data, "StudyDate", eight_digits, "a date as yyyymmdd")
     dates = pd.to_datetime(data["StudyDate"].to_pandas(), format="%Y%m%d", errors="coerce")
     csvs.require(path, data, "StudyDate", dates.notna().to_numpy(), "a date as yyyymmdd")
-    clock = pc.match_substring_regex(data["StudyTime"], r"^[0-9]{1,6}(\.[0-9]*)?$")
-    csvs.require(path, data, "StudyTime", clock, "a time as hhmmss.fff")
-    value = pc.cast(data["StudyTime"], pa.float64()).to_numpy()
-    whole = value.astype(np.int64)
+    like_a_time = pc.match_substring_regex(data["StudyTime"], r"^[0-9]{1,6}(\.[0-9]*)?$")
+    csvs.require(path, data, "StudyTime", like_a_time, "a time as hhmmss.fff")
+    number = pc.cast(data["StudyTime"], pa.float64()).to_numpy()
+    whole = number.astype(np.int64)
     hours, minutes, seconds = whole // 10_000, whole // 100 % 100, whole % 100
-    real = (hours < 24) & (minutes < 60) & (seconds < 60)
-    csvs.require(path, data, "StudyTime", real, "a time as hhmmss.fff")
-    milliseconds = np.floor((value - whole) * 1000 + 1e-6).astype(np.int64)
+    valid = (hours < 24) & (minutes < 60) & (seconds < 60)
+    csvs.require(path, data, "StudyTime", valid, "a time as hhmmss.fff")
+    milliseconds = np.floor((number - whole) * 1000 + 1e-6).astype(np.int64)  # 1e-6: .531 may be .53099999
     of_day = ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds
     return dates.to_numpy().astype("datetime64[ms]") + of_day.astype("timedelta64[ms]")
 
@@ -72,21 +72,22 @@ def official_split(folder: Path) -> pd.Series:
     path = csvs.find(folder, f"{PREFIX}-split", KEY)
     data = csvs.read(path, ["dicom_id", "split"])
     csvs.distinct(path, data, "dicom_id")
-    names: dict[str | None, str] = {"train": "train", "validate": "validation", "test": "test"}
-    return pd.Series(csvs.chosen_from(path, data, "split", names), index=pd.Index(data["dicom_id"].to_pandas()))
+    splits: dict[str | None, str] = {"train": "train", "validate": "validation", "test": "test"}
+    return pd.Series(csvs.translated(path, data, "split", splits), index=pd.Index(data["dicom_id"].to_pandas()))
 
 
-def labels(folder: Path, labeller: str, test_set: bool = False) -> pd.DataFrame:
+def labels(folder: Path, labeller: str, test_set: bool) -> pd.DataFrame:
     """The 14 labels by study_id, Int8: 1, 0, -1 (uncertain), null (not mentioned).
 
-    With ``test_set`` the radiologists' labels of version 2.1.0 take the place of the labeller's where a study has them.
-    "No Finding" = 1 makes the other labels 0 where they are blank.
+    With ``test_set`` the radiologists' labels of version 2.1.0 replace the labeller's in the studies that have them.
+    Where "No Finding" is 1, blank labels become 0.
     """
     result = _read_labels(csvs.find(folder, f"{PREFIX}-{labeller}", KEY), TITLES)
     if test_set:
         titles = TITLES | {"lung_opacity": "Airspace Opacity"}
-        read = _read_labels(csvs.find(folder, TEST_SET, f"{KEY}, or set ingest.test_set_labels to false"), titles)
-        result = pd.concat([result[~result.index.isin(read.index)], read])
+        path = csvs.find(folder, TEST_SET, f"{KEY}, or set ingest.test_set_labels to false")
+        test_labels = _read_labels(path, titles)
+        result = pd.concat([result[~result.index.isin(test_labels.index)], test_labels])
     normal = (result["no_finding"] == 1).fillna(False).to_numpy(dtype=bool)
     result.loc[normal] = result.loc[normal].fillna(0)
     return result
@@ -96,11 +97,13 @@ def _read_labels(path: Path, titles: dict[str, str]) -> pd.DataFrame:
     data = csvs.read(path, ["study_id", *titles.values()])
     csvs.distinct(path, data, "study_id")
     values = {"1.0": 1, "0.0": 0, "-1.0": -1, "1": 1, "0": 0, "-1": -1, None: None}
-    found = {label: pd.array(csvs.chosen_from(path, data, t, values), dtype="Int8") for label, t in titles.items()}
-    return pd.DataFrame(found, index=pd.Index(csvs.whole(path, data, "study_id"), name="study_id"))
+    columns = {
+        label: pd.array(csvs.translated(path, data, title, values), dtype="Int8") for label, title in titles.items()
+    }
+    return pd.DataFrame(columns, index=pd.Index(csvs.whole(path, data, "study_id"), name="study_id"))
 
 
 def paths(images: pd.DataFrame, suffix: str) -> pd.Series:
-    """files/p10/p10000032/s50414267/<dicom_id>.jpg (or .dcm), below the folder of the image files."""
+    """Paths below the folder of the image files: files/p10/p10000032/s50414267/<dicom_id>.jpg (or .dcm)."""
     subject, study = images["subject_id"].astype(str), images["study_id"].astype(str)
     return "files/p" + subject.str[:2] + "/p" + subject + "/s" + study + "/" + images["dicom_id"] + f".{suffix}"

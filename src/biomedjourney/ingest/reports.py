@@ -1,4 +1,4 @@
-"""Report texts, read in place from the zip as shipped, a tar, or a folder."""
+"""Reads report texts in place: from the zip of the archive, a tar, or a folder."""
 
 import os
 import re
@@ -15,15 +15,15 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from biomedjourney.errors import UserError
 from biomedjourney.ingest.sections import split_report
 
-LARGEST = 1 << 20  # bytes; real reports stay below 10 kB
-AT_ONCE = 512  # reports
+LARGEST = 1 << 20  # bytes; real reports have less than 10 kB
+AT_ONCE = 512  # reports in a part
 _NAME = re.compile(r"(?:^|/)p(\d{8})/s(\d{8})\.txt$")
 
 T = TypeVar("T")
 
 
 class Report(NamedTuple):
-    """One report's place in the archive, and the two sections that go on."""
+    """The name of one report in the archive, and the two sections that are used."""
 
     name: str
     subject_id: int
@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
 
 class _Packed(NamedTuple):
-    """An entry of a zip."""
+    """An entry of a zip: its place, sizes in bytes and checksum."""
 
     name: str
     offset: int
@@ -47,11 +47,11 @@ Part = Callable[[], Iterable[tuple[str, bytes]]]
 
 
 def parts(path: Path) -> Iterator[Part]:
-    """The reports ``…/p10000032/s50414267.txt`` in parts of `AT_ONCE`, for `split`; other files are passed over.
+    """The reports ``…/p10000032/s50414267.txt`` in parts of `AT_ONCE`, for `split`; other files are skipped.
 
-    A part is small where the source can be read at any place (a zip, a folder), so that another process does the
-    reading. Raises UserError, naming archive and entry, for what cannot be read: a source that is missing, cut off
-    or damaged, a name that climbs out of the folder, a report above `LARGEST`.
+    If the source can be read at any place (a zip, a folder), a part holds only names and places, and another process
+    can read the texts. Raises UserError, with archive and entry, for a source that is missing, cut off or damaged, for
+    a name that leads out of the folder, and for a report larger than `LARGEST`.
     """
     with _reading(path):
         if path.is_dir():
@@ -61,14 +61,14 @@ def parts(path: Path) -> Iterator[Part]:
         elif zipfile.is_zipfile(path):
             yield from (partial(_from_zip, path, entries) for entries in _chunks(_in_zip(path)))
         elif path.name.endswith(".zip"):
-            raise UserError(f"{path}: cut off, or no zip file: download it again")
+            raise UserError(f"{path}: cut off, or not a zip file: download it again")
         else:
             yield from (partial(iter, entries) for entries in _chunks(_in_tar(path)))
 
 
 def split(part: Part, path: Path) -> list[Report]:
     """The reports of a part of ``path``. Raises UserError for an entry that is damaged or not in UTF-8."""
-    found = []
+    report_rows = []
     with _reading(path):
         for name, content in part():
             try:
@@ -76,9 +76,9 @@ def split(part: Part, path: Path) -> list[Report]:
             except UnicodeDecodeError as error:
                 where = f"{path}, {name}: byte {error.start}"
                 raise UserError(f"{where} is not UTF-8: convert or replace the file") from None
-            subject, study = _NAME.search(name).groups()  # type: ignore[union-attr]  # parts yields no other names
-            found.append(Report(name, int(subject), int(study), sections.findings, sections.impression))
-    return found
+            subject, study = _NAME.search(name).groups()  # type: ignore[union-attr]  # `parts` yields only such names
+            report_rows.append(Report(name, int(subject), int(study), sections.findings, sections.impression))
+    return report_rows
 
 
 def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -89,6 +89,7 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
+    """Turns the errors of reading a source into UserErrors."""
     try:
         yield
     except PermissionError as error:
@@ -98,26 +99,30 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _is_report(path: Path, name: str, size: int) -> bool:
+    """Whether an entry is a report. Raises UserError for an unsafe name and for a report that is too large."""
     if name.startswith(("/", "\\")) or (".." in name and ".." in re.split(r"[/\\]", name)):
-        raise UserError(f"{path}: the entry {name!r} climbs out of the folder: use the archive as PhysioNet ships it")
+        raise UserError(f"{path}: the entry {name!r} leads out of the folder: use the archive as PhysioNet ships it")
     if size > LARGEST and name.endswith(".txt"):
-        raise UserError(f"{path}, {name}: {size / 1e6:.0f} MB is no report (at most 1 MB): replace the file")
+        raise UserError(
+            f"{path}, {name}: {size / 1e6:.0f} MB is too large for a report (at most 1 MB): replace the file"
+        )
     return _NAME.search(name) is not None
 
 
 def _in_zip(path: Path) -> list[_Packed]:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-    found = []
+    packed_reports = []
     for entry in entries:
         if _is_report(path, entry.filename, entry.file_size):
             method = entry.compress_type
             if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
                 where = f"{path}, {entry.filename}"
-                raise UserError(f"{where}: is encrypted or packed in an unusual way: use the archive as shipped")
+                advice = "use the archive as PhysioNet ships it"
+                raise UserError(f"{where}: is encrypted or packed in an unusual way: {advice}")
             place = (entry.header_offset, entry.compress_size, entry.file_size, entry.CRC)
-            found.append(_Packed(entry.filename, *place, method == zipfile.ZIP_DEFLATED))
-    return found
+            packed_reports.append(_Packed(entry.filename, *place, method == zipfile.ZIP_DEFLATED))
+    return packed_reports
 
 
 def _from_zip(path: Path, entries: list[_Packed]) -> Iterator[tuple[str, bytes]]:
@@ -127,7 +132,7 @@ def _from_zip(path: Path, entries: list[_Packed]) -> Iterator[tuple[str, bytes]]
 
 
 def _inflate(file: BinaryIO, entry: _Packed) -> bytes:
-    """The content of an entry, checked; several times faster on small entries than ZipFile.read."""
+    """The checked content of an entry; for small entries several times faster than ZipFile.read."""
     file.seek(entry.offset)
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
@@ -137,7 +142,7 @@ def _inflate(file: BinaryIO, entry: _Packed) -> bytes:
     if entry.deflated:
         content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.size + 1)
     if len(content) != entry.size or zlib.crc32(content) != entry.crc:
-        raise zipfile.BadZipFile(f"{entry.name} does not have the length and checksum that the archive says")
+        raise zipfile.BadZipFile(f"{entry.name} does not have the length and checksum that the archive gives")
     return content
 
 
@@ -148,11 +153,11 @@ def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(entry)
                 if file is not None:
                     yield entry.name, file.read()
-            archive.members = []  # type: ignore[attr-defined]  # or every entry stays in memory
+            archive.members = []  # type: ignore[attr-defined]  # otherwise every entry stays in memory
 
 
 def _in_folder(path: Path, below: str = "") -> Iterator[tuple[str, str]]:
-    """Name and path of every report below the folder, in the order of the names."""
+    """Name and path of every report below the folder, sorted by name."""
     for entry in sorted(os.scandir(path / below), key=lambda entry: entry.name):
         name = f"{below}{entry.name}"
         if entry.is_dir():

@@ -1,17 +1,19 @@
 """The sections of a chest X-ray report in MIMIC-CXR's layout.
 
-A header is a phrase with a colon at the start of a line, in any case; capitals allow more phrases than small
-letters do, since a line of running text may well begin with "chest:". Rules for what is no plain header:
+A header is a phrase at the start of a line, followed by a colon, in upper or lower case. More phrases are headers in
+capitals than in lower case, because a line of running text may begin with "chest:". The other rules are:
 
-- Text under a combined header ("FINDINGS AND IMPRESSION:") belongs to each section that is named.
+- Text under a combined header ("FINDINGS AND IMPRESSION:") belongs to each section that the header names.
 - A header that says how the film was taken ("PORTABLE AP CHEST:") introduces findings.
-- Headers of other kinds ("RECOMMENDATION:", "NOTIFICATION:", "ADDENDUM:") end a section and their text is left out;
-  an unknown phrase ("LUNGS:") is taken for a part of the section in which it stands.
-- A line of underscores, "FINAL REPORT" and "FINAL ADDENDUM" divide the file. The last part that has findings or an
-  impression is the report, addenda being asked last; what stands above it (wet reads, addenda) is left out.
-- Several blocks of one name are joined. A header with no text adds nothing.
-- With no findings header at all, the paragraphs that follow the first one of the last section before the impression
-  are the findings, and so is a text with no header whatever; in an addendum neither is.
+- Headers of other kinds ("RECOMMENDATION:", "NOTIFICATION:", "ADDENDUM:") end a section, and their text is left out.
+  An unknown phrase ("LUNGS:") is not a header: it belongs to the section around it.
+- A line of underscores, "FINAL REPORT" and "FINAL ADDENDUM" divide the file into parts. The report is the last part
+  that has findings or an impression; an addendum is used only if no other part has them. All other parts (wet reads,
+  addenda) are left out.
+- Several blocks of one name are joined. A header without text adds nothing.
+- If no header names findings, they are looked for in the last section before the impression: its first paragraph
+  belongs to its header, the paragraphs after it are the findings. A text without any header is findings, except for
+  titles at its start. These two rules do not apply to an addendum.
 """
 
 import re
@@ -28,7 +30,7 @@ _SECTIONS = (FINDINGS, IMPRESSION, COMPARISON, INDICATION, TECHNIQUE)
 
 @dataclass(frozen=True)
 class ReportSections:
-    """The text of each section as found, stripped at both ends; empty when absent."""
+    """The unchanged text of each section, stripped at both ends; empty if the section is absent."""
 
     findings: str = ""
     impression: str = ""
@@ -37,7 +39,7 @@ class ReportSections:
     technique: str = ""
 
 
-# Phrases that are headers in any case of their letters.
+# Phrases that are headers in upper and in lower case.
 _ANY_CASE = {
     FINDINGS: "findings|finding",
     IMPRESSION: "impression|impressions|conclusion|conclusions|opinion",
@@ -51,7 +53,7 @@ _ANY_CASE = {
     OTHER: "recommendation|recommendations|recommendation(s)"
     "|notification|notifications|addendum|wet read|wetread|preliminary report|final report",
 }
-# Phrases that are headers in capitals alone: in small letters they occur in running text.
+# Phrases that are headers only in capitals: in lower case they occur in running text.
 _CAPITALS = {
     FINDINGS: "report|main report|bone windows",
     IMPRESSION: "summary",
@@ -87,9 +89,10 @@ _FILLERS = frozenset(
 )
 _VIEW_WORDS = _OBJECTS | _PROJECTIONS | _FILLERS
 
-# The header begins with the line break before it, since a pattern with a fixed first letter is found several times
-# faster, and its repeats are possessive (+ after the count), or a line without a colon is tried again letter by letter.
-# The repeat of a group is not: before Python 3.11.5 that loses matches (python/cpython issue 106052).
+# The pattern begins with the line break before the header, because a search for a fixed first character is several
+# times faster. Its repeats are possessive (a + after the count): otherwise a line without a colon is tried again letter
+# by letter. The repeat of the group is not possessive: before Python 3.11.5 that loses matches (python/cpython issue
+# 106052).
 _HEADER = re.compile(
     r"\n[^\S\n]*+(?:(?P<name>[A-Za-z][^:\n]{1,90}+(?:(?<=\d):(?=\d)[^:\n]*+){0,2})(?:(?<!\d):|:(?!\d))"
     r"|(?P<bare>FINDINGS|IMPRESSION|CONCLUSION|COMPARISON|INDICATION|TECHNIQUE)[^\S\n]*[-;.]?[^\S\n]*(?=\n|$))"
@@ -102,19 +105,19 @@ _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n")
 
 
 def split_report(text: str) -> ReportSections:
-    """The sections of a report; see the top of the module for the rules. Never raises, whatever the text."""
+    """The sections of a report by the rules at the top of this module. Never raises, for any text."""
     text = "\n" + text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
     parts = [(is_addendum, _split_part(part)) for part, is_addendum in _divide(text)][::-1]
-    parts.sort(key=lambda part: part[0])  # the last first, addenda after all others
-    for wanted in (_has_text, _has_any_text):
+    parts.sort(key=lambda part: part[0])  # the last part first, addenda after all others
+    for is_enough in (_has_main_section, _has_any_text):
         for is_addendum, blocks in parts:
-            if wanted(blocks):
+            if is_enough(blocks):
                 return _join(blocks if is_addendum else _find_unnamed(blocks))
     return ReportSections()
 
 
 def _divide(text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a file between dividers, and whether each is an addendum."""
+    """The parts of a file between the dividers, and whether each is an addendum."""
     start, titled = 0, False
     for divider in _DIVIDER.finditer(text):
         yield from _part(text[start : divider.start()], titled)
@@ -131,14 +134,14 @@ Blocks = list[tuple[tuple[str, ...], str]]
 
 
 def _split_part(text: str) -> Blocks:
-    """The blocks of a part in their order: the kinds of its header (none before the first header), and its text."""
+    """The blocks of a part in order: the kinds of section in the header (none for the first block), and the text."""
     blocks: Blocks = []
     kinds: tuple[str, ...] = ()
     start = 0
-    headers = [(*found.span(), _kinds(found["name"] or found["bare"])) for found in _HEADER.finditer(text)]
+    headers = [(*match.span(), _kinds(match["name"] or match["bare"])) for match in _HEADER.finditer(text)]
     headers = [header for header in headers if header[2]]
     if text.count(":") > len(headers):
-        inner = [(*found.span("header"), _kinds(found["name"])) for found in _INNER_HEADER.finditer(text)]
+        inner = [(*match.span("header"), _kinds(match["name"])) for match in _INNER_HEADER.finditer(text)]
         headers = sorted([*headers, *inner])
     for begin, end, next_kinds in headers:
         blocks.append((kinds, text[start:begin].strip()))
@@ -147,7 +150,7 @@ def _split_part(text: str) -> Blocks:
     return blocks
 
 
-def _has_text(blocks: Blocks) -> bool:
+def _has_main_section(blocks: Blocks) -> bool:
     return any(body and (FINDINGS in kinds or IMPRESSION in kinds) for kinds, body in blocks)
 
 
@@ -165,24 +168,24 @@ def _join(blocks: Blocks) -> ReportSections:
 
 
 def _find_unnamed(blocks: Blocks) -> Blocks:
-    """Names the findings of a report that has no header for them."""
+    """Marks the findings of a report that has no header for them."""
     if any(FINDINGS in kinds for kinds, _ in blocks):
         return blocks
     end = next((i for i, (kinds, _) in enumerate(blocks) if IMPRESSION in kinds), len(blocks))
-    place = max((i for i, (kinds, _) in enumerate(blocks[:end]) if OTHER not in kinds), default=None)
-    if place is None:
+    last = max((i for i, (kinds, _) in enumerate(blocks[:end]) if OTHER not in kinds), default=None)
+    if last is None:
         return blocks
-    kinds, body = blocks[place]
+    kinds, body = blocks[last]
     paragraphs = [p.strip() for p in _PARAGRAPHS.split(body) if p.strip()]
-    heads = 1 if kinds else _titles(paragraphs, only_text=len(blocks) == 1)
-    if not re.search(r"[A-Za-z]{2,}\W+[A-Za-z]{2,}", " ".join(paragraphs[heads:])):
+    title_count = 1 if kinds else _titles(paragraphs, only_text=len(blocks) == 1)
+    if not re.search(r"[A-Za-z]{2,}\W+[A-Za-z]{2,}", " ".join(paragraphs[title_count:])):
         return blocks
-    named = [(kinds, "\n\n".join(paragraphs[:heads])), ((FINDINGS,), "\n\n".join(paragraphs[heads:]))]
-    return [*blocks[:place], *named, *blocks[place + 1 :]]
+    new_blocks = [(kinds, "\n\n".join(paragraphs[:title_count])), ((FINDINGS,), "\n\n".join(paragraphs[title_count:]))]
+    return [*blocks[:last], *new_blocks, *blocks[last + 1 :]]
 
 
 def _titles(paragraphs: list[str], only_text: bool) -> int:
-    """How many paragraphs at the start of a text without headers are titles and no sentences."""
+    """How many paragraphs at the start of a text without headers are titles instead of sentences."""
     for count, paragraph in enumerate(paragraphs):
         if paragraph[-1] in ".!?" or (only_text and any(c.islower() for c in paragraph)):
             return count
@@ -191,15 +194,16 @@ def _titles(paragraphs: list[str], only_text: bool) -> int:
 
 @lru_cache(maxsize=65536)
 def _kinds(name: str) -> tuple[str, ...]:
-    """The sections that a header names; empty when the phrase is no header."""
+    """The kinds of section that a header names; empty if the phrase is not a header."""
     capitals = name.upper() == name
     phrase = " ".join(name.lower().split())
-    known = _KNOWN_IN_CAPITALS if capitals else _KNOWN
-    if phrase in known:
-        return (known[phrase],)
-    named = [known.get(piece.strip()) or _misspelt(piece.strip()) for piece in re.split(r"\band\b|[/&,+]", phrase)]
-    if None not in named:
-        return tuple(dict.fromkeys(kind for kind in named if kind))
+    kinds_by_phrase = _KNOWN_IN_CAPITALS if capitals else _KNOWN
+    if phrase in kinds_by_phrase:
+        return (kinds_by_phrase[phrase],)
+    pieces = [piece.strip() for piece in re.split(r"\band\b|[/&,+]", phrase)]
+    kinds = [kinds_by_phrase.get(piece) or _misspelt(piece) for piece in pieces]
+    if None not in kinds:
+        return tuple(dict.fromkeys(kind for kind in kinds if kind))
     words = re.findall(r"[a-z]+", phrase)
     if capitals and len(words) > 1:
         for word in ("addendum", "wet", *_WORDS):
@@ -209,6 +213,7 @@ def _kinds(name: str) -> tuple[str, ...]:
 
 
 def _tells_view(words: list[str], capitals: bool) -> bool:
+    """Whether a header says how the film was taken."""
     if not words or not _VIEW_WORDS.issuperset(words):
         return False
     objects, projections = _OBJECTS.intersection(words), _PROJECTIONS.intersection(words)
@@ -216,14 +221,14 @@ def _tells_view(words: list[str], capitals: bool) -> bool:
 
 
 def _misspelt(word: str) -> str | None:
-    """The section whose name is within two slips (a letter lost, added, changed, or two swapped) of the word."""
+    """The kind of section whose name is within two edits (a letter lost, added or changed, two swapped) of the word."""
     if not 6 <= len(word) <= 14 or not word.isalpha() or word in _NEAR_WORDS:
         return None
-    distance, near = min((_slips(word, right), right) for right in _MISSPELT)
-    return _KNOWN[near] if distance <= 2 else None
+    distance, closest = min((_edit_distance(word, name), name) for name in _MISSPELT)
+    return _KNOWN[closest] if distance <= 2 else None
 
 
-def _slips(a: str, b: str) -> int:
+def _edit_distance(a: str, b: str) -> int:
     """The optimal string alignment distance of two words."""
     before: list[int] = []
     row = list(range(len(b) + 1))

@@ -9,29 +9,30 @@ from biomedjourney.phantom.findings import course
 from biomedjourney.phantom.state import Acquisition, Findings
 from biomedjourney.tables import RACES
 
-# How far two visits of a patient differ in position, as standard deviations fitted on 93 real pairs of Winther et
-# al., COVID-19 Image Repository. One visit has its share of it: the difference of two has sqrt(2) times the spread.
+# How far two visits of a patient differ in position: standard deviations, fitted on 93 real pairs of Winther et al.,
+# COVID-19 Image Repository. For a single visit they are divided by sqrt(2), since a difference adds two variances.
 PAIR_ROTATION = 3.47  # degrees
 PAIR_LOG_SCALE = 0.0395
 PAIR_SHIFT = (0.062, 0.055)  # fractions of the side, horizontal and vertical
-REPEATED = 0.3  # a second film of the same visit differs from the first by this share of a visit's spread
+REPEATED = 0.3  # a second film of the same visit moves by this fraction of the spread of a single visit
 
+# Probability of each number of visits.
 VISITS = {1: 0.05, 2: 0.28, 3: 0.35, 4: 0.21, 5: 0.11}
 TEST_FOLDER = 19
-TEST_SHARE = 0.14  # of the patients, in the folder p19
-FOLDERS = range(10, 19)
+TEST_SHARE = 0.14  # share of the patients in the folder p19
+FOLDERS = range(10, 19)  # p10 to p18, for all other patients
 
-AP_SHARE = 0.08
-LATERAL_SHARE = 0.2
-SECOND_SHARE = 0.05
-UNNAMED_SECOND = 0.2  # second films whose ViewPosition is blank
-INVERTED_SHARE = 0.02
-DEVIATIONS = 2.5  # no film lies farther out
+AP_SHARE = 0.08  # share of the studies
+LATERAL_SHARE = 0.2  # share of the studies that have a lateral film
+SECOND_SHARE = 0.05  # share of the studies that have a second frontal film
+UNNAMED_SECOND = 0.2  # share of the second films whose ViewPosition is blank
+INVERTED_SHARE = 0.02  # share of the films
+LARGEST_DEVIATION = 2.5  # standard deviations: normal draws are clipped here
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The numbers of a patient, which follow from the seed before anything else is drawn."""
+    """The ids of a patient. They depend on the seed and the number of patients only."""
 
     subject_id: int
     study_ids: tuple[int, ...]
@@ -64,18 +65,22 @@ class Patient:
 
 
 def stream(seed: int, subject_id: int, *purpose: int) -> np.random.Generator:
-    """Random numbers for one purpose of one patient, whatever else is drawn."""
+    """A random generator for one purpose of one patient. What else is drawn does not change its numbers.
+
+    ``purpose``: 0 visits, 1 anatomy, 2 published split, 3 and a number one film, 4 reports, 5 errors of the labellers,
+    6 demographics.
+    """
     return np.random.default_rng([seed, subject_id, *purpose])
 
 
 def identities(seed: int, patients: int) -> list[Identity]:
-    """The patients in the order of their subject_id, the share TEST_SHARE of them in the folder p19.
+    """The ids of all patients, sorted by subject_id. A share TEST_SHARE of the patients is in the folder p19.
 
-    Every folder p10 to p19 is used from 10 patients on. Study ids are random: their order says nothing.
+    With 10 or more patients every folder from p10 to p19 is used. Study ids are random: their order means nothing.
     """
     rng = np.random.default_rng([seed, patients])
-    in_test = max(1, round(TEST_SHARE * patients))
-    folders = [TEST_FOLDER] * in_test + [FOLDERS[i % len(FOLDERS)] for i in range(patients - in_test)]
+    test_count = max(1, round(TEST_SHARE * patients))
+    folders = [TEST_FOLDER] * test_count + [FOLDERS[i % len(FOLDERS)] for i in range(patients - test_count)]
     tails = rng.choice(1_000_000, size=patients, replace=False)
     subjects = sorted(folder * 1_000_000 + int(tail) for folder, tail in zip(folders, tails, strict=True))
     counts = rng.choice(list(VISITS), p=list(VISITS.values()), size=patients)
@@ -87,11 +92,12 @@ def identities(seed: int, patients: int) -> list[Identity]:
 
 
 def _normal(rng: np.random.Generator, spread: float) -> float:
-    return float(np.clip(rng.normal(), -DEVIATIONS, DEVIATIONS) * spread)
+    """A normal draw of mean 0 and standard deviation ``spread``, clipped at LARGEST_DEVIATION."""
+    return float(np.clip(rng.normal(), -LARGEST_DEVIATION, LARGEST_DEVIATION) * spread)
 
 
 def _position(rng: np.random.Generator, share: float) -> tuple[float, float, float, float]:
-    """Rotation, horizontal and vertical shift, log scale."""
+    """Rotation, horizontal and vertical shift, log scale; ``share`` is a fraction of the spread of a single visit."""
     share /= np.sqrt(2.0)
     shift_x, shift_y = PAIR_SHIFT
     return (
@@ -134,23 +140,24 @@ def _films(rng: np.random.Generator, view: str) -> tuple[Film, ...]:
     breath = float(np.clip((1.0 if view == "PA" else 0.93) + _normal(rng, 0.06), 0.8, 1.1))
     films = [Film(_dicom_id(rng), view, _acquisition(rng, position, breath))]
     if rng.random() < SECOND_SHARE:
-        moved = tuple(a + b for a, b in zip(position, _position(rng, REPEATED), strict=True))
-        name = "" if rng.random() < UNNAMED_SECOND else view
-        films.append(Film(_dicom_id(rng), name, _acquisition(rng, (moved[0], moved[1], moved[2], moved[3]), breath)))
+        second = tuple(a + b for a, b in zip(position, _position(rng, REPEATED), strict=True))
+        second_view = "" if rng.random() < UNNAMED_SECOND else view
+        second_position = (second[0], second[1], second[2], second[3])
+        films.append(Film(_dicom_id(rng), second_view, _acquisition(rng, second_position, breath)))
     if view == "PA" and rng.random() < LATERAL_SHARE / (1 - AP_SHARE):
         films.append(Film(_dicom_id(rng), "LATERAL", _acquisition(rng, _position(rng, 1.0), breath, lateral=True)))
     return tuple(films)
 
 
 def _times(rng: np.random.Generator, visits: int) -> list[datetime]:
-    """Visits hours to years apart, at any hour, in a century of MIMIC's shifted dates."""
+    """The times of the visits: hours to years apart, at any hour of the day, in the years of MIMIC's shifted dates."""
     first = datetime(2110, 1, 1) + timedelta(days=int(rng.integers(0, 80 * 365)), seconds=float(rng.uniform(0, 86400)))
     gaps = np.exp(rng.uniform(np.log(0.3), np.log(900.0), visits - 1))
     return [first + timedelta(days=float(days)) for days in np.concatenate([[0.0], np.cumsum(gaps)])]
 
 
 def patient(seed: int, identity: Identity) -> Patient:
-    """One patient with all studies, in the order of time."""
+    """One patient with all studies in order of time."""
     rng = stream(seed, identity.subject_id, 0)
     sex = str(rng.choice(["F", "M"]))
     race = str(rng.choice(RACES))
@@ -159,8 +166,8 @@ def patient(seed: int, identity: Identity) -> Patient:
     born = times[0] - timedelta(days=float(rng.uniform(20.0, 90.0)) * 365.25)
     findings = course(rng, visits)
     studies = []
-    for study_id, time, state in zip(identity.study_ids, times, findings, strict=True):
+    for study_id, time, present in zip(identity.study_ids, times, findings, strict=True):
         view = "AP" if rng.random() < AP_SHARE else "PA"
         age = (time - born).total_seconds() / (365.25 * 86400)
-        studies.append(Study(study_id, time, age, state, view, _films(rng, view)))
+        studies.append(Study(study_id, time, age, present, view, _films(rng, view)))
     return Patient(identity.subject_id, sex, race, born, tuple(studies))

@@ -1,4 +1,4 @@
-"""``biomedjourney phantom``: the embedded cohort, as raw files."""
+"""``biomedjourney phantom``: the embedded cohort as raw files."""
 
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ from biomedjourney.errors import UserError
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("resources/phantom"),
     show_default=True,
-    help="Folder of the raw files; an earlier phantom there is replaced.",
+    help="Output: folder of the raw files; an earlier phantom in it is replaced.",
 )
 @click.option(
     "--truth",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("results/tables/truth.parquet"),
     show_default=True,
-    help="Table of the true severities and positions.",
+    help="Output: truth table, the true severities and positions.",
 )
-@click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that draw.")
+@click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="number of processes")
 def command(settings: dict[str, Any], out: Path, truth: Path, processes: int) -> None:
     """Draw the embedded cohort as raw files in the layout of MIMIC-CXR-JPG, MIMIC-CXR and MIMIC-IV.
 
@@ -33,7 +33,7 @@ def command(settings: dict[str, Any], out: Path, truth: Path, processes: int) ->
     """
     phantom = settings["phantom"]
     if phantom is None:
-        raise UserError("configuration, phantom: null says that there is no phantom: give phantom.patients a number")
+        raise UserError("configuration, phantom: is null, which means no phantom: set phantom.patients and image_size")
     from biomedjourney.phantom.files import write
 
     films = write(out, truth, settings["seed"], phantom["patients"], phantom["image_size"], processes)

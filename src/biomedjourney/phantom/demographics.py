@@ -1,4 +1,4 @@
-"""The phantom's patients in MIMIC-IV: their rows in hosp/patients and hosp/admissions."""
+"""The phantom patients in MIMIC-IV: their rows in hosp/patients and hosp/admissions."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,10 +33,11 @@ RACE_STRINGS: dict[str, tuple[str, ...]] = {
     "White": ("WHITE", "WHITE - OTHER EUROPEAN", "WHITE - RUSSIAN", "WHITE - EASTERN EUROPEAN", "WHITE - BRAZILIAN"),
 }
 NO_RACE = ("UNKNOWN", "PATIENT DECLINED TO ANSWER", "UNABLE TO OBTAIN", "OTHER")
+# Shares of the patients whose race is hard to read from their admissions.
 NEVER_ADMITTED = 0.04
 RACE_UNKNOWN = 0.02
 RACE_CONTRADICTS = 0.02
-RACE_LAPSES = 0.03  # one of three admissions without the race that the two others have
+RACE_LAPSES = 0.03  # one of three admissions lacks the race that the other two have
 TYPES = ("EW EMER.", "OBSERVATION ADMIT", "URGENT", "ELECTIVE", "EU OBSERVATION", "SURGICAL SAME DAY ADMISSION")
 FROM = ("EMERGENCY ROOM", "PHYSICIAN REFERRAL", "TRANSFER FROM HOSPITAL", "WALK-IN/SELF REFERRAL")
 TO = ("HOME", "HOME HEALTH CARE", "SKILLED NURSING FACILITY", "REHAB", "")
@@ -45,11 +46,11 @@ LANGUAGES = ("English", "English", "English", "Spanish", "Chinese", "Russian")
 MARITAL = ("MARRIED", "SINGLE", "WIDOWED", "DIVORCED", "")
 GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
 LARGEST_AGE = 89
-ABOVE_LARGEST = 91
+ABOVE_LARGEST = 91  # the value that MIMIC-IV gives for every age above LARGEST_AGE
 
 
 def patient_row(person: Patient, rng: np.random.Generator) -> list[Any]:
-    """The patient's row of hosp/patients; ages above 89 become 91."""
+    """The row of the patient in hosp/patients; an age above 89 becomes 91."""
     year = person.studies[0].time.year
     age = year - person.born.year
     died = ""
@@ -61,20 +62,20 @@ def patient_row(person: Patient, rng: np.random.Generator) -> list[Any]:
 
 
 def _races(person: Patient, rng: np.random.Generator) -> list[str]:
-    """The race of each admission as the registry has it."""
-    own = RACE_STRINGS[person.race]
-    drawn = rng.random()
-    if drawn < NEVER_ADMITTED:
+    """The race string of each admission; empty for a patient who was never admitted."""
+    race_strings = RACE_STRINGS[person.race]
+    draw = rng.random()
+    if draw < NEVER_ADMITTED:
         return []
-    usual = own[0] if rng.random() < 0.6 else own[rng.integers(len(own))]
-    if drawn < NEVER_ADMITTED + RACE_UNKNOWN:
+    usual_string = race_strings[0] if rng.random() < 0.6 else race_strings[rng.integers(len(race_strings))]
+    if draw < NEVER_ADMITTED + RACE_UNKNOWN:
         return [NO_RACE[rng.integers(len(NO_RACE))] for _ in range(int(rng.integers(1, 3)))]
-    if drawn < NEVER_ADMITTED + RACE_UNKNOWN + RACE_CONTRADICTS:
+    if draw < NEVER_ADMITTED + RACE_UNKNOWN + RACE_CONTRADICTS:
         others = [race for race in RACES if race != person.race]
-        return [usual, RACE_STRINGS[others[rng.integers(len(others))]][0]]
-    if drawn < NEVER_ADMITTED + RACE_UNKNOWN + RACE_CONTRADICTS + RACE_LAPSES:
-        return [usual, NO_RACE[rng.integers(len(NO_RACE))], usual]
-    return [usual] * int(rng.integers(1, 4))
+        return [usual_string, RACE_STRINGS[others[rng.integers(len(others))]][0]]
+    if draw < NEVER_ADMITTED + RACE_UNKNOWN + RACE_CONTRADICTS + RACE_LAPSES:
+        return [usual_string, NO_RACE[rng.integers(len(NO_RACE))], usual_string]
+    return [usual_string] * int(rng.integers(1, 4))
 
 
 def _stamp(time: datetime) -> str:
@@ -82,7 +83,7 @@ def _stamp(time: datetime) -> str:
 
 
 def admission_rows(person: Patient, rng: np.random.Generator) -> list[list[Any]]:
-    """The patient's rows of hosp/admissions, none for a few patients."""
+    """The rows of the patient in hosp/admissions; a few patients have none."""
 
     def one_of(options: tuple[str, ...]) -> str:
         return options[rng.integers(len(options))]
@@ -90,20 +91,20 @@ def admission_rows(person: Patient, rng: np.random.Generator) -> list[list[Any]]
     rows = []
     insurance, language, marital = one_of(INSURANCE), one_of(LANGUAGES), one_of(MARITAL)
     races = _races(person, rng)
-    # Each patient has a range of ids of its own, in an order that says nothing of time.
-    numbers = rng.permutation(10)[: len(races)]
+    # Each patient has ten possible ids. They are taken in random order, so they say nothing about time.
+    last_digits = rng.permutation(10)[: len(races)]
     for i, race in enumerate(races):
         study = person.studies[min(i, len(person.studies) - 1)]
-        arrived = study.time - timedelta(hours=float(rng.uniform(1, 40)) + 60 * i)
-        arrived = arrived.replace(second=0, microsecond=0)
-        left = arrived + timedelta(minutes=int(rng.integers(600, 20000)))
+        admitted = study.time - timedelta(hours=float(rng.uniform(1, 40)) + 60 * i)
+        admitted = admitted.replace(second=0, microsecond=0)
+        discharged = admitted + timedelta(minutes=int(rng.integers(600, 20000)))
         emergency = rng.random() < 0.6
         rows.append(
             [
                 person.subject_id,
-                20_000_000 + (person.subject_id - 10_000_000) % 1_000_000 * 10 + int(numbers[i]),
-                _stamp(arrived),
-                _stamp(left),
+                20_000_000 + (person.subject_id - 10_000_000) % 1_000_000 * 10 + int(last_digits[i]),
+                _stamp(admitted),
+                _stamp(discharged),
                 "",
                 one_of(TYPES),
                 f"P{rng.integers(36**3):05X}"[:6],
@@ -113,8 +114,8 @@ def admission_rows(person: Patient, rng: np.random.Generator) -> list[list[Any]]
                 language,
                 marital,
                 race,
-                _stamp(arrived - timedelta(hours=5)) if emergency else "",
-                _stamp(arrived + timedelta(hours=1)) if emergency else "",
+                _stamp(admitted - timedelta(hours=5)) if emergency else "",
+                _stamp(admitted + timedelta(hours=1)) if emergency else "",
                 0,
             ]
         )

@@ -45,18 +45,18 @@ METADATA = (
 VIEW_CODES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral", "": ""}
 MARKER_TEXT = "Drawn by `biomedjourney phantom` with the seed {seed}: no real patient. A rerun replaces this folder.\n"
 JPEG_QUALITY = 95
-UNLABELLED = 0.001  # studies that the label files lack, as in MIMIC-CXR-JPG
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+UNLABELLED = 0.001  # share of the studies that are missing from a label file, as in MIMIC-CXR-JPG
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the first date of the format; a fixed one, so that reruns give the same bytes
 TEST_PREFIX = "p19/"
 POSITIONS = ("rotation", "shift_x", "shift_y", "scale")
-FILMS_A_STUDY = 1.25  # about, for the progress bar alone
+FILMS_PER_STUDY = 1.25  # a rough average, for the progress bar only
 
 Row = list[Any]
 
 
 @dataclass
 class Rows:
-    """What one patient adds to the files; lines of all patients are put together in the order of their ids."""
+    """The rows that one patient adds to the files. The rows of all patients are joined in the order of their ids."""
 
     metadata: list[Row] = field(default_factory=list)
     split: list[Row] = field(default_factory=list)
@@ -72,8 +72,8 @@ class Rows:
     truth: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, other: "Rows") -> None:
-        for name, lines in vars(other).items():
-            getattr(self, name).extend(lines)
+        for name, new_rows in vars(other).items():
+            getattr(self, name).extend(new_rows)
 
 
 def _folder(subject_id: int) -> str:
@@ -87,7 +87,7 @@ def _jpeg(picture: np.ndarray) -> bytes:
 
 
 def _study_time(study: Study) -> float:
-    """hhmmss.fff as a number, which loses the leading zeros."""
+    """hhmmss.fff as a number, so leading zeros are lost."""
     t = study.time
     return round(t.hour * 10000 + t.minute * 100 + t.second + t.microsecond // 1000 / 1000, 3)
 
@@ -128,19 +128,19 @@ def _truth(person: Patient, study: Study) -> dict[str, Any]:
                 for place, value in zip(PLACES[finding], values, strict=True)
             }
     row["severity_support_devices"] = float(study.findings.device is not None)
-    taken = study.films[0].acquisition
-    return row | {f"position_{name}": float(getattr(taken, name)) for name in POSITIONS}
+    acquisition = study.films[0].acquisition
+    return row | {f"position_{name}": float(getattr(acquisition, name)) for name in POSITIONS}
 
 
 def _write_films(root: Path, seed: int, size: int, person: Patient, rows: Rows) -> None:
     body = anatomy.sample(stream(seed, person.subject_id, 1), person.sex, person.race)
     split = str(stream(seed, person.subject_id, 2).choice(["train", "validate", "test"], p=[0.97, 0.01, 0.02]))
-    number = 0
+    film_number = 0
     for study in person.studies:
         folder = f"files/{_folder(person.subject_id)}/s{study.study_id}"
         (root / folder).mkdir(parents=True)
         for film in study.films:
-            rng = stream(seed, person.subject_id, 3, number)
+            rng = stream(seed, person.subject_id, 3, film_number)
             picture = draw.draw(body, study.age, study.findings, film.acquisition, size, rng)
             content = _jpeg(picture)
             path = f"{folder}/{film.dicom_id}.jpg"
@@ -149,11 +149,11 @@ def _write_films(root: Path, seed: int, size: int, person: Patient, rows: Rows) 
             rows.metadata.append(_metadata(person, study, film, picture.shape))
             rows.split.append([film.dicom_id, study.study_id, person.subject_id, split])
             rows.records.append([person.subject_id, study.study_id, film.dicom_id, path.replace(".jpg", ".dcm")])
-            number += 1
+            film_number += 1
 
 
 def _write_texts(seed: int, person: Patient, rows: Rows) -> None:
-    rng, noise = stream(seed, person.subject_id, 4), stream(seed, person.subject_id, 5)
+    rng, label_rng = stream(seed, person.subject_id, 4), stream(seed, person.subject_id, 5)
     incidental = int(rng.integers(len(INCIDENTAL))) if rng.random() < 0.05 else None
     prior = None
     for study in person.studies:
@@ -172,17 +172,17 @@ def _write_texts(seed: int, person: Patient, rows: Rows) -> None:
         rows.reports.append((path, report.text))
         rows.studies.append([person.subject_id, study.study_id, path])
         key = [person.subject_id, study.study_id]
-        for target in (rows.chexpert, rows.negbio):
-            values = label_row(labelled(report.mentions, noise), LABELS)
-            if noise.random() >= UNLABELLED:
-                target.append(key + values)
+        for label_rows in (rows.chexpert, rows.negbio):
+            values = label_row(labelled(report.mentions, label_rng), LABELS)
+            if label_rng.random() >= UNLABELLED:
+                label_rows.append(key + values)
         if _folder(person.subject_id).startswith(TEST_PREFIX):
             rows.labelled.append([study.study_id, *label_row(report.mentions, LABELS)])
         rows.truth.append(_truth(person, study))
 
 
 def write_patient(identity: Identity, root: Path, seed: int, size: int) -> Rows:
-    """Draws the films of one patient into ``root`` (MIMIC-CXR-JPG's) and returns all other lines."""
+    """Draws the films of one patient into ``root`` (the folder of MIMIC-CXR-JPG); returns the rows of all tables."""
     person = patient(seed, identity)
     rows = Rows()
     _write_films(root, seed, size, person, rows)
@@ -193,11 +193,11 @@ def write_patient(identity: Identity, root: Path, seed: int, size: int) -> Rows:
     return rows
 
 
-def _csv(header: Iterable[str], lines: list[Row]) -> bytes:
+def _csv(header: Iterable[str], rows: list[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
@@ -235,10 +235,10 @@ def _write_images_tables(root: Path, rows: Rows) -> None:
     _write(root, name.format("split"), _csv(("dicom_id", "study_id", "subject_id", "split"), by_split), sums)
     _write(root, name.format("chexpert"), _csv((*keys, *LABELS), sorted(rows.chexpert, key=lambda r: r[:2])), sums)
     _write(root, name.format("negbio"), _csv((*keys, *LABELS), sorted(rows.negbio, key=lambda r: r[:2])), sums)
-    labelled_lines = sorted(rows.labelled, key=lambda r: r[0])
-    _write(root, "mimic-cxr-2.1.0-test-set-labeled.csv", _csv(("study_id", *TEST_LABELS), labelled_lines), sums)
-    names = "".join(f"{path}\n" for _, path in sorted(rows.sums, key=lambda pair: pair[1]))
-    _write(root, "IMAGE_FILENAMES", names.encode(), sums)
+    test_labels = sorted(rows.labelled, key=lambda r: r[0])
+    _write(root, "mimic-cxr-2.1.0-test-set-labeled.csv", _csv(("study_id", *TEST_LABELS), test_labels), sums)
+    file_names = "".join(f"{path}\n" for _, path in sorted(rows.sums, key=lambda pair: pair[1]))
+    _write(root, "IMAGE_FILENAMES", file_names.encode(), sums)
     _write_sums(root, sums)
 
 
@@ -260,33 +260,33 @@ def _write_other_tables(root: Path, rows: Rows) -> None:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """A new folder beside ``out`` that takes its place if the block ends well.
+    """A new folder beside ``out``, which replaces ``out`` if the block succeeds.
 
-    Raises UserError where ``out`` holds files and is no phantom: they would be lost.
+    Raises UserError if ``out`` holds other files than an earlier phantom, because they would be lost.
     """
     if out.exists() and not (out / PHANTOM_MARKER).is_file() and any(not path.is_dir() for path in out.rglob("*")):
-        raise UserError(f"{out}: holds files that are no phantom cohort, which would be replaced: give another --out")
+        raise UserError(f"{out}: holds files that are not a phantom and would be lost: give another --out")
     with tables.atomic_folder(out) as building:
         yield building
 
 
 def write(out: Path, truth: Path, seed: int, patients: int, size: int, processes: int) -> int:
-    """Draws the cohort into ``out``, its truth into the table ``truth``; returns the number of films.
+    """Draws the cohort into ``out`` and writes its truth to the table ``truth``; returns the number of films.
 
-    ``size`` is the shorter side of the films in pixels. The same seed, patients and size give the same bytes with
-    any number of processes. Raises UserError where ``out`` holds something else than an earlier phantom.
+    ``size`` is the shorter side of the films in pixels. The same seed, patients and size give the same bytes for
+    any number of processes. Raises UserError if ``out`` holds other files than an earlier phantom.
     """
-    everyone = identities(seed, patients)
+    ids = identities(seed, patients)
     rows = Rows()
     with _replacing(out) as building:
         images = building / "mimic-cxr-jpg"
-        work = partial(write_patient, root=images, seed=seed, size=size)
-        about = round(FILMS_A_STUDY * sum(len(identity.study_ids) for identity in everyone))
-        with bar(about, "drawing films", "film") as shown:
-            for done in map_ordered(work, everyone, processes, chunk=4):
-                rows.add(done)
-                shown.update(len(done.metadata))
-            shown.total = len(rows.metadata)
+        draw_patient = partial(write_patient, root=images, seed=seed, size=size)
+        expected_films = round(FILMS_PER_STUDY * sum(len(identity.study_ids) for identity in ids))
+        with bar(expected_films, "drawing films", "film") as progress_bar:
+            for patient_rows in map_ordered(draw_patient, ids, processes, chunk=4):
+                rows.add(patient_rows)
+                progress_bar.update(len(patient_rows.metadata))
+            progress_bar.total = len(rows.metadata)
         _write_images_tables(images, rows)
         _write_other_tables(building, rows)
         (building / PHANTOM_MARKER).write_text(MARKER_TEXT.format(seed=seed))

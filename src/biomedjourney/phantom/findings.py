@@ -6,22 +6,22 @@ import numpy as np
 
 from biomedjourney.phantom.state import DEVICES, SIDES, ZONES, Findings
 
-# Each finding is a Markov chain over visits. With these two rates a finding is present in 38 % of the studies, and
-# its presence at one visit predicts that at the next with an AUC of 0.5 + (PERSISTENCE - ONSET) / 2 = 0.69.
+# Each finding is a Markov chain over the visits. With these two rates a finding is present in 38 % of the studies.
+# Its presence at one visit predicts its presence at the next with an AUC of 0.5 + (PERSISTENCE - ONSET) / 2 = 0.69.
 PERSISTENCE = 0.62
 ONSET = 0.235
 PREVALENCE = ONSET / (1.0 - PERSISTENCE + ONSET)
-CHANGE = 0.65  # the share of findings that stay, yet clearly grow, shrink or spread
-SPREAD = 0.3  # the share of these that take up or leave a place, where a finding has several
+CHANGE = 0.65  # share of the persisting findings that clearly grow, shrink or spread
+SPREAD = 0.3  # share of these that spread to a new place or leave one, if the finding has several places
 
 LEAST_SEVERITY = 0.35
-STEP = (0.25, 0.45)  # a visible change of severity
-VISIBLE = 0.15  # a smaller difference of severities is called unchanged
-DEGREES = (0.55, 0.8)  # where small ends, where large begins
+STEP = (0.25, 0.45)  # least and largest change of severity that is meant to be seen
+VISIBLE = 0.15  # a smaller difference of severities counts as unchanged
+DEGREES = (0.55, 0.8)  # severities at which small ends and large begins
 
 PACEMAKER = DEVICES.index("pacemaker")
 
-# The places of each finding, and the patterns in which it appears, with their weights.
+# The places of each finding, and the patterns of places in which it appears, with their probabilities.
 PLACES: dict[str, tuple[str, ...]] = {
     "pleural_effusion": SIDES,
     "cardiomegaly": ("",),
@@ -37,6 +37,7 @@ PATTERNS: dict[str, tuple[tuple[tuple[int, ...], float], ...]] = {
     "pneumothorax": (((0,), 0.5), ((1,), 0.5)),
 }
 CAN_SPREAD = ("pleural_effusion", "consolidation")
+# Two places that are reported as one if they look the same, and the name of both together.
 JOINT = {
     "pleural_effusion": ("right", "left", "bilateral"),
     "consolidation": ("right lower", "left lower", "bibasilar"),
@@ -66,14 +67,17 @@ def _build(states: dict[str, np.ndarray], device: str | None) -> Findings:
 
 
 def _onset(rng: np.random.Generator, finding: str) -> np.ndarray:
+    """The severities at each place of a finding that appears."""
     patterns = PATTERNS[finding]
     places = list(patterns[rng.choice(len(patterns), p=[weight for _, weight in patterns])][0])
     state = np.zeros(len(PLACES[finding]))
-    state[places] = np.clip(rng.uniform(LEAST_SEVERITY, 1.0) + rng.uniform(-0.08, 0.08, len(places)), 0.35, 1.0)
+    severity = rng.uniform(LEAST_SEVERITY, 1.0)
+    state[places] = np.clip(severity + rng.uniform(-0.08, 0.08, len(places)), LEAST_SEVERITY, 1.0)
     return state
 
 
 def _grow_or_shrink(rng: np.random.Generator, state: np.ndarray) -> np.ndarray:
+    """The same places with a visibly larger or smaller severity."""
     present = state > 0
     mean = state[present].mean()
     step = rng.uniform(*STEP)
@@ -82,11 +86,12 @@ def _grow_or_shrink(rng: np.random.Generator, state: np.ndarray) -> np.ndarray:
         grows = True
     elif mean + step > 1.05:
         grows = False
-    moved = np.clip(state + (step if grows else -step), 0.25, 1.0)
-    return np.where(present, moved, 0.0)
+    changed = np.clip(state + (step if grows else -step), 0.25, 1.0)
+    return np.where(present, changed, 0.0)
 
 
 def _spread(rng: np.random.Generator, finding: str, state: np.ndarray) -> np.ndarray:
+    """Leaves one place if the finding is at several, otherwise takes a new one."""
     present = np.flatnonzero(state > 0)
     result = state.copy()
     if len(present) > 1:
@@ -102,8 +107,8 @@ def _next_state(rng: np.random.Generator, finding: str, state: np.ndarray) -> np
     if rng.random() >= PERSISTENCE:
         return np.zeros_like(state)
     if rng.random() >= CHANGE:
-        trembled = np.clip(state + rng.uniform(-0.03, 0.03, len(state)), 0.25, 1.0)
-        return np.where(state > 0, trembled, 0.0)
+        slightly_changed = np.clip(state + rng.uniform(-0.03, 0.03, len(state)), 0.25, 1.0)
+        return np.where(state > 0, slightly_changed, 0.0)
     if finding in CAN_SPREAD and rng.random() < SPREAD:
         return _spread(rng, finding, state)
     return _grow_or_shrink(rng, state)
@@ -127,7 +132,7 @@ def _first_device(rng: np.random.Generator) -> str | None:
 
 
 def course(rng: np.random.Generator, visits: int) -> list[Findings]:
-    """The findings of one patient at each visit, the first drawn from the chain's long-run distribution."""
+    """The findings of one patient at each visit. The first visit is drawn from the chain's stationary distribution."""
     states = {
         finding: _onset(rng, finding) if rng.random() < PREVALENCE else np.zeros(len(PLACES[finding]))
         for finding in FINDINGS
@@ -143,10 +148,11 @@ def course(rng: np.random.Generator, visits: int) -> list[Findings]:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a reader sees of one finding at one place.
+    """What a radiologist sees of one finding at one place.
 
-    ``status`` is present (nothing to compare with), new, larger, unchanged, smaller, resolved or denied (absent
-    now and before); ``place`` one of the finding's PLACES, or bilateral, or bibasilar. Severities are 0 to 1.
+    ``status`` is present (there is no earlier study), new, larger, unchanged, smaller, resolved or denied (absent now
+    and before); `reports` adds uncertain. ``place`` is one of the finding's PLACES, bilateral or bibasilar. Severities
+    are 0 to 1.
     """
 
     finding: str
@@ -157,7 +163,7 @@ class Observation:
 
 
 def degree(severity: float) -> str:
-    """small, moderate or large."""
+    """The degree of a severity: small, moderate or large."""
     return "small" if severity < DEGREES[0] else "moderate" if severity < DEGREES[1] else "large"
 
 
@@ -171,42 +177,42 @@ def _status(before: float, now: float) -> str:
     return "larger" if now > before else "smaller"
 
 
-def _both_sides(finding: str, seen: list[Observation]) -> list[Observation]:
-    """Two sides in the same state become one observation."""
+def _both_sides(finding: str, observations: list[Observation]) -> list[Observation]:
+    """Joins the observations of two sides that have the same status and degree."""
     if finding not in JOINT:
-        return seen
+        return observations
     right, left, both = JOINT[finding]
-    pair = [o for o in seen if o.place in (right, left)]
+    pair = [o for o in observations if o.place in (right, left)]
     if len(pair) < 2 or pair[0].status != pair[1].status or degree(pair[0].severity) != degree(pair[1].severity):
-        return seen
-    merged = replace(
+        return observations
+    joined = replace(
         pair[0],
         place=both,
         severity=(pair[0].severity + pair[1].severity) / 2,
         before=(pair[0].before + pair[1].before) / 2,
     )
-    return [merged] + [o for o in seen if o.place not in (right, left)]
+    return [joined] + [o for o in observations if o.place not in (right, left)]
 
 
 def observe(prior: Findings | None, current: Findings) -> list[Observation]:
-    """One observation for each place of each finding that has, or had, something to tell; else one denial a finding.
+    """One observation per place where a finding is or was present; one denial per finding that has no such place.
 
-    Devices have the finding ``support_devices`` and the device as their place. ``prior`` None: nothing to compare.
+    A device has the finding ``support_devices`` and its own name as the place. ``prior`` None: no earlier study.
     """
     result = []
     for finding, places in PLACES.items():
         now = severities(current, finding)
         before = severities(prior, finding) if prior else (0.0,) * len(places)
-        seen = [
+        observations = [
             Observation(finding, _status(b, n) if prior else "present", place, n, b)
             for place, b, n in zip(places, before, now, strict=True)
             if b or n
         ]
-        result += _both_sides(finding, seen) or [Observation(finding, "denied")]
-    before_device = prior.device if prior else None
-    if before_device and before_device != current.device:
-        result.append(Observation("support_devices", "resolved", before_device, 0.0, 1.0))
+        result += _both_sides(finding, observations) or [Observation(finding, "denied")]
+    prior_device = prior.device if prior else None
+    if prior_device and prior_device != current.device:
+        result.append(Observation("support_devices", "resolved", prior_device, 0.0, 1.0))
     if current.device:
-        status = "present" if not prior else "unchanged" if current.device == before_device else "new"
+        status = "present" if not prior else "unchanged" if current.device == prior_device else "new"
         result.append(Observation("support_devices", status, current.device, 1.0, float(status == "unchanged")))
     return result

@@ -1,4 +1,4 @@
-"""CheXpert's 14 labels of a phantom report, with the little noise of an automatic labeller."""
+"""CheXpert's 14 labels of a phantom report, with a few errors, as an automatic labeller makes them."""
 
 import numpy as np
 
@@ -21,15 +21,15 @@ LABELS = (
     "Support Devices",
 )
 TEST_LABELS = tuple("Airspace Opacity" if label == "Lung Opacity" else label for label in LABELS)
-FLIPPED = 0.02  # share of the labels of each finding that are wrong
+FLIPPED = 0.02  # probability that the label of one finding is wrong
 NOISY = (*FINDINGS, "support_devices")
 
 
 def complete(mentions: dict[str, int]) -> dict[str, int]:
-    """Adds what follows from other labels.
+    """Adds the labels that follow from other labels.
 
-    Lung opacity is there with consolidation or edema, and denied or in doubt where both are. No Finding is 1 where
-    nothing but a device is there or in doubt, and blank otherwise.
+    Lung Opacity is 1 if consolidation or edema is 1; else -1 if one of them is -1; else 0 if both are 0; else blank.
+    No Finding is 1 if no label but Support Devices is 1 or -1, and blank otherwise.
     """
     result = {label: value for label, value in mentions.items() if label not in ("lung_opacity", "no_finding")}
     opaque = [result[label] for label in ("consolidation", "edema") if label in result]
@@ -41,7 +41,7 @@ def complete(mentions: dict[str, int]) -> dict[str, int]:
 
 
 def labelled(mentions: dict[str, int], rng: np.random.Generator) -> dict[str, int]:
-    """The mentions as an automatic labeller gives them: 2 % of the findings turned round."""
+    """The mentions as an automatic labeller gives them: each finding is wrong with the probability FLIPPED."""
     flipped = rng.random(len(NOISY)) < FLIPPED
     result = dict(mentions)
     for label, wrong in zip(NOISY, flipped, strict=True):
@@ -51,6 +51,6 @@ def labelled(mentions: dict[str, int], rng: np.random.Generator) -> dict[str, in
 
 
 def label_row(mentions: dict[str, int], labels: tuple[str, ...]) -> list[str]:
-    """One cell a label: 1.0, 0.0, -1.0 or empty."""
-    found = (mentions.get(label.lower().replace(" ", "_")) for label in labels)
-    return ["" if value is None else f"{value:.1f}" for value in found]
+    """One cell per label: 1.0, 0.0, -1.0 or empty."""
+    values = (mentions.get(label.lower().replace(" ", "_")) for label in labels)
+    return ["" if value is None else f"{value:.1f}" for value in values]

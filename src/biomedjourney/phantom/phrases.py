@@ -1,11 +1,11 @@
 """The words of the phantom's reports.
 
-Each slot has phrases to be used freely and, marked held out, about a quarter that a writer of rules is not shown, so
-that it can be judged on words that it has not been written for.
+About a quarter of the phrases of each slot are held out: the authors of rules do not see them. So rules can be tested
+on words that they were not written for.
 
-In the templates: {np} small right pleural effusion, {a} with its article, {anew} with article and new, {bare}
-without the degree, {the} with the definite article, {side} right or left, {degree} small, {degreely} mildly;
-{is}, {has}, {was} and {s} follow the number of the noun.
+In the templates, {np} stands for "small right pleural effusion", {a} for the same with its article, {anew} with article
+and "new", {bare} without the degree, {the} without the degree and with the definite article, {side} for right or left,
+{degree} for small, {degreely} for mildly. {is}, {has}, {was} and {s} agree with the number of the noun.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Phrases(NamedTuple):
     held_out: tuple[str, ...] = ()
 
     def of(self, which: str) -> tuple[str, ...]:
-        """All phrases, those seen, or those held out (those seen where a slot holds out none)."""
+        """All phrases, the seen ones, or the held-out ones (the seen ones if the slot has no others)."""
         if which == "all":
             return self.seen + self.held_out
         return self.held_out or self.seen if which == "held-out" else self.seen
@@ -31,7 +31,7 @@ def pick(rng: np.random.Generator, phrases: Phrases, which: str) -> str:
     return options[rng.integers(len(options))]
 
 
-# The nouns of each finding; cardiomegaly and edema take no article. A bilateral finding stands in the plural.
+# The nouns of each finding. Cardiomegaly and edema have no article. A bilateral finding is in the plural.
 NOUNS: dict[str, dict[str, Phrases]] = {
     "pleural_effusion": {
         "one": Phrases(
@@ -107,7 +107,7 @@ DEGREES: dict[str, dict[str, Phrases]] = {
 }
 ADVERBS = {"small": "mildly", "moderate": "moderately", "large": "severely"}
 
-# For any finding, by status.
+# Phrases for any finding, by status.
 GENERAL: dict[str, Phrases] = {
     "present": Phrases(
         ("there {is} {a}", "{np} {is} noted", "{a} {is} seen", "{a} {is} present", "{np}", "{np} {is} identified"),
@@ -205,7 +205,7 @@ GENERAL: dict[str, Phrases] = {
     ),
 }
 
-# For one finding, by status, besides the general ones.
+# Phrases for one finding only, by status, in addition to the general ones.
 SPECIAL: dict[tuple[str, str], Phrases] = {
     ("pleural_effusion", "present"): Phrases(
         ("blunting of the {side} costophrenic angle is compatible with {a}", "{np} with adjacent compressive change"),
@@ -317,7 +317,7 @@ SPECIAL: dict[tuple[str, str], Phrases] = {
     ),
 }
 
-# Denials: of one or several findings in a row, and those that only one finding has.
+# Denials of one or several findings in one list, and denials of one finding only.
 DENIED_NOUNS: dict[str, Phrases] = {
     "pleural_effusion": Phrases(("pleural effusion", "effusion"), ("pleural fluid",)),
     "cardiomegaly": Phrases(("cardiomegaly",)),
@@ -437,7 +437,7 @@ ATELECTASIS = Phrases(
     ("mild bibasilar atelectasis", "low lung volumes with bibasilar atelectasis"),
     ("minimal atelectatic change at the bases",),
 )
-# What stays with a patient and is not drawn: the sentence and the label that it speaks of.
+# Lasting findings of a patient that are not drawn: the sentence and its label.
 INCIDENTAL: tuple[tuple[str, str], ...] = (
     ("old healed rib fractures are again noted", "fracture"),
     ("stable biapical pleural thickening", "pleural_other"),

@@ -1,15 +1,15 @@
-"""The true state of a phantom study: what is in the chest, how the film was taken."""
+"""The true state of a phantom study: what is in the chest, and how the film was taken."""
 
 from dataclasses import dataclass
 
-SIDES = ("right", "left")  # the patient's sides; the patient's right is on the left of the picture
+SIDES = ("right", "left")  # of the patient; the patient's right is on the left of the picture
 ZONES = ("upper", "lower")
 DEVICES = ("right internal jugular line", "left picc", "endotracheal tube", "pacemaker")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Severities from 0 (absent) to 1; pairs are (right, left) of the patient."""
+    """Severities from 0 (absent) to 1; two values are the patient's right and left."""
 
     pleural_effusion: tuple[float, float] = (0.0, 0.0)
     cardiomegaly: float = 0.0
@@ -21,15 +21,15 @@ class Findings:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How a film was taken. The film's frame is the square of side 1 around its centre."""
+    """How a film was taken. The side of the film has length 1, and its centre is the origin."""
 
     rotation: float = 0.0  # degrees, counter-clockwise in the picture
     shift_x: float = 0.0  # fraction of the side, positive to the right of the picture
     shift_y: float = 0.0  # fraction of the side, positive downwards
     scale: float = 1.0  # magnification
-    exposure: float = 1.0  # factor on the tube's output; 1 is correct
-    inspiration: float = 1.0  # depth of the breath: below 1 the diaphragm stands higher
+    exposure: float = 1.0  # factor on the output of the tube; 1 is correct
+    inspiration: float = 1.0  # depth of the breath: below 1 the diaphragm is higher
     noise: float = 0.01  # standard deviation of the grain on the final grey scale of [0, 1]
-    collimation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # left, top, right, bottom, fractions
-    inverted: bool = False  # bones dark
+    collimation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # left, top, right, bottom; fractions
+    inverted: bool = False  # bones are dark
     lateral: bool = False

@@ -1,4 +1,4 @@
-"""Any chest film, in any file, as a square picture in [0, 1]."""
+"""Brings any chest film, from a file or an array, into canonical form: a square picture in [0, 1]."""
 
 from biomedjourney.preprocess.film import Canonical, canonical, load
 

@@ -1,5 +1,6 @@
 """The command ``biomedjourney preprocess``."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,33 @@ ROWS_AT_ONCE = 64
     "--images images.parquet --shard 0 --out pixels.parquet"
 )
 @config.option("preprocess")
-@click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Table of pairs.")
-@click.option("--singles", type=click.Path(path_type=Path), required=True, help="Table of singles.")
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Table of image files.")
-@click.option("--shard", type=click.IntRange(min=0), default=0, show_default=True, help="Which part of the images.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Table of pixels to write.")
-@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Input: pairs table.")
+@click.option("--singles", type=click.Path(path_type=Path), required=True, help="Input: singles table.")
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Input: images table.")
+@click.option("--shard", type=click.IntRange(min=0), default=0, show_default=True, help="Shard of the images.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output: pixels table.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 def command(
     settings: dict[str, Any], pairs: Path, singles: Path, images: Path, shard: int, out: Path, processes: int
 ) -> None:
-    """Bring every image that a single or a pair needs into canonical form, once."""
+    """Bring every image that a single or a pair needs into canonical form, once.
+
+    An image whose file gives no picture is a row with a reason. The step ends when there are too many of these.
+    """
     from biomedjourney import progress, tables, workers
     from biomedjourney.preprocess import rows
+    from biomedjourney.refusals import Refusals
 
-    shards = settings["preprocess"]["shards"]
+    step_settings = settings["preprocess"]
+    shards = step_settings["shards"]
     if shard >= shards:
         raise click.BadParameter(f"there are {shards} shards, counted from 0", param_hint="--shard")
-    jobs = rows.jobs(pairs, singles, images, Path(settings["data"]["images"]), settings["preprocess"]["size"])
-    jobs = jobs[shard::shards]
-    done = workers.map_ordered(rows.row, jobs, processes, chunk=8)
-    shown = progress.track(done, "preprocess", total=len(jobs), unit="image")
-    counted = rows.Count()
-    tables.write_stream(out, "pixels", rows.groups(counted.over(shown), ROWS_AT_ONCE))
-    click.echo(f"preprocess: {counted.pictures} pictures, {counted.inverted} inverted, {counted.failed} without")
+    jobs = rows.jobs(pairs, singles, images, Path(settings["data"]["images"]), step_settings["size"])[shard::shards]
+    largest_share = step_settings["largest_refused_share"]
+    refusals = Refusals("preprocess", "films", len(jobs), largest_share, "preprocess.largest_refused_share")
+    count = rows.Count()
+    with closing(workers.map_ordered(rows.row, jobs, processes, chunk=8)) as pixel_rows:
+        tracked_rows = progress.track(pixel_rows, "preprocess", total=len(jobs), unit="image")
+        tables.write_stream(out, "pixels", rows.groups(count.over(tracked_rows, refusals), ROWS_AT_ONCE))
+    refused = refusals.reasons.total()
+    click.echo(f"preprocess: {count.pictures} pictures, {count.inverted} inverted, {refused} films refused")

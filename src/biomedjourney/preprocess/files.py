@@ -1,5 +1,7 @@
 """Image files as grey arrays, decoded no larger than needed."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,11 @@ import numpy as np
 from biomedjourney.errors import UserError
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+# What Pillow's decoders raise for damaged files, beside its own exceptions, most of which are OSErrors.
+DAMAGED = (
+    *(OSError, EOFError, SyntaxError, ValueError, ArithmeticError, LookupError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
 
 
 def to_grey(array: np.ndarray) -> np.ndarray:
@@ -35,14 +42,29 @@ def read(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
 
     A JPEG is decoded at a reduced size (a half, a quarter or an eighth) that is still at least twice ``size`` on
     its longer side: several times faster, and the decoder's own averaging is a good antialiasing filter.
-    Raises UserError where the file is missing, truncated or no image.
+    Raises UserError, naming the file, where it is missing, truncated or no image.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if not path.is_file():
         raise UserError(f"{path}: the image file is missing: check the data folder of the configuration")
     if path.suffix.lower() in (".dcm", ".dicom"):
-        return _read_dicom(path)
+        array, dark_bones = _decode_dicom(path)
+        shape = array.shape[:2]
+    else:
+        array, shape = _decode_picture(path, size)
+        dark_bones = False
+    try:
+        grey = to_grey(array)
+    except UserError as error:
+        raise UserError(f"{path}: {error}: replace the file") from None
+    if dark_bones:
+        grey = grey.max() - grey
+    return grey, shape
+
+
+def _decode_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The decoded pixels, and (rows, columns) of the file."""
+    from PIL import Image
+
     try:
         with Image.open(path) as opened:
             columns, rows = opened.size
@@ -52,8 +74,8 @@ def read(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
                 image = image.convert("RGB" if image.mode == "P" else "L")
             elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA"):
                 image = image.convert("L")
-            return to_grey(np.asarray(image)), (rows, columns)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return np.asarray(image), (rows, columns)
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image ({error}): replace the file") from None
 
 
@@ -62,8 +84,8 @@ def _draft_size(columns: int, rows: int, longest: int) -> tuple[int, int]:
     return max(1, round(columns * factor)), max(1, round(rows * factor))
 
 
-def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
-    """Stored values through the file's rescale slope and intercept and its VOI LUT or window; MONOCHROME1 inverted."""
+def _decode_dicom(path: Path) -> tuple[np.ndarray, bool]:
+    """Stored values through the file's rescale slope and intercept and its VOI LUT or window; true for MONOCHROME1."""
     import pydicom
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
@@ -72,9 +94,6 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
         array = dataset.pixel_array
         if dataset.SamplesPerPixel == 1:
             array = apply_voi_lut(apply_modality_lut(array, dataset), dataset)
+        return array, dataset.PhotometricInterpretation == "MONOCHROME1"
     except Exception as error:  # pydicom raises many kinds for a damaged file
         raise UserError(f"{path}: not a readable DICOM image ({error}): replace the file") from None
-    array = to_grey(array)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        array = array.max() - array
-    return array, (array.shape[0], array.shape[1])

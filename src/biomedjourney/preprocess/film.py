@@ -1,9 +1,10 @@
-"""The canonical form of a film."""
+"""The canonical form of a film, and the film seen at any points of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import field, files, views
@@ -26,6 +27,53 @@ class Canonical:
     inverted: bool
 
 
+@dataclass(frozen=True)
+class ExposedField:
+    """The exposed field of a film, before it is resized to canonical form.
+
+    ``picture``: float32 (rows, columns) in [0, 1], bones bright, the longer side about twice ``size`` or less.
+    ``size``: the side of the canonical picture in pixels. ``box``: where the field lies in the canonical picture, as
+    (left, top, columns, rows) in pixels. ``to_original``, ``inverted``: as in `Canonical`.
+    """
+
+    picture: np.ndarray
+    size: int
+    box: tuple[int, int, int, int]
+    to_original: np.ndarray
+    inverted: bool
+
+    def canonical(self) -> Canonical:
+        """The field resized with antialiasing into its box of the black canonical square."""
+        from PIL import Image
+
+        left, top, columns, rows = self.box
+        image = Image.fromarray(np.ascontiguousarray(self.picture))
+        resized = image.resize((columns, rows), Image.Resampling.BILINEAR)
+        square = np.zeros((self.size, self.size), dtype=np.float32)
+        square[top : top + rows, left : left + columns] = np.clip(np.asarray(resized), 0.0, 1.0)
+        return Canonical(square, self.to_original, self.inverted)
+
+    def seen_at(self, points: np.ndarray) -> np.ndarray:
+        """The film at the points (rows, columns, 2) of the canonical picture, as (x, y) in its pixels; float32.
+
+        As in canonical form, each value is a mean of the field's pixels, weighted by a triangle as wide as the distance
+        between neighbouring points. So the film is resampled once. The canonical picture seen at the same points would
+        be the film resampled twice, and blurred. 0 beside the field.
+        """
+        left, top, columns, rows = self.box
+        height, width = self.picture.shape
+        x = (points[..., 0] - left + 0.5) * (width / columns) - 0.5
+        y = (points[..., 1] - top + 0.5) * (height / rows) - 0.5
+        smooth = _smooth(_smooth(self.picture, _distance(x), axis=1), _distance(y), axis=0)
+        seen = ndimage.map_coordinates(smooth, (y, x), order=1, mode="nearest")
+        inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        return np.where(inside, seen, np.float32(0.0))
+
+    def negative(self) -> "ExposedField":
+        """The field with the opposite grey scale."""
+        return replace(self, picture=1.0 - self.picture, inverted=not self.inverted)
+
+
 def canonical(array: np.ndarray, size: int) -> Canonical:
     """The canonical form of a film, from an array of any size and numeric type, grey or RGB.
 
@@ -36,8 +84,19 @@ def canonical(array: np.ndarray, size: int) -> Canonical:
     Raises UserError where the array is no image, is blank, is smaller than 32 pixels on a side, is longer than
     three times its width (or the reverse), or shows a lateral or an upside-down chest.
     """
-    from PIL import Image
+    return exposed_field(array, size).canonical()
 
+
+def load(path: str | Path, size: int) -> Canonical:
+    """The canonical form of an image file (JPEG, PNG or DICOM); ``to_original`` refers to the file's pixels.
+
+    Raises UserError, naming the file, where it is missing, truncated or no image, and as `canonical` does.
+    """
+    return load_field(path, size).canonical()
+
+
+def exposed_field(array: np.ndarray, size: int) -> ExposedField:
+    """The exposed field of a film on its way to a canonical picture of ``size`` pixels. Errors as in `canonical`."""
     grey = files.to_grey(array)
     height, width = grey.shape
     if min(height, width) < LEAST_SIDE:
@@ -45,10 +104,10 @@ def canonical(array: np.ndarray, size: int) -> Canonical:
     if max(height, width) > LONGEST_ASPECT * min(height, width):
         raise UserError(f"the image is a strip ({width} x {height} pixels): a chest film is nearly square")
     shrunk = shrink(grey, 2 * size)
-    seen = field.window(shrunk)
-    if float(seen.std()) < 1e-3:
+    whole_picture = field.window(shrunk)
+    if float(whole_picture.std()) < 1e-3:
         raise UserError("the image is blank: its pixels have one value")
-    left, top, right, bottom = field.field_box(seen)
+    left, top, right, bottom = field.field_box(whole_picture)
     picture = field.window(shrunk[top:bottom, left:right])
     inverted, fault = views.recognise(shrink(picture, views.SIDE))
     if fault:
@@ -57,36 +116,31 @@ def canonical(array: np.ndarray, size: int) -> Canonical:
         picture = 1.0 - picture
     factor = size / max(picture.shape)
     rows, columns = (max(1, round(side * factor)) for side in picture.shape)
-    small = Image.fromarray(np.ascontiguousarray(picture)).resize((columns, rows), Image.Resampling.BILINEAR)
     x0, y0 = (size - columns) // 2, (size - rows) // 2
-    square = np.zeros((size, size), dtype=np.float32)
-    square[y0 : y0 + rows, x0 : x0 + columns] = np.clip(np.asarray(small), 0.0, 1.0)
     across, down = width / shrunk.shape[1], height / shrunk.shape[0]
     x = _line((right - left) / columns * across, x0, left * across)
     y = _line((bottom - top) / rows * down, y0, top * down)
-    return Canonical(square, np.array([[x[0], 0.0, x[1]], [0.0, y[0], y[1]]]), inverted)
+    to_original = np.array([[x[0], 0.0, x[1]], [0.0, y[0], y[1]]])
+    return ExposedField(picture, size, (x0, y0, columns, rows), to_original, inverted)
 
 
-def load(path: str | Path, size: int) -> Canonical:
-    """The canonical form of an image file (JPEG, PNG or DICOM); ``to_original`` refers to the file's pixels.
-
-    Raises UserError, naming the file, where it is missing, truncated or no image, and as `canonical` does.
-    """
+def load_field(path: str | Path, size: int) -> ExposedField:
+    """As `exposed_field`, from an image file. Errors as in `load`."""
     path = Path(path)
     grey, (rows, columns) = files.read(path, size)
     try:
-        film = canonical(grey, size)
+        film = exposed_field(grey, size)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     across, down = columns / grey.shape[1], rows / grey.shape[0]
     scale = np.array([[across], [down]])
     matrix = film.to_original * scale
     matrix[:, 2:] += 0.5 * scale - 0.5
-    return Canonical(film.picture, matrix, film.inverted)
+    return replace(film, to_original=matrix)
 
 
 def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
-    """The float32 array averaged down to a longer side of ``longest`` pixels; as it is where it is smaller."""
+    """The float32 array averaged down to a longer side of ``longest`` pixels; unchanged where it is smaller."""
     from PIL import Image
 
     height, width = grey.shape
@@ -100,3 +154,18 @@ def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
 def _line(factor: float, start: float, offset: float) -> tuple[float, float]:
     """Coefficients of the map of pixel centres x -> (x - start + 0.5) * factor + offset - 0.5."""
     return factor, (0.5 - start) * factor + offset - 0.5
+
+
+def _distance(coordinate: np.ndarray) -> float:
+    """By how much one coordinate of neighbouring points differs, over both directions of their grid."""
+    along_rows, along_columns = np.gradient(coordinate)
+    return float(np.median(np.hypot(along_rows, along_columns)))
+
+
+def _smooth(picture: np.ndarray, width: float, axis: int) -> np.ndarray:
+    """Means along an axis, weighted by a triangle that falls to 0 at ``width`` pixels; unchanged up to 1 pixel."""
+    if width <= 1.0:
+        return picture
+    reach = int(np.ceil(width))
+    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(-reach, reach + 1)) / width)
+    return ndimage.correlate1d(picture, weights / weights.sum(), axis=axis, mode="nearest")

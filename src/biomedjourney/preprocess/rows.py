@@ -1,4 +1,4 @@
-"""From the tables of images to the rows of the table of pixels."""
+"""From the tables of images to the rows of the table `pixels`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,15 +6,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess.film import load
+from biomedjourney.refusals import Refusals
 
 
 @dataclass(frozen=True)
 class Job:
     dicom_id: str
-    path: Path | None
+    path: Path | None  # None where the table `images` does not know the image
     size: int
 
 
@@ -22,37 +26,49 @@ class Job:
 class Count:
     pictures: int = 0
     inverted: int = 0
-    failed: int = 0
 
-    def over(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def over(self, rows: Iterable[dict[str, Any]], refusals: Refusals) -> Iterator[dict[str, Any]]:
+        """Passes the rows on and counts them. Raises UserError as soon as there are too many refusals."""
         for row in rows:
+            if row["png"] is None:
+                refusals.add(row["reason"])
             self.pictures += row["png"] is not None
-            self.failed += row["png"] is None
             self.inverted += row["inverted"]
             yield row
 
 
 def jobs(pairs: Path, singles: Path, images: Path, root: Path, size: int) -> list[Job]:
-    """One job for each image of a single or a pair, sorted by dicom_id; path None where no file is known."""
-    wanted = set(tables.read_arrow(singles, "singles", ["dicom_id"])["dicom_id"].to_pylist())
-    paired = tables.read_arrow(pairs, "pairs", ["prior_dicom_id", "dicom_id"])
-    wanted.update(paired["prior_dicom_id"].to_pylist(), paired["dicom_id"].to_pylist())
-    known = tables.read_arrow(images, "images", ["dicom_id", "path"])
-    paths = dict(zip(known["dicom_id"].to_pylist(), known["path"].to_pylist(), strict=True))
-    return [Job(name, root / paths[name] if name in paths else None, size) for name in sorted(wanted)]
+    """One job for each image of a single or a pair, sorted by dicom_id."""
+    names = set(tables.read_arrow(singles, "singles", ["dicom_id"])["dicom_id"].to_pylist())
+    both_images = tables.read_arrow(pairs, "pairs", ["prior_dicom_id", "dicom_id"])
+    names.update(both_images["prior_dicom_id"].to_pylist(), both_images["dicom_id"].to_pylist())
+    paths = image_paths(images, root, names)
+    return [Job(name, paths.get(name), size) for name in sorted(names)]
+
+
+def image_paths(images: Path, root: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The files of these images (dicom_id), those that the table `images` knows. ``root``: the folder of the files."""
+    known_images = tables.read_arrow(images, "images", ["dicom_id", "path"])
+    known_images = known_images.filter(pc.is_in(known_images["dicom_id"], pa.array(list(names), pa.string())))
+    ids, relative_paths = (known_images[column].to_pylist() for column in ("dicom_id", "path"))
+    return {name: root / path for name, path in zip(ids, relative_paths, strict=True)}
 
 
 def row(job: Job) -> dict[str, Any]:
-    """The row of one image; where there is no picture to be had, a null png and the reason."""
-    empty = {"dicom_id": job.dicom_id, "png": None, "inverted": False, "to_original": None}
+    """The row of one image. Where its file gives no picture, the png is null and the reason says why.
+
+    Any other exception is a fault of the program. It is raised with a note that names the file.
+    """
+    empty_row = {"dicom_id": job.dicom_id, "png": None, "inverted": False, "to_original": None}
     if job.path is None:
-        return empty | {"reason": "the table of images does not know it"}
+        return empty_row | {"reason": "the images table does not know the image"}
     try:
         film = load(job.path, job.size)
     except UserError as error:
-        return empty | {"reason": str(error)}
-    except Exception as error:  # one odd file must not end the work on all others
-        return empty | {"reason": f"{job.path}: {type(error).__name__}: {error}"}
+        return empty_row | {"reason": str(error)}
+    except Exception as error:
+        error.add_note(f"preprocess was working on {job.path}")
+        raise
     return {
         "dicom_id": job.dicom_id,
         "png": pixels.encode_png(film.picture),
@@ -63,6 +79,7 @@ def row(job: Job) -> dict[str, Any]:
 
 
 def groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows in lists of ``size``; the last list may be shorter."""
     source = iter(rows)
     while group := list(islice(source, size)):
         yield group

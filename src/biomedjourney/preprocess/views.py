@@ -9,35 +9,35 @@ from numpy.lib.stride_tricks import sliding_window_view
 from biomedjourney.preprocess.field import valid_pixels
 
 GRID = 24  # pixels, the side of a mean picture
-REACH = 2  # pixels of that grid, by which a film may be shifted
-SIDE = 64  # pixels, at which margins are told from the field
+REACH = 2  # pixels of that grid; a film may be shifted by so many
+SIDE = 64  # pixels, the longer side at which margins and field are told apart
 MEANS = Path(__file__).with_name("means.png")  # tools/mean_views.py makes it
 # By how much another view must fit better than an upright frontal one. Measured by bench/preprocess_views.py.
 DOWN, LATERAL = 0.08, 0.11
-SEEN = 0.2  # a correlation below which a picture looks like nothing
+LEAST_FIT = 0.2  # of lower correlation, a picture looks like none of the views
 
 
 def recognise(picture: np.ndarray) -> tuple[bool, str]:
     """(bones are dark, what is wrong with the view) of a picture in [0, 1] of any size.
 
-    The picture, standardised over its valid pixels, is correlated over small shifts with the mean frontal film of the
-    phantom, with the same film upside down (turned or mirrored), and with its mean lateral film, each as it is and as
-    a negative. The upright frontal fit of largest size decides by its sign whether bones are dark, so that a film and
-    its negative get opposite answers. The second answer is "" for a frontal film, or where nothing fits clearly
-    better; otherwise "upside down" or "lateral".
+    The picture is standardised over its valid pixels. Over small shifts it is correlated with three kinds of mean films
+    of the phantom: frontal, frontal upside down (turned or mirrored), and lateral, each as it is and as a negative. The
+    sign of the strongest upright frontal fit decides whether bones are dark, so that a film and its negative get
+    opposite answers. The second answer is "" for a frontal film, or where no other view fits clearly better. Otherwise
+    it is "upside down" or "lateral".
     """
-    seen = np.pad(standardised(picture), REACH)
-    patches = sliding_window_view(seen, (GRID, GRID)).reshape(-1, GRID * GRID)
+    padded = np.pad(standardised(picture), REACH)
+    patches = sliding_window_view(padded, (GRID, GRID)).reshape(-1, GRID * GRID)
     fits = patches @ _means() / (np.linalg.norm(patches, axis=1, keepdims=True) + 1e-9)
-    most, least = fits.max(axis=0), fits.min(axis=0)
-    sizes = np.maximum(most, -least)
-    frontal, down, lateral = float(sizes[0]), float(sizes[1:3].max()), float(sizes[3:].max())
+    best, worst = fits.max(axis=0), fits.min(axis=0)  # the worst fit is the best one of the negative
+    strengths = np.maximum(best, -worst)
+    frontal, down, lateral = float(strengths[0]), float(strengths[1:3].max()), float(strengths[3:].max())
     fault = ""
-    if lateral > max(frontal + LATERAL, down, SEEN):
+    if lateral > max(frontal + LATERAL, down, LEAST_FIT):
         fault = "lateral"
-    elif down > max(frontal + DOWN, SEEN):
+    elif down > max(frontal + DOWN, LEAST_FIT):
         fault = "upside down"
-    return bool(-least[0] > most[0]), fault
+    return bool(-worst[0] > best[0]), fault
 
 
 def standardised(picture: np.ndarray) -> np.ndarray:

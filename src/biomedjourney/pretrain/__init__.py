@@ -1,20 +1,20 @@
-"""The parts that stay frozen in training: first stage, text tower, judges. Published ones, or trained in miniature."""
+"""The parts that stay frozen in training: first stage, text tower, judges. Published, or trained in miniature."""
 
 from pathlib import Path
 from typing import Any
 
 
 def load_first_stage(folder: Path) -> Any:
-    """The first stage (VAE) of a folder: ``encode().latent_dist``, ``decode().sample``, ``config``, as in diffusers."""
+    """The first stage (VAE) of a folder, with diffusers' ``encode().latent_dist``, ``decode().sample``, ``config``."""
     from biomedjourney.pretrain.first_stage import load
 
     return load(folder)
 
 
 def load_text_tower(folder: Path, max_tokens: int | None = None) -> Any:
-    """The text tower of a folder in BiomedCLIP's format: ``.states(texts)`` gives float16 (tokens, width) each.
+    """The text tower of a folder in BiomedCLIP's format. ``.states(texts)`` gives float16 (tokens, width) per text.
 
-    ``max_tokens`` None: as many as the folder names.
+    ``max_tokens`` None: the context length that the folder gives.
     """
     from biomedjourney.pretrain.text_tower import load
 
@@ -22,7 +22,7 @@ def load_text_tower(folder: Path, max_tokens: int | None = None) -> Any:
 
 
 def load_judges(folder: Path) -> Any:
-    """The judging classifiers of a folder: ``.pathology``, ``.race`` and ``.age`` of pictures, and ``.labels``."""
+    """The judging classifiers of a folder: ``.pathology``, ``.race``, ``.age`` of pictures, and the ``.labels``."""
     from biomedjourney.pretrain.judges import load
 
     return load(folder)

@@ -11,15 +11,17 @@ from biomedjourney import config
 FILE = click.Path(path_type=Path)
 
 
-_pixels = click.option("--pixels", type=FILE, required=True, multiple=True, help="Table pixels; repeat for each shard.")
-_studies = click.option("--studies", type=FILE, required=True, help="Table studies.")
+_pixels = click.option(
+    "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat for each shard."
+)
+_studies = click.option("--studies", type=FILE, required=True, help="Input: studies table.")
 
 
 def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--singles", type=FILE, required=True, help="Table singles."),
-        click.option("--out", type=FILE, required=True, help="Folder to write."),
-        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True),
+        click.option("--singles", type=FILE, required=True, help="Input: singles table."),
+        click.option("--out", type=FILE, required=True, help="Output: folder of the part."),
+        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="number of threads"),
     ]
     for option in reversed(options):
         function = option(function)
@@ -39,7 +41,7 @@ def command() -> None:
 @_common
 @_pixels
 def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...], out: Path, threads: int) -> None:
-    """The first stage (VAE): a published AutoencoderKL, or a patch autoencoder trained on the training pictures.
+    """Write the first stage (VAE): a published AutoencoderKL, or a patch autoencoder trained on training pictures.
 
     Example: biomedjourney pretrain first-stage --singles results/tables/singles.parquet
     --pixels results/pixels/0.parquet --out results/models/first-stage
@@ -55,8 +57,8 @@ def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...
 @command.command("text-tower")
 @config.option("pretrain text-tower")
 @_common
-@click.option("--pairs", type=FILE, required=True, help="Table pairs.")
-@click.option("--progressions", type=FILE, required=True, help="Table progressions.")
+@click.option("--pairs", type=FILE, required=True, help="Input: pairs table.")
+@click.option("--progressions", type=FILE, required=True, help="Input: progressions table.")
 @_studies
 def text_tower(
     settings: dict[str, Any],
@@ -67,7 +69,7 @@ def text_tower(
     out: Path,
     threads: int,
 ) -> None:
-    """The text tower: BiomedCLIP's, or a small one that has learned to tell the labels from training texts.
+    """Write the text tower: BiomedCLIP's, or a small one that learned to predict labels from training texts.
 
     Example: biomedjourney pretrain text-tower --singles results/tables/singles.parquet
     --pairs results/tables/pairs.parquet --progressions results/tables/progressions.parquet
@@ -86,7 +88,7 @@ def text_tower(
 @_common
 @_pixels
 @_studies
-@click.option("--patients", type=FILE, required=True, help="Table patients.")
+@click.option("--patients", type=FILE, required=True, help="Input: patients table.")
 def judges(
     settings: dict[str, Any],
     singles: Path,
@@ -96,7 +98,7 @@ def judges(
     out: Path,
     threads: int,
 ) -> None:
-    """The judging classifiers of pathology, race and age: published, or trained on real training pictures.
+    """Write the judging classifiers of pathology, race and age: published, or trained on real training pictures.
 
     Example: biomedjourney pretrain judges --singles results/tables/singles.parquet
     --studies results/tables/studies.parquet --patients results/tables/patients.parquet

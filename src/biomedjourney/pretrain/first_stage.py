@@ -1,4 +1,4 @@
-"""The first stage: diffusers' AutoencoderKL where weights are given, else a patch autoencoder with its interface."""
+"""The first stage: diffusers' AutoencoderKL if weights are given, else a patch autoencoder with its interface."""
 
 import json
 import shutil
@@ -17,13 +17,16 @@ from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain.schedule import one_cycle
 
-LATENT_NOISE = 0.05  # of the standardised latents in training: the decoder learns to forgive what diffusion leaves
+# Standard deviation of the noise on the standardised latents in training. With it the decoder learns to tolerate the
+# errors that diffusion leaves.
+LATENT_NOISE = 0.05
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):
-    """Patches of 4 x 4 pixels as 4 channels: a linear map started from PCA and a small convolutional residual.
+    """Patches of 4 x 4 pixels become 4 channels: a linear map that starts as PCA, and a small convolutional residual.
 
-    Pictures (n, 1, h, w) in [-1, 1]; latents (n, 4, h/4, w/4), standardised by channel over the training pictures.
+    Pictures are (n, 1, h, w) in [-1, 1]; latents are (n, 4, h/4, w/4), standardised per channel over the training
+    pictures.
     """
 
     @register_to_config
@@ -34,7 +37,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         patch: int = 4,
         hidden: int = 40,
         scaling_factor: float = 1.0,
-        block_out_channels: tuple[int, ...] = (1, 1, 1),  # its length tells diffusers the reduction, 2 ** (3 - 1)
+        block_out_channels: tuple[int, ...] = (1, 1, 1),  # diffusers derives the reduction from the length: 2 ** 2
     ) -> None:
         super().__init__()
         values = in_channels * patch * patch
@@ -57,20 +60,20 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         self.register_buffer("latent_std", torch.ones(latent_channels, 1, 1))
 
     def encode(self, x: torch.Tensor) -> Any:
-        """``.latent_dist`` of pictures: a Gaussian of the standard deviation that the decoder was trained with."""
+        """``.latent_dist`` of pictures: a Gaussian whose standard deviation is the LATENT_NOISE of the training."""
         patches = self.unshuffle(x)
         mean = (self.to_latent(patches) + self.encode_more(patches) - self.latent_mean) / self.latent_std
         log_variance = torch.full_like(mean, 2 * float(np.log(LATENT_NOISE)))
         return SimpleNamespace(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, log_variance], dim=1)))
 
     def decode(self, z: torch.Tensor) -> Any:
-        """``.sample``: the pictures of latents."""
+        """``.sample``: the pictures of the latents."""
         latents = z * self.latent_std + self.latent_mean
         return SimpleNamespace(sample=self.shuffle(self.from_latent(latents) + self.decode_more(latents)))
 
     @torch.no_grad()
     def start_from_pca(self, x: torch.Tensor) -> None:
-        """Sets the linear maps to the principal components of the patches of pictures (n, 1, h, w)."""
+        """Sets the linear maps to the principal components of the patches in pictures (n, 1, h, w)."""
         patches = self.unshuffle(x).permute(0, 2, 3, 1).flatten(0, 2)
         mean = patches.mean(dim=0)
         _, vectors = torch.linalg.eigh(torch.cov(patches.T))
@@ -82,7 +85,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def standardise(self, x: torch.Tensor) -> None:
-        """Sets the latents of pictures (n, 1, h, w) to mean 0 and standard deviation 1 in each channel."""
+        """Makes the latents of pictures (n, 1, h, w) have mean 0 and standard deviation 1 in each channel."""
         self.latent_mean.zero_()
         self.latent_std.fill_(1.0)
         latents = self.encode(x).latent_dist.mean
@@ -91,22 +94,22 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
 
 def train(pictures: np.ndarray, settings: dict[str, Any], seed: int) -> PatchAutoencoder:
-    """A patch autoencoder of uint8 pictures (n, h, w); ``settings`` is the section `pretrain.first_stage`."""
+    """A patch autoencoder trained on uint8 pictures (n, h, w); ``settings`` is the section `pretrain.first_stage`."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     model = PatchAutoencoder()
-    everything = torch.from_numpy(pictures)[:, None]
+    all_pictures = torch.from_numpy(pictures)[:, None]
 
     def batch(rows: np.ndarray) -> torch.Tensor:
-        return pixels.to_first_stage(everything[rows].float() / 255)
+        return pixels.to_first_stage(all_pictures[rows].float() / 255)
 
-    many = rng.choice(len(pictures), min(512, len(pictures)), replace=False)
-    model.start_from_pca(batch(many))
+    sample = rng.choice(len(pictures), min(512, len(pictures)), replace=False)
+    model.start_from_pca(batch(sample))
     optimiser = torch.optim.AdamW(model.parameters(), settings["learning_rate"])
-    falling = one_cycle(optimiser, settings, 0.1)
+    schedule = one_cycle(optimiser, settings, 0.1)
     for step in progress.track(range(settings["steps"]), "first stage", unit="step"):
         if step % 100 == 0:
-            model.standardise(batch(many))
+            model.standardise(batch(sample))
         x = batch(rng.choice(len(pictures), settings["batch_size"]))
         latents = model.encode(x).latent_dist.mean
         decoded = model.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
@@ -114,29 +117,29 @@ def train(pictures: np.ndarray, settings: dict[str, Any], seed: int) -> PatchAut
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        falling.step()
-    model.standardise(batch(many))
+        schedule.step()
+    model.standardise(batch(sample))
     return model.eval()
 
 
 @torch.no_grad()
 def psnr(model: Any, pictures: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pictures (n, h, w) through the first stage, over all pixels."""
+    """Peak signal-to-noise ratio, in dB over all pixels, of uint8 pictures (n, h, w) after the first stage."""
     x = pixels.to_first_stage(torch.from_numpy(pictures)[:, None].float() / 255)
     x = x.expand(-1, model.config.in_channels, -1, -1)
     error = (model.decode(model.encode(x).latent_dist.mean).sample - x).square().mean().item()
-    return float(10 * np.log10(4.0 / error))
+    return float(10 * np.log10(4.0 / error))  # 4: the square of the range from -1 to 1
 
 
 def copy_published(weights: Path, out: Path) -> None:
-    """Copies a published AutoencoderKL after a look that it opens. Raises UserError where it does not."""
+    """Copies a published AutoencoderKL after checking that it opens. Raises UserError if it does not."""
     load(weights)
     with tables.atomic_folder(out) as folder:
         shutil.copytree(weights, folder, dirs_exist_ok=True)
 
 
 def load(folder: Path) -> Any:
-    """The first stage of a folder, in evaluation mode. Raises UserError where there is none or it is damaged."""
+    """The first stage of a folder, frozen, in evaluation mode. Raises UserError if there is none or it is damaged."""
     path = Path(folder) / "config.json"
     try:
         name = json.loads(path.read_text(encoding="utf-8"))["_class_name"]
@@ -144,9 +147,10 @@ def load(folder: Path) -> Any:
         raise UserError(f"{path}: not a first stage ({error}): give a folder with a diffusers AutoencoderKL") from None
     kinds: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}
     if name not in kinds:
-        raise UserError(f"{path}: a {name} is no first stage: expected {' or '.join(kinds)}")
+        raise UserError(f"{path}: a {name} is not a first stage: give a folder with {' or '.join(kinds)}")
     try:
         model = kinds[name].from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: the first stage cannot be read: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder}: the first stage cannot be read ({reason}): download or train it again") from None
     return model.requires_grad_(False).eval()

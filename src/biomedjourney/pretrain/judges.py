@@ -1,4 +1,4 @@
-"""The judging classifiers: torchxrayvision's published ones, or small ones of its DenseNet trained on real pictures."""
+"""The judging classifiers: torchxrayvision's published ones, or small DenseNets trained on real pictures."""
 
 import json
 import os
@@ -28,8 +28,8 @@ PUBLISHED_FILES = {
     "age": "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt",
 }
 DOWNLOADS = "https://github.com/mlmed/torchxrayvision/releases"
-AGE_SCALE = 20.0  # years; the network's output times this, plus the mean of the training patients
-SHIFT = 3  # pixels at 64
+AGE_SCALE = 20.0  # years: an age is this times the output of the network, plus the mean age of the training patients
+SHIFT = 3  # largest shift in augmentation: pixels of a picture with 64 pixels per side
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _run(judge: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray) ->
 
 
 def network(outputs: int) -> Any:
-    """A small torchxrayvision DenseNet with that many outputs; channels come last, which a CPU convolves faster."""
+    """A small torchxrayvision DenseNet with this number of outputs; its channels are last, which is faster on a CPU."""
     import torchxrayvision as xrv
 
     model = xrv.models.DenseNet(**ARCHITECTURE, num_classes=outputs)
@@ -71,20 +71,20 @@ def network(outputs: int) -> Any:
 
 
 def logits(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """The classifier's raw outputs (n, outputs) of pictures (n, 1, h, w) in [-1024, 1024]."""
+    """The raw outputs (n, outputs) of a classifier for pictures (n, 1, h, w) in [-1024, 1024]."""
     features = torch.relu(model.features(x / 1024.0))
     return model.classifier(features.mean(dim=(2, 3)))
 
 
 def pathology_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy over the labels that are known; NaN in the target counts for nothing."""
-    known = ~torch.isnan(target)
+    """Binary cross-entropy over the known labels; NaN in the target is an unknown label and has no weight."""
+    is_known = ~torch.isnan(target)
     loss = nn.functional.binary_cross_entropy_with_logits(output, torch.nan_to_num(target), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * is_known).sum() / is_known.sum().clamp(min=1)
 
 
 def race_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the group, its place in `tables.RACES`."""
+    """Cross-entropy of the group, given as its index in `tables.RACES`."""
     return nn.functional.cross_entropy(output, target.long())
 
 
@@ -97,7 +97,10 @@ LOSSES = {"pathology": pathology_loss, "race": race_loss, "age": age_loss}
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Small shifts, sizes, turns, contrast and brightness of pictures (n, 1, h, w) in [0, 1]; never a mirror image."""
+    """Pictures (n, 1, h, w) in [0, 1], slightly moved, scaled, rotated, and changed in contrast and brightness.
+
+    They are never mirrored: the side of a finding matters.
+    """
     n = len(x)
 
     def uniform(spread: float) -> torch.Tensor:
@@ -114,34 +117,38 @@ def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[str, Any], seed: int) -> Any:
-    """One small judge of uint8 pictures (n, h, w); ``targets``: (n, labels), (n,) places or (n,) standardised ages."""
+    """One small judge trained on uint8 pictures (n, h, w).
+
+    ``targets``: labels (n, labels) for pathology, indices (n,) for race, standardised ages (n,) for age.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 3, KINDS.index(kind)])
     generator = torch.Generator().manual_seed(seed)
     model = network({"pathology": targets.shape[-1], "race": len(RACES), "age": 1}[kind])
     optimiser = torch.optim.AdamW(model.parameters(), settings["learning_rate"], weight_decay=0.01)
-    falling = one_cycle(optimiser, settings, 0.2)
-    goal = torch.from_numpy(targets.astype(np.float32))
+    schedule = one_cycle(optimiser, settings, 0.2)
+    all_targets = torch.from_numpy(targets.astype(np.float32))
     model.train()
     for _ in progress.track(range(settings["steps"]), f"judge of {kind}", unit="step"):
         rows = rng.choice(len(pictures), settings["batch_size"])
         x = torch.from_numpy(pictures[rows])[:, None].float() / 255
-        loss = LOSSES[kind](logits(model, pixels.to_torchxrayvision(augment(x, generator))), goal[rows])
+        loss = LOSSES[kind](logits(model, pixels.to_torchxrayvision(augment(x, generator))), all_targets[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        falling.step()
+        schedule.step()
     return model.eval()
 
 
-def save(folder: Path, kind: str, model: Any, facts: dict[str, Any]) -> None:
+def save(folder: Path, kind: str, model: Any, description: dict[str, Any]) -> None:
+    """Writes the weights of a trained judge and what is needed to load and read it."""
     (folder / kind).mkdir()
     torch.save(model.state_dict(), folder / kind / "weights.pt")
-    (folder / kind / "judge.json").write_text(json.dumps({"architecture": ARCHITECTURE} | facts, indent=2))
+    (folder / kind / "judge.json").write_text(json.dumps({"architecture": ARCHITECTURE} | description, indent=2))
 
 
 def copy_published(weights: dict[str, str], out: Path) -> None:
-    """Copies published weights, a file for each judge, after a look that torchxrayvision opens them."""
+    """Copies published weights, one file per judge, after checking that torchxrayvision opens them."""
     sources = {kind: Path(weights[kind]) for kind in KINDS}
     for kind, source in sources.items():
         _check_published(source, kind)
@@ -154,7 +161,7 @@ def copy_published(weights: dict[str, str], out: Path) -> None:
 
 
 def load(folder: Path) -> Judges:
-    """The judges of a folder. Raises UserError where one is missing or torchxrayvision does not know its weights."""
+    """The judges of a folder. Raises UserError if one is missing or torchxrayvision does not know its weights."""
     folder = Path(folder)
     loaded = {kind: _load(folder / kind, kind) for kind in KINDS}
     labels = loaded["pathology"][1]
@@ -163,27 +170,27 @@ def load(folder: Path) -> Judges:
 
 def _load(folder: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
     try:
-        facts = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+        description = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: no judge of {kind} ({error}): run pretrain judges") from None
-    if "published" in facts:
-        return _published(folder / facts["published"], kind)
-    model = network(facts["outputs"])
+    if "published" in description:
+        return _published(folder / description["published"], kind)
+    model = network(description["outputs"])
     with _readable(folder / "weights.pt"):
         model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     device = _device()
     model.to(device).requires_grad_(False).eval()
 
     def judge(x: torch.Tensor) -> torch.Tensor:
-        size = (facts["size"], facts["size"])
+        size = (description["size"], description["size"])
         if x.shape[-2:] != size:
             x = nn.functional.interpolate(x, size, mode="bilinear", antialias=True)
         output = logits(model, x.to(device))
         if kind == "pathology":
             return torch.sigmoid(output)
-        return torch.softmax(output, dim=1) if kind == "race" else output[:, 0] * AGE_SCALE + facts["mean_age"]
+        return torch.softmax(output, dim=1) if kind == "race" else output[:, 0] * AGE_SCALE + description["mean_age"]
 
-    return judge, facts["names"]
+    return judge, description["names"]
 
 
 def _device() -> torch.device:
@@ -192,54 +199,54 @@ def _device() -> torch.device:
 
 @contextmanager
 def _home_with(weights: Path) -> Iterator[None]:
-    """torchxrayvision's race and age models take no path and look in the home folder: give them one for the moment."""
-    before = os.environ.get("HOME")
+    """Sets HOME to a temporary folder with the weights: torchxrayvision's race and age models read them only there."""
+    old_home = os.environ.get("HOME")
     with tempfile.TemporaryDirectory() as home:
-        place = Path(home) / ".torchxrayvision" / "models_data"
-        place.mkdir(parents=True)
-        (place / weights.name).symlink_to(weights.resolve())
+        models_folder = Path(home) / ".torchxrayvision" / "models_data"
+        models_folder.mkdir(parents=True)
+        (models_folder / weights.name).symlink_to(weights.resolve())
         os.environ["HOME"] = home
         try:
             yield
         finally:
-            if before is None:
+            if old_home is None:
                 del os.environ["HOME"]
             else:
-                os.environ["HOME"] = before
+                os.environ["HOME"] = old_home
 
 
 @contextmanager
 def _readable(weights: Path) -> Iterator[None]:
-    """Turns what goes wrong in reading weights into a UserError."""
+    """Turns the errors of reading weights into a UserError."""
     try:
         yield
     except (RuntimeError, OSError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{weights}: the weights cannot be read ({reason}): fetch or train them again") from None
+        raise UserError(f"{weights}: the weights cannot be read ({reason}): download or train them again") from None
 
 
 def _pathology_files() -> dict[str, str]:
     """The name that torchxrayvision gives each of its DenseNets, by the name of the published file."""
     import torchxrayvision as xrv
 
-    urls = {name: facts["weights_url"] for name, facts in xrv.models.model_urls.items()}
+    urls = {name: entry["weights_url"] for name, entry in xrv.models.model_urls.items()}
     return {Path(url).name: name for name, url in urls.items() if name.startswith("densenet")}
 
 
 def _check_published(weights: Path, kind: str) -> None:
-    """Raises UserError, naming the file that is expected, for a file of another name and for one that is not there."""
+    """Raises UserError, with the expected name, if the file has another name or is missing."""
     expected = sorted(_pathology_files()) if kind == "pathology" else [PUBLISHED_FILES[kind]]
     if weights.name not in expected:
         raise UserError(
-            f"{weights}: torchxrayvision knows no weights of {kind} of this name: "
-            f"expected a file named {' or '.join(expected)}"
+            f"{weights}: torchxrayvision has no weights of {kind} with this name: "
+            f"expected a file named {' or '.join(expected)}: download it from {DOWNLOADS}"
         )
     if not weights.is_file():
         raise UserError(f"{weights}: the weights of the judge of {kind} are missing: download them from {DOWNLOADS}")
 
 
 def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
-    """torchxrayvision's own models (Cohen et al., 2022) from a local file; nothing is downloaded."""
+    """A model of torchxrayvision (Cohen et al., 2022) from a local file, and the names of its outputs. No downloads."""
     import torchxrayvision as xrv
 
     _check_published(weights, kind)
@@ -248,7 +255,7 @@ def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch
         with _readable(weights):
             name = _pathology_files()[weights.name]
             model = xrv.models.DenseNet(weights=name, cache_dir=str(weights.parent)).to(device).eval()
-        kept = [i for i, target in enumerate(model.targets) if target]  # an output with no name was never trained
+        kept = [i for i, target in enumerate(model.targets) if target]  # an output without a name is not trained
         targets = [model.targets[i] for i in kept]
 
         def pathology(x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The learning rate of everything that is pretrained in miniature."""
+"""The learning rate of all parts that are trained in miniature."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ import torch
 
 
 def one_cycle(optimiser: torch.optim.Optimizer, settings: dict[str, Any], rise: float) -> Any:
-    """The rate rises to ``learning_rate`` over about the share ``rise`` of ``steps`` and falls to nothing.
+    """The rate rises to ``learning_rate`` over about the share ``rise`` of the ``steps`` and then falls to almost zero.
 
-    torch's `OneCycleLR` (Smith and Topin, 2018), which divides by zero where the rise takes exactly one step.
+    This is torch's `OneCycleLR` (Smith and Topin, 2018). It divides by zero if the rise takes exactly one step, so the
+    share is then made a little larger.
     """
     steps = settings["steps"]
     share = rise if rise * steps != 1 else 1.1 * rise

@@ -21,10 +21,11 @@ from biomedjourney.pretrain.schedule import one_cycle
 
 CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
-VOCABULARY = 2000
+VOCABULARY = 2000  # largest number of word pieces
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VISION = {"layers": 1, "width": 16, "head_width": 16, "patch_size": 16}
-SPREAD = 0.06  # of the first weights: BERT's 0.02 suits a width of 768 and keeps a small tower silent for long
+# Standard deviation of the initial weights. BERT's 0.02 suits a width of 768; a small tower would start to learn late.
+SPREAD = 0.06
 
 
 class TextTower:
@@ -51,7 +52,7 @@ class TextTower:
         return encoded["input_ids"]
 
     def hidden(self, texts: list[str]) -> torch.Tensor:
-        """The last hidden states of the texts, (n, tokens, width), padding included."""
+        """The last hidden states of the texts, (n, tokens, width), with those of the padding."""
         return self._hidden(self.tokens(texts))
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
@@ -73,9 +74,9 @@ class TextTower:
 
 
 def load(folder: Path, max_tokens: int | None = None) -> TextTower:
-    """The text tower of a folder, frozen. Raises UserError, naming the file, where a part is missing or damaged.
+    """The text tower of a folder, frozen. Raises UserError, with the file name, if a part is missing or damaged.
 
-    ``max_tokens`` None: the context length that the folder names.
+    ``max_tokens`` None: the context length that the folder gives.
     """
     from transformers import AutoTokenizer
 
@@ -88,7 +89,7 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
     length = max_tokens or _read_config(folder)["model_cfg"]["text_cfg"]["context_length"]
     longest = tower.config.max_position_embeddings
     if length > longest:
-        raise UserError(f"configuration, text.max_tokens: {length} is more than the {longest} that {folder} takes")
+        raise UserError(f"configuration, text.max_tokens: {length} is more than the {longest} of {folder}: reduce it")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TextTower(tower.to(device).requires_grad_(False).eval(), tokenizer, length)
 
@@ -102,7 +103,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _create(folder: Path, *, with_weights: bool = True) -> Any:
-    """open_clip's model of a folder, offline: the BERT's own configuration is read from the same folder."""
+    """The open_clip model of a folder, offline: the configuration of its BERT is read from the same folder."""
     import open_clip
 
     config = _read_config(folder)
@@ -113,18 +114,20 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
         raise UserError(f"{folder / VOCABULARIES[0]}: missing: download the tokenizer into the folder")
     if with_weights and not any((folder / name).is_file() for name in WEIGHTS):
         raise UserError(f"{folder / WEIGHTS[1]}: the weights are missing: download them into the folder")
-    own = {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
+    local_names = {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
     try:
         with nullcontext() if with_weights else _without_warning():
             return open_clip.create_model(
                 f"local-dir:{folder}",
-                text_cfg=config["model_cfg"]["text_cfg"] | own,
+                text_cfg=config["model_cfg"]["text_cfg"] | local_names,
                 load_weights=with_weights,
                 pretrained_text=False,
                 pretrained_image=False,
             )
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{folder}: not a text tower in BiomedCLIP's format: {_first_line(error)}") from None
+        raise UserError(
+            f"{folder}: not a text tower in BiomedCLIP's format ({_first_line(error)}): download it again"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -133,7 +136,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _without_warning() -> Iterator[None]:
-    """Keeps open_clip from warning of weights that are absent on purpose."""
+    """Suppresses the warnings of open_clip about weights that are absent on purpose."""
 
     def unexpected(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith(("No pretrained weights loaded", "Local config loaded, but no CLIP"))
@@ -147,16 +150,16 @@ def _without_warning() -> Iterator[None]:
 
 
 def copy_published(weights: Path, out: Path) -> None:
-    """Copies a published tower after a look that it opens."""
+    """Copies a published tower after checking that it opens."""
     load(weights)
     with tables.atomic_folder(out) as folder:
         shutil.copytree(weights, folder, dirs_exist_ok=True)
 
 
 def vocabulary(texts: Iterable[str]) -> list[str]:
-    """The word pieces for ``texts``: [PAD] and its like, every character, then the most frequent words.
+    """The word pieces for ``texts``: the special tokens, every character, then the most frequent words.
 
-    The tokenizers' own trainer breaks ties at random, so that two runs would differ; here the alphabet breaks them.
+    The trainer in `tokenizers` orders equally frequent words at random, so two runs would differ; here they are sorted.
     """
     from tokenizers import BertWordPieceTokenizer
 
@@ -172,7 +175,7 @@ def vocabulary(texts: Iterable[str]) -> list[str]:
 
 
 def write_tokenizer(texts: Iterable[str], folder: Path) -> int:
-    """Writes a WordPiece tokenizer of ``texts`` as transformers reads it; returns the vocabulary's size."""
+    """Writes a WordPiece tokenizer for ``texts`` in the format of transformers; returns the size of its vocabulary."""
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertTokenizerFast
 
@@ -183,12 +186,12 @@ def write_tokenizer(texts: Iterable[str], folder: Path) -> int:
 
 
 def prepare(texts: Iterable[str], settings: dict[str, Any], max_tokens: int, size: int, folder: Path) -> Any:
-    """An untrained miniature in ``folder``, which has BiomedCLIP's files; returns open_clip's model."""
+    """Writes an untrained miniature in BiomedCLIP's format, without weights, to ``folder``; returns its model."""
     from transformers import BertConfig
 
-    size_of_vocabulary = write_tokenizer(texts, folder)
+    vocabulary_size = write_tokenizer(texts, folder)
     BertConfig(
-        vocab_size=size_of_vocabulary,
+        vocab_size=vocabulary_size,
         hidden_size=settings["width"],
         num_hidden_layers=settings["layers"],
         num_attention_heads=settings["heads"],
@@ -215,12 +218,13 @@ def prepare(texts: Iterable[str], settings: dict[str, Any], max_tokens: int, siz
 def train(
     texts: list[str], labels: np.ndarray, settings: dict[str, Any], max_tokens: int, size: int, seed: int, out: Path
 ) -> float:
-    """Trains a miniature tower to tell from each text what is labelled, and writes it to ``out``.
+    """Trains a miniature tower to predict the labels of each text, and writes it to ``out``.
 
-    ``labels``: (texts, any number) of 0, 1 and NaN where a label is unknown. They are read off the first token's state
-    by a layer that is thrown away. Published towers have read millions of texts and pictures; contrast with a few
-    thousand small pictures taught a tower of this size next to nothing. The image tower that the format asks for
-    (for pictures of ``size`` pixels) stays untrained and is used nowhere. Returns the mean loss of the last tenth.
+    ``labels``: (texts, any number) of 0, 1, or NaN for an unknown label. A linear layer predicts them from the state of
+    the first token; it is not kept. Published towers were trained on millions of texts and pictures. Contrastive
+    training on a few thousand small pictures taught a tower of this size almost nothing. The image tower that the
+    format needs (for pictures of ``size`` pixels) stays untrained and is not used. Returns the mean loss over the last
+    tenth of the steps.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 2])
@@ -229,23 +233,23 @@ def train(
         from transformers import AutoTokenizer
 
         tower = TextTower(model.text, AutoTokenizer.from_pretrained(folder), max_tokens)
-        reader = torch.nn.Linear(settings["width"], labels.shape[1])
+        label_layer = torch.nn.Linear(settings["width"], labels.shape[1])
         optimiser = torch.optim.AdamW(
-            [*tower.tower.parameters(), *reader.parameters()], settings["learning_rate"], weight_decay=0.01
+            [*tower.tower.parameters(), *label_layer.parameters()], settings["learning_rate"], weight_decay=0.01
         )
-        falling = one_cycle(optimiser, settings, 0.1)
-        goal = torch.from_numpy(labels.astype(np.float32))
+        schedule = one_cycle(optimiser, settings, 0.1)
+        all_labels = torch.from_numpy(labels.astype(np.float32))
         losses: list[float] = []
-        with progress.bar(settings["steps"], "text tower", unit="step") as shown:
+        with progress.bar(settings["steps"], "text tower", unit="step") as progress_bar:
             for _ in range(settings["steps"]):
                 rows = rng.choice(len(texts), settings["batch_size"])
-                loss = pathology_loss(reader(tower.hidden([texts[row] for row in rows])[:, 0]), goal[rows])
+                loss = pathology_loss(label_layer(tower.hidden([texts[row] for row in rows])[:, 0]), all_labels[rows])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
-                falling.step()
+                schedule.step()
                 losses.append(loss.item())
-                shown.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
-                shown.update()
+                progress_bar.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
+                progress_bar.update()
         torch.save(model.state_dict(), folder / WEIGHTS[1])
     return float(np.mean(losses[-max(1, len(losses) // 10) :]))

@@ -1,4 +1,4 @@
-"""Brings the prior film onto the current one, and says how well it fits."""
+"""Brings the prior film onto the current one, and scores the fit."""
 
 from biomedjourney.register.registration import THRESHOLD, Registration, register
 

@@ -1,7 +1,7 @@
-"""2×3 matrices: composing, judging and applying them.
+"""2×3 matrices: how to compose, check and apply them.
 
-A matrix maps a point (x, y) of the current frame to one of the prior's, the direction in which pictures are
-resampled. The unit frame of an array has its origin in the middle and a longer side of length 2.
+A matrix maps a point (x, y) of the current frame to one of the prior's. This is the direction that resampling needs.
+The unit frame of an array has its origin in the middle and a longer side of length 2.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def units_of(shape: tuple[int, int]) -> np.ndarray:
 
 
 def warp(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], mode: str = "constant") -> np.ndarray:
-    """The array seen through a matrix in pixels, linear interpolation, outside by scipy's mode (0); float32."""
+    """The array seen through a matrix in pixels, as float32. Linear interpolation; scipy's mode beyond the array."""
     linear, shift = matrix[::-1, 1::-1], matrix[::-1, 2]
     array = np.asarray(array, dtype=np.float32)
     return ndimage.affine_transform(array, linear, offset=shift, output_shape=shape, order=1, mode=mode)
@@ -69,8 +69,8 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 class Limits:
     """How far two films of one patient can plausibly differ in position.
 
-    On real consecutive visits the robust standard deviations are 3.5 degrees, 4 % of scale and 6 % of shift;
-    the limits lie beyond five of them.
+    On real consecutive visits the robust standard deviations are 3.5 degrees, 4 % of scale and 6 % of shift. The
+    limits lie more than five of them away.
     """
 
     rotation: float = 25.0  # degrees
@@ -102,8 +102,9 @@ class Limits:
 
 
 def _covered(matrix: np.ndarray, shape: tuple[int, int], prior_shape: tuple[int, int]) -> float:
-    here, other = _sized(shape, 16), _sized(prior_shape, 1024)
-    return float(inside(applied(between(matrix, here, other), grid(here)), other).mean())
+    small_shape, large_shape = _sized(shape, 16), _sized(prior_shape, 1024)
+    points = applied(between(matrix, small_shape, large_shape), grid(small_shape))
+    return float(inside(points, large_shape).mean())
 
 
 def _sized(shape: tuple[int, int], longest: int) -> tuple[int, int]:

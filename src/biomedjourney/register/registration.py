@@ -1,4 +1,4 @@
-"""`register`: two films in, a transform and its worth out."""
+"""`register`: finds the transform that brings one film onto another, and scores the fit."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from biomedjourney.register import affine, search, spline
 
 LEAST_SIDE = 16  # pixels
 COARSE = 32  # pixels, the longer side for the search
-LEVELS = (64, 160)  # pixels, the longer sides of the refinements that follow; the first at least is done
+LEVELS = (64, 160)  # pixels, the longer sides of the refinements that follow; the first one is always done
 SCORED = 128  # pixels, the longer side (at most) for the score
-SPREAD = 20.0  # the neighbourhood of a refinement is this part of the longer side
-AGREEMENT = 1.5  # of that neighbourhood: where the two films disagree over it, a finding is new or gone
+SPREAD = 20.0  # the longer side over this number is the neighbourhood of a refinement
+AGREEMENT = 1.5  # times that neighbourhood: where the two films disagree over it, a finding is new or gone
 FINE = 0.7  # pixels
-SAMPLES = 2500  # pixels that a refinement looks at
-CENTRE = 0.75  # the share of the square's side that the score looks at
+SAMPLES = 2500  # pixels that a refinement uses at most
+CENTRE = 0.75  # the share of the square's side that the score is taken over
 THRESHOLD = 0.4
-CERTAIN = 1.2  # score and fit of the structures together, from which no further start is tried
-TOLERANCE = 0.03  # of the score, that a refinement may lose: it sees finer detail
+CERTAIN = 1.2  # the merit (see `_Pair.find_transform`) from which no further start is tried
+TOLERANCE = 0.03  # how much of the score a refinement may lose, since it sees finer detail than the score
 STARTS = 4
 LIMITS = affine.Limits()
-# What the search tries, the next where one is no better than doing nothing.
+# The kinds of transform that the search tries, in this order, until one is better than doing nothing.
 KINDS = {
     "rigid": ("rigid",),
     "similarity": ("similarity",),
@@ -38,10 +38,10 @@ class Registration:
     ``matrix``: 2×3 float64, maps a pixel centre (x, y) of the current array to one of the prior array, as given;
     None for a B-spline. ``displacement``: for a B-spline, float64 (7, 7, 2), how far each control point moves, in
     pixels (x, y), from the current array to the prior array, as given (see `spline`); None otherwise.
-    ``score_before``, ``score_after``: Pearson correlation, from -1 to 1, of the current film and the prior, as it
-    is and through the transform, over the middle 75 % (in each direction) of the square that the current film is
-    centred in. Both are taken at a longer side of at most 128 pixels, films as given with no other processing,
-    0 outside the prior; as films of opposite grey scale correlate negatively, the sign is turned for these.
+    ``score_before``, ``score_after``: Pearson correlation, from -1 to 1, of the current film and the prior, without
+    and with the transform. It is taken over the middle 75 % (in each direction) of the square that the current film
+    is centred in, at a longer side of at most 128 pixels, on the films as given, with 0 outside the prior. Films of
+    opposite grey scale correlate negatively: for these the sign is turned.
     ``accepted``: score_after reaches the threshold. ``reason``: what was done, or why it is not accepted.
     ``inverted``: the two films have opposite grey scales.
     """
@@ -66,7 +66,7 @@ class Registration:
     def warp(self, prior: np.ndarray) -> np.ndarray:
         """The prior array (as given to `register`) on the current film's pixels.
 
-        Linear interpolation, 0 outside the prior's field of view, type and grey scale of the prior.
+        Linear interpolation; 0 outside the prior array; the type and the grey scale are those of the prior.
         """
         prior = np.asarray(prior)
         if self.displacement is not None:
@@ -90,23 +90,24 @@ def register(
 ) -> Registration:
     """The transform that brings the prior film onto the current one.
 
-    Both are 2-D grey arrays of any size and numeric type, of one grey scale or of opposite ones. Their longer
-    sides are taken to show about the same width of the patient. ``transform``: rigid, similarity, affine,
-    or bspline (an affine map and then a smooth warp, where it fits better still).
+    Both are 2-D grey arrays of any size and numeric type, of one grey scale or of opposite ones. It is assumed that
+    their longer sides show about the same width of the patient. ``transform``: rigid, similarity, affine, or bspline
+    (an affine map, and then a smooth warp where that fits even better).
 
-    Method: films of 32 pixels; each pixel normalised by the mean and standard deviation of its neighbourhood, so
-    that exposure and wide opacities do not matter; all shifts of five rotations and both grey scales by FFT; from
-    the best, SimpleITK's correlation metric and L-BFGS-B, similarity and then affine; more starts where the fit
-    stays low. Then refinements at 64 and at 160 pixels, in which both films are normalised over the pixels that
-    both have, and weighted by how far they agree around each pixel. A transform outside `affine.Limits` is
-    discarded. The result is the identity where no transform has a better score than doing nothing, so it is never
-    worse than that; ``reason`` says so.
+    Method. The search sees both films at 32 pixels. Each pixel is normalised by the mean and standard deviation of
+    its neighbourhood, so that exposure and wide opacities do not matter. All shifts are tried by FFT, for five
+    rotations and both grey scales. From the best one, SimpleITK's L-BFGS-B optimises the correlation, for a similarity
+    and then for an affine map; further starts are tried where the fit stays low. Refinements at 64 and at 160 pixels
+    follow. They normalise both films over the pixels that both have, and weight each pixel by how far the films agree
+    around it. A transform outside `affine.Limits` is discarded. Where no transform has a better score than doing
+    nothing, the result is the identity, and ``reason`` says so: no result is worse than doing nothing.
 
-    The default threshold of 0.4: on real consecutive films the scores after registration form one hill around
-    0.7; three of 98 lie below 0.4, of which two do not fit by eye. It tells a fit, not a person: frontal films of
-    different patients reach 0.55 in the median. Nor a view: `preprocess` refuses lateral and upside-down films.
+    The default threshold is 0.4. On real consecutive films the scores after registration form one hill around 0.7;
+    three of 98 lie below 0.4, and two of these do not fit by eye. The score measures the fit. It does not recognise
+    the person: frontal films of different patients reach 0.55 in the median. It does not recognise the view either:
+    `preprocess` refuses lateral and upside-down films.
 
-    A film that is tiny or blank gives the identity, not accepted, with the reason and scores of nan.
+    A film that is tiny or blank gives the identity, not accepted, with the reason and with scores of nan.
     Raises ValueError for an unknown transform and UserError for an array that is no grey image.
     """
     if transform not in KINDS:
@@ -116,7 +117,7 @@ def register(
         fault = _fault(film)
         if fault:
             return _identity(f"the {name} film is {fault}", prior, current)
-    return _Pair(prior, current).best(transform, threshold)
+    return _Pair(prior, current).register(transform, threshold)
 
 
 def _fault(film: np.ndarray) -> str:
@@ -154,9 +155,9 @@ class _Pair:
         norm = float(np.linalg.norm(a) * np.linalg.norm(b))
         return float(a @ b) / norm if norm > 0.0 else 0.0
 
-    def best(self, transform: str, threshold: float) -> Registration:
+    def register(self, transform: str, threshold: float) -> Registration:
         before = self.correlation(affine.IDENTITY)
-        matrix, polarity, objection = self.found(transform, abs(before))
+        matrix, polarity, objection = self.find_transform(transform, abs(before))
         control = None
         if matrix is None:
             matrix, polarity, after = affine.IDENTITY, 1 if before >= 0 else -1, abs(before)
@@ -183,60 +184,62 @@ class _Pair:
             pixels, displacement, polarity * before, after, accepted, reason, polarity < 0, self.current.shape
         )
 
-    def found(self, transform: str, before: float) -> tuple[np.ndarray | None, int, str]:
-        """The transform of most merit among those that score better than before, the polarity, an objection.
+    def find_transform(self, transform: str, before: float) -> tuple[np.ndarray | None, int, str]:
+        """The transform with the highest merit among those that score better than before; the polarity; an objection.
 
-        Merit is the score and the correlation of the structures: the score alone would prefer what hides a new
-        opacity, the structures alone what brings ribs onto other ribs.
+        The merit is the sum of the score and of the correlation of the structures. The score alone would prefer a
+        transform that hides a new opacity. The structures alone would prefer one that brings ribs onto other ribs.
         """
-        views = [search.view(film, COARSE) for film in self.small]
-        current, prior = (search.structure(*seen, COARSE / 8, FINE) for seen in views)
+        coarse_films = [search.view(film, COARSE) for film in self.small]
+        current, prior = (search.structure(picture, valid, COARSE / 8, FINE) for picture, valid in coarse_films)
         starts = search.starts(current, prior)
         polarity = starts[0].polarity
-        alike = search.distinct([start for start in starts if start.polarity == polarity])[:STARTS]
+        best_starts = search.distinct([start for start in starts if start.polarity == polarity])[:STARTS]
         optimiser = search.Optimiser(current, prior)
-        best, most, objection = None, 0.0, ""
-        for begin in [*(start.matrix for start in alike), affine.IDENTITY]:
+        best_matrix, best_merit, objection = None, 0.0, ""
+        for first_matrix in [*(start.matrix for start in best_starts), affine.IDENTITY]:
             for kind in KINDS[transform]:
-                matrix = optimiser.refine(begin, kind)
+                matrix = optimiser.refine(first_matrix, kind)
                 fault = LIMITS.objection(matrix, self.current.shape, self.prior.shape)
                 objection = objection or fault
                 score = polarity * self.correlation(matrix)
                 if fault or score <= before:
                     continue
                 merit = score + polarity * search.fit(current, prior, matrix)
-                if merit > most:
-                    best, most = matrix, merit
+                if merit > best_merit:
+                    best_matrix, best_merit = matrix, merit
                 break
-            if most >= CERTAIN:
+            if best_merit >= CERTAIN:
                 break
-        return best, polarity, objection
+        return best_matrix, polarity, objection
 
     def polish(
         self, matrix: np.ndarray, polarity: int, scores: tuple[float, float], transform: str, level: int
     ) -> tuple[np.ndarray, float]:
-        """Refines what is left between the current film and the warped prior."""
-        fixed, moving, share = self.rest(matrix, polarity, level)
+        """The matrix refined by what is left between the current film and the warped prior, and its score."""
+        fixed, moving, share = self.weighted_structures(matrix, polarity, level)
         kind = "affine" if transform == "bspline" else transform
         polished = affine.compose(matrix, search.Optimiser(fixed, moving, share).refine(affine.IDENTITY, kind))
         after = polarity * self.correlation(polished)
-        worse = after < max(scores[0], scores[1] - TOLERANCE)
-        if worse or LIMITS.objection(polished, self.current.shape, self.prior.shape):
+        is_worse = after < max(scores[0], scores[1] - TOLERANCE)
+        if is_worse or LIMITS.objection(polished, self.current.shape, self.prior.shape):
             return matrix, scores[1]
         return polished, after
 
     def bend(self, matrix: np.ndarray, polarity: int, score: float) -> tuple[np.ndarray | None, float]:
-        """A B-spline for what a matrix leaves, and its score; None where the score does not improve."""
+        """A B-spline for what the matrix leaves, and its score; None where the score does not improve."""
         level = min(LEVELS[-1], max(*self.current.shape, *self.prior.shape))
-        control = spline.refine(*self.rest(matrix, polarity, level))
+        control = spline.refine(*self.weighted_structures(matrix, polarity, level))
         after = score if control is None else polarity * self.correlation(matrix, control)
         return (control, after) if after > score else (None, score)
 
-    def rest(self, matrix: np.ndarray, polarity: int, level: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """The structures of the current film and of the warped prior, and the share of the pixels to look at.
+    def weighted_structures(
+        self, matrix: np.ndarray, polarity: int, level: int
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """The structures of the current film and of the warped prior, and the share of the pixels to use.
 
-        Both are seen through one mask and weighted by how far they agree already, so that what is on one film
-        alone does not pull.
+        Both have one mask and are weighted by how far they agree already, so that what only one film shows does not
+        pull.
         """
         current, valid = search.view(self.current, level, grow=1)
         prior, prior_valid = search.view(self.prior, level, grow=1)
@@ -244,8 +247,8 @@ class _Pair:
         valid = valid & (affine.warp_unit(prior_valid, matrix, current.shape) > 0.99)
         spread = max(current.shape) / SPREAD
         fixed, moving = (search.structure(picture, valid, spread, FINE) for picture in (current, warped))
-        agreed = search.agreement(fixed, polarity * moving, AGREEMENT * spread)
-        return agreed * fixed, agreed * moving, min(1.0, SAMPLES / fixed.size)
+        weights = search.agreement(fixed, polarity * moving, AGREEMENT * spread)
+        return weights * fixed, weights * moving, min(1.0, SAMPLES / fixed.size)
 
 
 def _warped(array: np.ndarray, matrix: np.ndarray, control: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:

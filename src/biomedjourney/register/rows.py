@@ -1,75 +1,111 @@
 """From pairs and stored pictures to the rows of the tables `registrations` and `registered`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
-from biomedjourney.register.registration import register
+from biomedjourney.pair.directions import in_direction
+from biomedjourney.preprocess.film import ExposedField, load_field
+from biomedjourney.refusals import Refusals
+from biomedjourney.register.registration import Registration, register
 
 PAIRS_AT_ONCE = 512
 
 
+class Pair(NamedTuple):
+    pair_id: str
+    prior_dicom_id: str
+    dicom_id: str
+
+
 @dataclass(frozen=True)
 class Job:
+    """``prior``, ``current``: rows of the table `pixels`; None where it has none. ``prior_path``: the prior's file."""
+
     pair_id: str
-    prior: dict[str, Any] | None  # rows of the table of pixels; None where it has none
+    prior: dict[str, Any] | None
     current: dict[str, Any] | None
+    prior_path: Path | None
 
 
 @dataclass(frozen=True)
-class Done:
+class Result:
+    """Both rows of a pair. ``failure``: why the registration failed; empty where it did not, and see `work`."""
+
     registration: dict[str, Any]
     registered: dict[str, Any]
+    failure: str = ""
 
 
-def pairs_of(path: Path, shard: int, shards: int) -> list[tuple[str, str, str]]:
-    """(pair_id, prior_dicom_id, dicom_id) of a shard, sorted."""
-    pairs = tables.read_arrow(path, "pairs", ["pair_id", "prior_dicom_id", "dicom_id"])
-    columns = (pairs[name].to_pylist() for name in ("pair_id", "prior_dicom_id", "dicom_id"))
-    return sorted(zip(*columns, strict=True))[shard::shards]
+def pairs_of(path: Path, direction: str, shard: int, shards: int) -> list[Pair]:
+    """The pairs of a direction (`in_direction`) that belong to a shard, sorted by pair_id."""
+    pairs = in_direction(tables.read(path, "pairs"), direction)
+    return [Pair(*row) for row in pairs[list(Pair._fields)].itertuples(index=False)][shard::shards]
 
 
-def jobs(pairs: list[tuple[str, str, str]], stored: list[Path]) -> Iterator[Job]:
-    """The pairs with their pictures; the files of pixels are passed through once every 512 pairs.
+def jobs(pairs: list[Pair], pixel_tables: list[Path], prior_paths: dict[str, Path]) -> Iterator[Job]:
+    """The pairs with their pictures; the tables of pixels are passed through once every 512 pairs.
 
-    So memory holds the pictures of that many pairs, however many there are.
+    So memory holds the pictures of that many pairs, however many there are. ``prior_paths``: the files by dicom_id.
     """
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        part = pairs[start : start + PAIRS_AT_ONCE]
-        wanted = {name for _, *names in part for name in names}
-        found = tables.find(stored, "pixels", "dicom_id", wanted)
-        for pair_id, prior, current in part:
-            yield Job(pair_id, found.get(prior), found.get(current))
+        group = pairs[start : start + PAIRS_AT_ONCE]
+        names = {name for pair in group for name in (pair.prior_dicom_id, pair.dicom_id)}
+        pixel_rows = tables.find(pixel_tables, "pixels", "dicom_id", names)
+        for pair_id, prior, current in group:
+            yield Job(pair_id, pixel_rows.get(prior), pixel_rows.get(current), prior_paths.get(prior))
 
 
-def work(job: Job, transform: str, threshold: float) -> Done:
-    """Registers one pair; a pair without two pictures, or of which a film is no film, is not accepted."""
+def work(job: Job, transform: str, threshold: float) -> Result:
+    """Registers one pair. A pair that gets no score is not accepted, and the reason says why.
+
+    A pair of which `preprocess` refused a film gets no score, but it is not a failure of the registration: the film
+    was counted already, and one film can belong to several pairs. Any exception but a UserError is a fault of the
+    program. It is raised with a note that names the pair.
+    """
     for name, row in (("prior", job.prior), ("current", job.current)):
         if row is None:
-            return _failed(job, f"the {name} image is not among the pixels")
+            return _without_score(job, f"the {name} image is not among the pixels", is_failure=True)
         if row["png"] is None:
-            return _failed(job, f"the {name} image has no picture: {row['reason']}")
+            return _without_score(job, f"the {name} image has no picture: {row['reason']}", is_failure=False)
+    try:
+        return _register(job, transform, threshold)
+    except UserError as error:
+        return _without_score(job, str(error), is_failure=True)
+    except Exception as error:
+        error.add_note(f"register was working on pair {job.pair_id}")
+        raise
+
+
+def pictures(
+    results: Iterable[Result], registrations: list[dict[str, Any]], failures: Refusals
+) -> Iterator[dict[str, Any]]:
+    """The rows of the table `registered`; those of `registrations` are added to the list.
+
+    Raises UserError as soon as there are too many failures.
+    """
+    for result in results:
+        if result.failure:
+            failures.add(result.failure)
+        registrations.append(result.registration)
+        yield result.registered
+
+
+def _register(job: Job, transform: str, threshold: float) -> Result:
     assert job.prior is not None
     assert job.current is not None
-    try:
-        prior, current = (pixels.decode_png(row["png"]) for row in (job.prior, job.current))
-        result = register(prior, current, transform=transform, threshold=threshold)
-    except UserError as error:
-        return _failed(job, str(error))
-    except Exception as error:  # one odd pair must not end the work on all others
-        return _failed(job, f"{type(error).__name__}: {error}")
+    prior, current = (pixels.decode_png(row["png"]) for row in (job.prior, job.current))
+    result = register(prior, current, transform=transform, threshold=threshold)
     if np.isnan(result.score_after):
-        return _failed(job, result.reason)
+        return _without_score(job, result.reason, is_failure=True)
     covered = result.coverage((prior.shape[0], prior.shape[1]))
-    warped = result.warp(prior)
-    if result.inverted:
-        warped = np.where(covered, 1.0 - warped, 0.0)
-    return Done(
+    registered_prior = _resample_prior(job, len(prior), result)
+    return Result(
         {
             "pair_id": job.pair_id,
             "matrix": _flat(result.matrix),
@@ -81,19 +117,42 @@ def work(job: Job, transform: str, threshold: float) -> Done:
         },
         {
             "pair_id": job.pair_id,
-            "png": pixels.encode_png(warped),
+            "png": pixels.encode_png(registered_prior),
             "coverage": pixels.encode_png(covered.astype(np.uint8) * np.uint8(255)),
         },
     )
+
+
+def _resample_prior(job: Job, size: int, result: Registration) -> np.ndarray:
+    """The prior film on the current canonical picture, resampled once: from its file, not from its stored picture.
+
+    Through the stored picture the film would be resampled twice. That halves the energy of its fine detail
+    (bench/registration_resampling.py), so that a registered prior would be more blurred than any other picture.
+    """
+    assert job.prior is not None
+    if job.prior_path is None:
+        raise UserError("the images table does not know the prior image: give the table that preprocess read")
+    field = load_field(job.prior_path, size)
+    _refuse_changed(job.prior_path, job.prior, field)
+    if result.inverted:
+        field = field.negative()
+    return field.seen_at(result.points())
+
+
+def _refuse_changed(path: Path, row: dict[str, Any], field: ExposedField) -> None:
+    same_place = np.allclose(row["to_original"], field.to_original.ravel())
+    if not same_place or row["inverted"] != field.inverted:
+        raise UserError(f"{path}: the file has changed since preprocess read it: run preprocess again")
 
 
 def _flat(array: np.ndarray | None) -> list[float] | None:
     return None if array is None else array.ravel().tolist()
 
 
-def _failed(job: Job, reason: str) -> Done:
+def _without_score(job: Job, reason: str, is_failure: bool) -> Result:
     nothing = {"matrix": None, "displacement": None, "score_before": None, "score_after": None}
-    return Done(
+    return Result(
         {"pair_id": job.pair_id, **nothing, "accepted": False, "reason": reason},
         {"pair_id": job.pair_id, "png": None, "coverage": None},
+        reason if is_failure else "",
     )

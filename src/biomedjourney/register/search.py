@@ -11,7 +11,7 @@ from biomedjourney.register import affine
 
 FLOOR = 0.03  # local contrast below this is noise
 REACH = 0.3  # shifts that the search tries, as a share of the longer side
-APART = 0.15  # unit frame: two starts are different beyond this shift, or 8 degrees
+APART = 0.15  # unit frame: beyond this shift, or beyond 8 degrees, two starts are different
 ITERATIONS = 25
 ROTATIONS = (0.0, -4.0, 4.0, -8.0, 8.0)  # degrees
 
@@ -23,10 +23,10 @@ class Start(NamedTuple):
 
 
 def structure(picture: np.ndarray, valid: np.ndarray, spread: float, fine: float) -> np.ndarray:
-    """What exposure, contrast and wide opacities leave alone: each pixel against its neighbourhood.
+    """What does not depend on exposure, contrast and wide opacities: each pixel against its neighbourhood.
 
-    (picture - local mean) / (local standard deviation + 0.03), clipped to ±3, over Gaussians of ``spread`` pixels
-    that see valid pixels alone; 0 where not valid; smoothed by ``fine`` pixels.
+    (picture - local mean) / (local standard deviation + 0.03), clipped to ±3. The local values are Gaussian
+    means of ``spread`` pixels over the valid pixels. 0 where not valid; smoothed by ``fine`` pixels.
     """
     weight = valid.astype(np.float32)
     around = _blur(weight, spread) + 1e-3
@@ -58,7 +58,7 @@ def starts(current: np.ndarray, prior: np.ndarray) -> list[Start]:
     reach_y, reach_x = shape[0] - height - 1, shape[1] - width - 1
     spectrum = np.conj(np.fft.rfft2(current, shape))
     norm = float(np.linalg.norm(current))
-    found = []
+    best_starts = []
     for degrees in ROTATIONS:
         turned = affine.warp_unit(prior, rotation(degrees), current.shape)
         fits = np.fft.irfft2(spectrum * np.fft.rfft2(turned, shape), shape)
@@ -69,8 +69,8 @@ def starts(current: np.ndarray, prior: np.ndarray) -> list[Start]:
             shift = np.array([x - reach_x, y - reach_y]) * 2.0 / max(current.shape)
             matrix = rotation(degrees)
             matrix[:, 2] = matrix[:, :2] @ shift
-            found.append(Start(float(polarity * fits[y, x]), polarity, matrix))
-    return sorted(found, key=lambda start: -start.fit)
+            best_starts.append(Start(float(polarity * fits[y, x]), polarity, matrix))
+    return sorted(best_starts, key=lambda start: -start.fit)
 
 
 def fit(current: np.ndarray, prior: np.ndarray, matrix: np.ndarray) -> float:
@@ -79,13 +79,17 @@ def fit(current: np.ndarray, prior: np.ndarray, matrix: np.ndarray) -> float:
     return float((current * warped).sum()) / (float(np.linalg.norm(current) * np.linalg.norm(warped)) + 1e-9)
 
 
-def distinct(found: list[Start]) -> list[Start]:
-    """The starts, best first, without those that lie close to a better one: the optimiser would end at the same."""
-    kept: list[Start] = []
-    for start in found:
-        if all(start.polarity != k.polarity or np.abs(start.matrix - k.matrix).max() > APART for k in kept):
-            kept.append(start)
-    return kept
+def distinct(starts: list[Start]) -> list[Start]:
+    """The starts, best first, without those close to a better one, from which the optimiser would end at one place."""
+    distinct_starts: list[Start] = []
+    for start in starts:
+        if all(_is_apart(start, better) for better in distinct_starts):
+            distinct_starts.append(start)
+    return distinct_starts
+
+
+def _is_apart(start: Start, other: Start) -> bool:
+    return start.polarity != other.polarity or bool(np.abs(start.matrix - other.matrix).max() > APART)
 
 
 def rotation(degrees: float) -> np.ndarray:
@@ -96,8 +100,8 @@ def rotation(degrees: float) -> np.ndarray:
 class Optimiser:
     """Squared correlation of two structures, maximised by L-BFGS-B (SimpleITK).
 
-    The moving picture is framed with zeros, the neutral value, so that a transform gains nothing by moving
-    detail out of sight. ITK's regular-step descent is no alternative: on an affine transform with this metric it
+    The moving picture has a frame of zeros, the neutral value, so that a transform gains nothing by moving detail
+    out of the picture. ITK's regular-step descent is no alternative: on an affine transform with this metric it
     leaves the optimum again in a third of the cases.
     """
 
@@ -105,7 +109,7 @@ class Optimiser:
         import SimpleITK as sitk
 
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # a start without overlap is no news
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # a start without overlap is foreseen, see `run`
         self._sitk = sitk
         self._share = share
         self._current = self._image(current)
@@ -119,7 +123,7 @@ class Optimiser:
         return image
 
     def refine(self, matrix: np.ndarray, kind: str) -> np.ndarray:
-        """The matrix after optimisation, from a matrix between unit frames; as it is where the optimiser fails."""
+        """The matrix after optimisation, from a matrix between unit frames; unchanged where the optimiser fails."""
         transform = self._transform(matrix, kind)
         if not self.run(transform, ITERATIONS):
             return matrix
@@ -127,7 +131,7 @@ class Optimiser:
         return np.column_stack([linear, transform.GetTranslation()])
 
     def run(self, transform: Any, iterations: int, **bounds: float) -> bool:
-        """Optimises a SimpleITK transform in place, its parameters within bounds; false where there is no overlap."""
+        """Optimises a SimpleITK transform in place, within bounds; false where ITK finds no overlap of the pictures."""
         method = self._sitk.ImageRegistrationMethod()
         method.SetMetricAsCorrelation()
         method.SetInterpolator(self._sitk.sitkLinear)

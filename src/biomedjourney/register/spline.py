@@ -1,8 +1,8 @@
 """A smooth warp: a uniform cubic B-spline over the square that the current film is centred in.
 
 The square is [-1, 1] in both directions of the unit frame, in 4 × 4 cells. ``control`` is an array (7, 7, 2): how far
-the control point of row i and column j, at ((j - 1) / 2 - 1, (i - 1) / 2 - 1), moves in (x, y). As such a spline can be
-any linear map too, one array holds the whole way from a pixel of the current film to one of the prior's.
+the control point of row i and column j, at ((j - 1) / 2 - 1, (i - 1) / 2 - 1), moves in (x, y). Such a spline can be
+any linear map too, so one array holds the whole map from a pixel of the current film to one of the prior's.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ POINTS = MESH + 3
 SPACING = 2.0 / MESH
 ITERATIONS = 40
 # No control point moves further than this. Below 0.48 of the spacing a cubic B-spline in two dimensions cannot fold
-# (Choi and Lee, 2000), and a diaphragm or an arm moves by no more than 6 % of the side of what an affine map leaves.
+# (Choi and Lee, 2000). After an affine map a diaphragm or an arm is off by no more than 6 % of the side.
 REACH = 0.12  # unit frame
 
 
@@ -32,8 +32,8 @@ def refine(current: np.ndarray, prior: np.ndarray, share: float) -> np.ndarray |
     transform.SetTransformDomainPhysicalDimensions((2.0, 2.0))
     transform.SetTransformDomainMeshSize((MESH, MESH))
     bounds = {"lowerBound": -REACH, "upperBound": REACH}
-    found = search.Optimiser(current, prior, share).run(transform, ITERATIONS, **bounds)
-    return np.array(transform.GetParameters()).reshape(2, POINTS, POINTS).transpose(1, 2, 0) if found else None
+    succeeded = search.Optimiser(current, prior, share).run(transform, ITERATIONS, **bounds)
+    return np.array(transform.GetParameters()).reshape(2, POINTS, POINTS).transpose(1, 2, 0) if succeeded else None
 
 
 def after(matrix: np.ndarray, control: np.ndarray) -> np.ndarray:

@@ -10,6 +10,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from biomedjourney import measures
+from biomedjourney.tables import SPLITS
+
 matplotlib.use("agg")
 matplotlib.rcParams.update(
     {
@@ -34,7 +37,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 OURS, OTHER, PAPER, BEFORE = "#1d5f9e", "#8a949e", "#d9730d", "#c3cad1"
-TITLES = {"pathology_auc": "pathology AUC", "race_auc": "race AUC", "age_r": "age r", "cmig": "CMIG"}
 
 
 def figure(width: float, height: float) -> Figure:
@@ -63,18 +65,24 @@ def png(drawn: Figure, dpi: int = 130) -> bytes:
 
 def intervals(systems: pd.DataFrame) -> Figure:
     """Each system's measures with their intervals, times 100, the paper's figure as a diamond."""
-    drawn = figure(9.2, 0.9 + 0.3 * len(systems))
-    axes = drawn.subplots(1, len(TITLES), sharey=True)
+    shown = [measure for measure in measures.MEASURES if systems[measure.name].notna().any()]
+    drawn = figure(1.8 + 1.85 * len(shown), 0.9 + 0.3 * len(systems))
+    axes = drawn.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
     height = np.arange(len(systems))[::-1]
     colours = [OURS if name == "biomedjourney" else OTHER for name in systems["system"]]
-    for axis, (measure, title) in zip(axes, TITLES.items(), strict=True):
-        values = 100 * systems[[f"{measure}_low", measure, f"{measure}_high"]].astype(float)
-        axis.hlines(height, values.iloc[:, 0], values.iloc[:, 2], colors=colours, linewidth=2.2)
-        axis.scatter(values[measure], height, c=colours, s=26, zorder=3)
-        printed = 100 * systems[f"paper_{measure}"].astype(float)
-        axis.scatter(printed, height, marker="D", s=22, facecolors="white", edgecolors=PAPER, linewidths=1.4, zorder=4)
-        axis.axvline(50 if measure.endswith("auc") else 0, color="#d5dade", linewidth=1, zorder=0)
-        axis.set_title(title)
+    for axis, measure in zip(axes, shown, strict=False):
+        name = measure.name
+        values = 100 * systems[[f"{name}_low", name, f"{name}_high"]].astype(float)
+        if measure in measures.IN_PAPER:
+            printed = 100 * systems[f"paper_{name}"].astype(float)
+            axis.scatter(
+                printed, height, marker="D", s=30, facecolors="white", edgecolors=PAPER, linewidths=1.4, zorder=2
+            )
+        axis.hlines(height, values.iloc[:, 0], values.iloc[:, 2], colors=colours, linewidth=2.2, zorder=3)
+        axis.scatter(values[name], height, c=colours, s=14, zorder=4)
+        if measure.chance is not None:
+            axis.axvline(100 * measure.chance, color="#d5dade", linewidth=1, zorder=0)
+        axis.set_title(measure.title)
         axis.set_yticks(height, systems["system"])
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.08, y=0.12)
@@ -99,7 +107,7 @@ def losses(training: pd.DataFrame) -> Figure:
 
 
 def _steps(cohort: pd.DataFrame, unit: str) -> list[tuple[str, list[str]]]:
-    """The steps that count ``unit``: the text of each one's box, and what it dropped, a line a reason."""
+    """The steps that count ``unit``: the text of each one's box, and what it dropped, one line per reason."""
     steps = []
     for step, rows in cohort[cohort["step"].str.startswith(f"{unit}:")].groupby("step", sort=False):
         title = "\n".join(textwrap.wrap(str(step), 30))
@@ -112,14 +120,23 @@ def _steps(cohort: pd.DataFrame, unit: str) -> list[tuple[str, list[str]]]:
 
 
 def flow(cohort: pd.DataFrame) -> Figure:
-    """The table cohort as a flow chart: images and studies down to singles, singles down to the pairs of each split."""
-    splits = [_steps(cohort, unit) for unit in cohort["step"].str.partition(":")[0].unique() if " in " in unit]
-    last = ["\n".join(steps[0][0].replace("\n", " ") for steps in splits)] if splits else []
+    """The table cohort as a flow chart: images and studies down to singles, these down to the triples of each split.
+
+    The first writer's triples stand below the pairs that they are made of. Each further writer has a lane of its own,
+    which begins with the same pairs.
+    """
     lanes = [_steps(cohort, "images"), _steps(cohort, "studies"), _steps(cohort, "singles") + _steps(cohort, "pairs")]
-    lanes[-1] += [(box, []) for box in last]
+    last_pairs = lanes[-1][-1:]
+    counted = cohort["step"].str.partition(":")[0]
+    for place, writer in enumerate(counted[counted.str.fullmatch("triples by [a-z]+")].unique()):
+        if place:
+            lanes.append([(box, []) for box, _ in last_pairs])
+        parts = [f"{writer} in {split}" for split in SPLITS] + [f"{writer}, read backward"]
+        boxes = [box.replace("\n", " ") for part in parts for box, _ in _steps(cohort, part)]
+        lanes[-1] += [*_steps(cohort, writer), ("\n".join(boxes), [])]
     heights = [max((1 + 0.35 * len(lost) for _, lost in row if lost), default=1.0) for row in _rows(lanes)]
     depth = np.concatenate([[0.0], np.cumsum(heights[1:])]) if heights else np.zeros(1)
-    drawn = figure(11, 1 + 0.62 * float(depth[-1] + 1))
+    drawn = figure(2 + 3 * len(lanes), 1 + 0.62 * float(depth[-1] + 1))
     axis = drawn.subplots()
     for x, lane in enumerate(lanes):
         for i, (box, lost) in enumerate(lane):

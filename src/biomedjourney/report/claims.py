@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-NAMES = {"pathology_auc": "pathology AUC", "race_auc": "race AUC", "age_r": "age r", "cmig": "CMIG"}
-CHANCE = {"pathology_auc": 0.5, "race_auc": 0.5, "age_r": 0.0}
+from biomedjourney.measures import AGE_R, CHANGE_AUC, CMIG, IN_PAPER, PATHOLOGY_AUC, RACE_AUC, Measure
+
 LARGEST_CHANCE = 0.05
 
 
@@ -18,80 +18,96 @@ class Claim:
     evidence: str
 
 
-def figure(row: pd.Series, measure: str) -> str:
+def figure(row: pd.Series, measure: Measure) -> str:
     """A measure times 100 with its interval, as ``80.5 [78.1, 82.9]``; a dash where it is undefined."""
-    if pd.isna(row[measure]):
+    estimate, low, high = (row[f"{measure.name}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(estimate):
         return "–"
-    if pd.isna(row[f"{measure}_low"]):
-        return f"{100 * row[measure]:.1f}"
-    return f"{100 * row[measure]:.1f} [{100 * row[f'{measure}_low']:.1f}, {100 * row[f'{measure}_high']:.1f}]"
+    return f"{100 * estimate:.1f}" if pd.isna(low) else f"{100 * estimate:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _known(holds: bool, *values: float) -> bool | None:
     return None if any(pd.isna(value) for value in values) else bool(holds)
 
 
-def _against(a: pd.Series, b: pd.Series, measure: str) -> str:
+def _against(a: pd.Series, b: pd.Series, measure: Measure) -> str:
     return f"{a.name} {figure(a, measure)}, {b.name} {figure(b, measure)}"
 
 
-def above(a: pd.Series, b: pd.Series, measure: str) -> Claim:
+def above(a: pd.Series, b: pd.Series, measure: Measure) -> Claim:
     """a's interval lies above b's."""
-    low, high = a[f"{measure}_low"], b[f"{measure}_high"]
-    text = f"{a.name} is above {b.name} on {NAMES[measure]}, with intervals apart"
+    low, high = a[f"{measure.name}_low"], b[f"{measure.name}_high"]
+    text = f"{a.name} is above {b.name} on {measure.title}, with intervals apart"
     return Claim(text, _known(low > high, low, high), _against(a, b, measure))
 
 
-def at_least(a: pd.Series, b: pd.Series, measure: str, margin: float = 0.0) -> Claim:
-    """a's estimate reaches b's plus a margin; the intervals are shown and not asked for."""
-    text = f"{a.name} is not below {b.name} on {NAMES[measure]}"
+def at_least(a: pd.Series, b: pd.Series, measure: Measure, margin: float = 0.0) -> Claim:
+    """a's estimate reaches b's plus a margin; the intervals are shown and do not decide."""
+    text = f"{a.name} is not below {b.name} on {measure.title}"
     if margin:
-        text = f"{a.name} is at least {100 * margin:.0f} points above {b.name} on {NAMES[measure]}"
-    return Claim(text, _known(a[measure] >= b[measure] + margin, a[measure], b[measure]), _against(a, b, measure))
+        text = f"{a.name} is at least {100 * margin:.0f} points above {b.name} on {measure.title}"
+    ours, other = a[measure.name], b[measure.name]
+    return Claim(text, _known(ours >= other + margin, ours, other), _against(a, b, measure))
 
 
-def reaches(a: pd.Series, bound: pd.Series, share: float) -> Claim:
-    """a's CMIG is at least a share of the bound's."""
-    text = f"{a.name} reaches {100 * share:.0f} % of the CMIG of {bound.name}"
-    reached = a["cmig"] / bound["cmig"] if bound["cmig"] else float("nan")
-    return Claim(text, _known(reached >= share, reached), f"{100 * reached:.1f} % ({_against(a, bound, 'cmig')})")
+def reaches(a: pd.Series, bound: pd.Series, measure: Measure, share: float) -> Claim:
+    """a's measure is at least a share of the bound's."""
+    text = f"{a.name} reaches {100 * share:.0f} % of the {measure.title} of {bound.name}"
+    reached = a[measure.name] / bound[measure.name] if bound[measure.name] else float("nan")
+    return Claim(text, _known(reached >= share, reached), f"{100 * reached:.1f} % ({_against(a, bound, measure)})")
 
 
-def near_chance(row: pd.Series, measure: str) -> Claim:
+def near_chance(row: pd.Series, measure: Measure) -> Claim:
     """The interval holds the value of chance, or the estimate is within five points of it."""
-    value, chance = row[measure], CHANCE[measure]
-    inside = row[f"{measure}_low"] <= chance <= row[f"{measure}_high"] or abs(value - chance) <= LARGEST_CHANCE
-    text = f"{row.name} is near chance on {NAMES[measure]} ({100 * chance:.0f} in its interval or within 5 points)"
+    assert measure.chance is not None
+    value, low, high = (row[f"{measure.name}{end}"] for end in ("", "_low", "_high"))
+    inside = low <= measure.chance <= high or abs(value - measure.chance) <= LARGEST_CHANCE
+    text = (
+        f"{row.name} is near chance on {measure.title} ({100 * measure.chance:.0f} in its interval or within 5 points)"
+    )
     return Claim(text, _known(inside, value), figure(row, measure))
 
 
-def is_bound(bound: pd.Series, others: list[pd.Series]) -> Claim:
-    """No other row has a higher CMIG."""
-    best = max(others, key=lambda row: -1.0 if pd.isna(row["cmig"]) else row["cmig"])
-    text = f"{bound.name} is the upper bound: nothing has a higher CMIG"
-    return Claim(
-        text, _known(best["cmig"] <= bound["cmig"], best["cmig"], bound["cmig"]), _against(bound, best, "cmig")
+def is_bound(bound: pd.Series, others: list[pd.Series], measure: Measure) -> Claim:
+    """No other row has a higher value."""
+    name = measure.name
+    best = max(others, key=lambda row: -1.0 if pd.isna(row[name]) else row[name])
+    text = f"{bound.name} is the upper bound: nothing has a higher {measure.title}"
+    return Claim(text, _known(best[name] <= bound[name], best[name], bound[name]), _against(bound, best, measure))
+
+
+def every_finding_above(findings: pd.DataFrame, system: str, other: str, measure: Measure) -> Claim:
+    """The system's estimate is above the other's for every finding for which both are defined."""
+    values = findings.pivot(index="finding", columns="system", values=measure.name)[[system, other]].dropna()
+    below = [str(finding) for finding in values.index[values[system] <= values[other]]]
+    text = f"{system} is above {other} on the {measure.title} of every finding"
+    evidence = "; ".join(
+        f"{str(finding).replace('_', ' ')} {100 * row[system]:.1f} and {100 * row[other]:.1f}"
+        for finding, row in values.iterrows()
     )
+    return Claim(text, not below if len(values) else None, evidence)
 
 
-def claims(systems: pd.DataFrame) -> list[Claim]:
-    """The claims that can be tested on the table `systems`, given which systems are in it."""
+def claims(systems: pd.DataFrame, findings: pd.DataFrame) -> list[Claim]:
+    """The claims that can be tested on the tables `systems` and `findings`, given which systems are in them."""
     rows = {str(name): row for name, row in systems.set_index("system").iterrows()}
     if "biomedjourney" not in rows:
         return []
-    ours, found = rows["biomedjourney"], []
+    ours, tested = rows["biomedjourney"], []
     for other in ("text-only", "no-registration"):
         if other in rows:
-            found += [above(ours, rows[other], measure) for measure in ("race_auc", "age_r")]
+            tested += [above(ours, rows[other], measure) for measure in (RACE_AUC, AGE_R)]
     if "text-only" in rows:
-        found.append(at_least(ours, rows["text-only"], "pathology_auc"))
+        tested.append(at_least(ours, rows["text-only"], PATHOLOGY_AUC))
     if "copy-prior" in rows:
-        found.append(at_least(ours, rows["copy-prior"], "pathology_auc", 0.10))
-        found.append(above(ours, rows["copy-prior"], "cmig"))
+        copy = rows["copy-prior"]
+        tested.append(at_least(ours, copy, PATHOLOGY_AUC, 0.10))
+        tested += [above(ours, copy, measure) for measure in (CMIG, CHANGE_AUC)]
+        tested.append(every_finding_above(findings, "biomedjourney", "copy-prior", CHANGE_AUC))
     if "real-follow-up" in rows:
         bound = rows["real-follow-up"]
-        found.append(reaches(ours, bound, 0.85))
-        found.append(is_bound(bound, [row for row in rows.values() if row is not bound]))
+        tested.append(reaches(ours, bound, CMIG, 0.90))
+        tested.append(is_bound(bound, [row for row in rows.values() if row is not bound], CMIG))
     if "untrained" in rows:
-        found += [near_chance(rows["untrained"], measure) for measure in CHANCE]
-    return found
+        tested += [near_chance(rows["untrained"], measure) for measure in IN_PAPER if measure.chance is not None]
+    return tested

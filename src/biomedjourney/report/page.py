@@ -11,51 +11,40 @@ import pandas as pd
 import yaml
 
 from biomedjourney import pixels, progress, tables
-from biomedjourney.evaluate.measures import combine
+from biomedjourney.measures import CMIG, IN_PAPER, MEASURES
 from biomedjourney.report import charts, claims, examples, registration
-from biomedjourney.report.text import main_table, percent
+from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
+from biomedjourney.systems import BY_NAME
 
 SINGLE = (
     *("systems", "ablations", "findings", "subgroups", "scores", "training", "guidance", "cohort"),
-    *("pairs", "studies", "progressions", "registrations"),
+    *("triples", "studies", "registrations"),
 )
-WRITERS = {
-    "training": "train", "guidance": "evaluate", "cohort": "pair", "pairs": "pair", "studies": "ingest",
-    "progressions": "rewrite", "registrations": "register", "pixels": "preprocess", "registered": "register",
-    "generated": "generate",
+VERBS = {
+    "training": "train", "guidance": "evaluate", "cohort": "gather", "triples": "gather", "studies": "ingest",
+    "registrations": "register", "pixels": "preprocess", "registered": "register", "generated": "generate",
 }  # fmt: skip
 PACKAGES = (
     *("biomedjourney", "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "torchxrayvision"),
     *("SimpleITK", "numpy", "pandas", "pyarrow", "scikit-learn", "snakemake", "matplotlib"),
 )
-ABOUT = {
-    "biomedjourney": "two stages, registered prior, progression description",
-    "text-only": "stage 1 alone: drawn from the text, without a prior (RoentGen's method with our training)",
-    "roentgen": "RoentGen's published weights",
-    "instruct-pix2pix": "InstructPix2Pix, published weights",
-    "instruct-pix2pix-finetuned": "InstructPix2Pix, fine-tuned on the pairs",
-    "stable-diffusion": "Stable Diffusion, published weights",
-    "untrained": "the model before any training",
-    "copy-prior": "no model: the registered prior handed back unchanged",
-    "real-follow-up": "no model: the true later picture, the upper bound",
-    "one-stage": "trained on the pairs alone",
-    "no-registration": "the prior as it was taken, not registered",
-    "no-registration-one-stage": "neither registration nor stage 1",
-    "impression-text": "the later report's Impression in place of the description",
-    "rules-text": "descriptions by rules",
-}
 DESCRIPTIONS_SHOWN = 12
 
 
 def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
     """Writes index.html, main-table.txt and grid.png to ``out``; returns what to print.
 
-    ``inputs`` holds the path of each table by its name, and tuples of paths for pixels, registered and generated.
+    ``inputs`` holds the path of each table by its name, and tuples of paths for pixels, registered and generated; the
+    latter is that of the system biomedjourney.
     Pictures and texts of patients appear only where `report.show_patients` says so.
     """
     steps = progress.track(("reading", "drawing", "writing"), "report", unit="step")
     next(steps)
     read = {name: tables.read(inputs[name], name) for name in SINGLE if inputs.get(name)}
+    forward = read["triples"][read["triples"]["direction"] == "forward"]
+    read["forward"] = forward[forward["writer"] == _writer(settings)]
+    is_forward = read["registrations"]["pair_id"].isin(forward["pair_id"])
+    read["registrations"] = read["registrations"][is_forward]
     next(steps)
     table = main_table(read["systems"])
     shown = {}
@@ -69,6 +58,12 @@ def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
             temporary.write_bytes(content)
     list(steps)
     return f"{table}\nThe report: {out / 'index.html'}"
+
+
+def _writer(settings: dict[str, Any]) -> str:
+    """The writer whose descriptions the model of the main row learned from."""
+    run = settings["train"]["runs"][settings["systems"]["biomedjourney"]["run"]]
+    return run["writer"] or settings["rewrite"]["writers"][0]
 
 
 def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[str, Any], shown: dict) -> str:
@@ -85,16 +80,19 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
     return template.render(
         settings=settings,
         settings_text=yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=110),
-        about=ABOUT,
-        claims=claims.claims(read["systems"]),
+        about={name: system.about for name, system in BY_NAME.items()},
+        measures=_measures(read["systems"]),
+        claims=claims.claims(read["systems"], read["findings"]),
         systems=_records(_recomputed(read["systems"])),
         ablations=_records(_recomputed(read["ablations"])),
         findings=_wide(read["findings"], "finding"),
         subgroups=_grouped(read["subgroups"]),
         guidance=_records(read["guidance"]) if "guidance" in read else [],
         cohort=_records(read["cohort"]),
-        registration=_registration(read["registrations"], read["pairs"]),
-        descriptions=_described(read, settings),
+        registration=_registration(read["registrations"], read["forward"]),
+        triples=_counted_triples(read["triples"]),
+        writer=_writer(settings),
+        descriptions=_descriptions(read["forward"], settings),
         seeds=sorted(int(seed) for seed in read["scores"]["seed"].unique()),
         charts={
             "intervals": charts.svg(charts.intervals(read["systems"])),
@@ -123,8 +121,23 @@ def _figure(row: dict[str, Any], measure: str) -> dict[str, str]:
 
 
 def _recomputed(rows: pd.DataFrame) -> pd.DataFrame:
-    paper = [rows[f"paper_{name}"].to_numpy(dtype=float) for name in ("pathology_auc", "race_auc", "age_r")]
-    return rows.assign(paper_cmig_recomputed=combine(*paper))
+    return rows.assign(paper_cmig_recomputed=[paper_cmig_recomputed(row) for row in rows.to_dict("records")])
+
+
+def _measures(systems: pd.DataFrame) -> list[dict[str, Any]]:
+    """The measures that are defined for some system: name, title, and what the page shows beside each."""
+    return [
+        {
+            "name": measure.name,
+            "title": measure.title,
+            "description": measure.description,
+            "in_paper": measure in IN_PAPER,
+            "recomputed": measure is CMIG,
+            "by_finding": measure.by_finding,
+        }
+        for measure in MEASURES
+        if measure in IN_PAPER or systems[measure.name].notna().any()
+    ]
 
 
 def _wide(rows: pd.DataFrame, by: str) -> dict[str, Any]:
@@ -137,8 +150,9 @@ def _grouped(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return _records(rows[rows["system"] == "biomedjourney"])
 
 
-def _registration(registrations: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
-    test = registrations["pair_id"].isin(pairs.loc[pairs["split"] == "test", "pair_id"])
+def _registration(registrations: pd.DataFrame, forward: pd.DataFrame) -> dict[str, Any]:
+    """Counts and medians of the pairs read forward."""
+    test = registrations["pair_id"].isin(forward.loc[forward["split"] == "test", "pair_id"])
     return {
         "pairs": len(registrations),
         "accepted": int(registrations["accepted"].sum()),
@@ -153,30 +167,37 @@ def _registration(registrations: pd.DataFrame, pairs: pd.DataFrame) -> dict[str,
     }
 
 
-def _described(read: dict[str, pd.DataFrame], settings: dict[str, Any]) -> dict[str, Any]:
-    described = examples.descriptions(read["progressions"], settings["rewrite"]["writer"])
-    test = read["pairs"].loc[read["pairs"]["split"] == "test", "pair_id"]
-    picked = [p for p in examples.by_hash(test) if p in described.index][:DESCRIPTIONS_SHOWN]
-    return {
-        "count": len(described),
-        "distinct": int(described.nunique()),
-        "characters": float(described.str.len().mean()) if len(described) else None,
-        "valid": float(read["progressions"]["valid"].mean()) if len(read["progressions"]) else None,
-        "examples": [(p, described[p]) for p in picked] if settings["report"]["show_patients"] else [],
-    }
+def _counted_triples(triples: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per writer and direction: triples, accepted ones, distinct descriptions and their mean length."""
+    counted = []
+    for (writer, direction), rows in triples.groupby(["writer", "direction"], sort=False):
+        accepted = rows.loc[rows["accepted"], "description"]
+        counted.append(
+            {
+                "writer": writer,
+                "direction": direction,
+                "count": len(rows),
+                "accepted": len(accepted),
+                "distinct": int(accepted.nunique()),
+                "characters": float(accepted.str.len().mean()) if len(accepted) else None,
+            }
+        )
+    return counted
+
+
+def _descriptions(forward: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+    """Some descriptions of test pairs, picked by the hash of their identifier."""
+    if not settings["report"]["show_patients"]:
+        return []
+    test = forward[forward["accepted"] & (forward["split"] == "test")].set_index("pair_id")
+    return [str(test.loc[pair_id, "description"]) for pair_id in examples.by_hash(test.index)[:DESCRIPTIONS_SHOWN]]
 
 
 def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[str, Any]) -> dict[str, Any]:
     """The grid (PNG) and its rows for the caption; empty where there is nothing."""
-    generated = {path.stem: path for path in inputs["generated"]}
-    accepted = read["registrations"].loc[read["registrations"]["accepted"], "pair_id"]
-    pairs = read["pairs"][(read["pairs"]["split"] == "test") & read["pairs"]["pair_id"].isin(accepted)]
-    if "biomedjourney" not in generated or pairs.empty:
-        return {}
-    drawn = set(tables.read(generated["biomedjourney"], "generated", ["pair_id"])["pair_id"])
-    described = examples.descriptions(read["progressions"], settings["rewrite"]["writer"])
+    drawn = {row for path in inputs["generated"] for row in tables.read(path, "generated", ["pair_id"])["pair_id"]}
     picked = examples.pick(
-        pairs[pairs["pair_id"].isin(drawn)], read["studies"], described, settings["labels"]["findings"],
+        read["forward"][read["forward"]["pair_id"].isin(drawn)], read["studies"], settings["labels"]["findings"],
         settings["report"]["examples"],
     )  # fmt: skip
     if not picked:
@@ -184,7 +205,7 @@ def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: d
     film = _decode(tables.find(inputs["pixels"], "pixels", "dicom_id", [e.dicom_id for e in picked]))
     priors = tables.find(inputs["registered"], "registered", "pair_id", [e.pair_id for e in picked])
     registered, coverage = _decode(priors), _decode(priors, "coverage")
-    ours = _decode(tables.find([generated["biomedjourney"]], "generated", "pair_id", [e.pair_id for e in picked]))
+    ours = _decode(tables.find(inputs["generated"], "generated", "pair_id", [e.pair_id for e in picked]))
     rows = [
         charts.Row(
             prior=registered[e.pair_id],
@@ -203,8 +224,8 @@ def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: d
 
 def _registered(inputs: dict[str, Any], read: dict[str, pd.DataFrame]) -> dict[str, str]:
     """The pairs that fit worst and best (data URI of a PNG); empty where there are no pictures."""
-    chosen = registration.extremes(read["registrations"], read["pairs"])
-    pairs = registration.read(chosen, inputs["pixels"], inputs["registered"])
+    extreme_pairs = registration.extremes(read["registrations"], read["forward"])
+    pairs = registration.read(extreme_pairs, inputs["pixels"], inputs["registered"])
     return {"registration": charts.data_uri(charts.png(registration.grid(pairs)), "png")} if pairs else {}
 
 
@@ -214,17 +235,16 @@ def _decode(rows: dict[str, dict[str, Any]], column: str = "png") -> dict[str, n
 
 def _files(inputs: dict[str, Any]) -> list[dict[str, Any]]:
     """Each table that the report reads: its file, rows and the verb that wrote it; shards in one line."""
-    given = [(name, [Path(inputs[name])]) for name in SINGLE if inputs.get(name)]
-    given += [(name, [Path(path) for path in inputs[name]]) for name in ("pixels", "registered")]
-    given += [("generated", [Path(path)]) for path in inputs["generated"]]
+    files = [(name, [Path(inputs[name])]) for name in SINGLE if inputs.get(name)]
+    files += [(name, [Path(path) for path in inputs[name]]) for name in ("pixels", "registered", "generated")]
     return [
         {
             "file": str(paths[0]) + (f" and {len(paths) - 1} more shards" if len(paths) > 1 else ""),
             "table": name,
             "rows": sum(tables.row_count(path, name) for path in paths),
-            "verb": WRITERS.get(name, "evaluate"),
+            "verb": VERBS.get(name, "evaluate"),
         }
-        for name, paths in given
+        for name, paths in files
     ]
 
 

@@ -28,27 +28,28 @@ class Pair:
 
 def extremes(registrations: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs of the lowest scores after registration, worst first, then those of the highest."""
-    rows = pairs.merge(registrations.dropna(subset=["score_after"]), on="pair_id")
+    scored = registrations.dropna(subset=["score_after"]).rename(columns={"accepted": "registered"})
+    rows = pairs.merge(scored.drop(columns="reason"), on="pair_id")
     rows = rows.sort_values(["score_after", "pair_id"], kind="stable")
     return pd.concat([rows.head(EACH), rows.iloc[EACH:].tail(EACH)])
 
 
-def read(chosen: pd.DataFrame, stored: list[Path], registered: list[Path]) -> list[Pair]:
+def read(extreme_pairs: pd.DataFrame, stored: list[Path], registered: list[Path]) -> list[Pair]:
     """The pictures of these pairs; those of which one is missing are left out."""
-    films = tables.find(stored, "pixels", "dicom_id", {*chosen["prior_dicom_id"], *chosen["dicom_id"]})
-    priors = tables.find(registered, "registered", "pair_id", chosen["pair_id"])
-    found = []
-    for _, row in chosen.iterrows():
+    films = tables.find(stored, "pixels", "dicom_id", {*extreme_pairs["prior_dicom_id"], *extreme_pairs["dicom_id"]})
+    priors = tables.find(registered, "registered", "pair_id", extreme_pairs["pair_id"])
+    read_pairs = []
+    for _, row in extreme_pairs.iterrows():
         prior, current, moved = films.get(row["prior_dicom_id"]), films.get(row["dicom_id"]), priors.get(row["pair_id"])
         if prior is None or current is None or moved is None or None in (prior["png"], current["png"], moved["png"]):
             continue
         before, after, later = (pixels.decode_png(png) for png in (prior["png"], moved["png"], current["png"]))
         mask = moved["coverage"]
         covered = np.ones(after.shape, dtype=bool) if mask is None else pixels.decode_png(mask) > 0.5
-        verdict = "accepted" if row["accepted"] else "not accepted"
+        verdict = "accepted" if row["registered"] else "not accepted"
         caption = f"{row['score_before']:.2f} → {row['score_after']:.2f}\n{verdict}"
-        found.append(Pair(caption, before, after, covered, later))
-    return found
+        read_pairs.append(Pair(caption, before, after, covered, later))
+    return read_pairs
 
 
 def grid(rows: list[Pair]) -> Figure:

@@ -2,10 +2,7 @@
 
 import pandas as pd
 
-from biomedjourney.evaluate.measures import combine
-from biomedjourney.tables import MEASURES
-
-HEADS = {"pathology_auc": "pathology AUC", "race_auc": "race AUC", "age_r": "age r", "cmig": "CMIG"}
+from biomedjourney.measures import AGE_R, CMIG, IN_PAPER, MEASURES, PATHOLOGY_AUC, RACE_AUC, Measure, combine
 
 
 def percent(value: float | None) -> str:
@@ -14,14 +11,16 @@ def percent(value: float | None) -> str:
 
 
 def main_table(systems: pd.DataFrame) -> str:
-    """The table `systems` in aligned lines, times 100, with 95 % intervals and the paper's figures under ours."""
-    lines = [["system", "n", *HEADS.values()]]
+    """The table `systems` in aligned lines, times 100, with 95 % intervals and the paper's figures under ours.
+
+    A measure that is undefined for all systems is left out.
+    """
+    shown = [measure for measure in MEASURES if measure in IN_PAPER or systems[measure.name].notna().any()]
+    lines = [["system", "n", *(measure.title for measure in shown)]]
     for row in systems.to_dict("records"):
-        lines.append([row["system"], str(row["n"]), *(_cell(row, measure) for measure in MEASURES)])
+        lines.append([row["system"], str(row["n"]), *(_cell(row, measure) for measure in shown)])
         if not pd.isna(row["paper_cmig"]):
-            printed = [percent(row[f"paper_{measure}"]) for measure in MEASURES]
-            recomputed = float(combine(*(float(row[f"paper_{measure}"]) for measure in MEASURES[:3])))
-            lines.append(["  in the paper", "", *printed[:3], f"{printed[3]} (recomputed {percent(recomputed)})"])
+            lines.append(["  in the paper", "", *(_printed(row, measure) for measure in shown)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     aligned = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -38,7 +37,20 @@ def main_table(systems: pd.DataFrame) -> str:
     )
 
 
-def _cell(row: dict, measure: str) -> str:
-    if pd.isna(row[f"{measure}_low"]):
-        return percent(row[measure])
-    return f"{percent(row[measure])} [{100 * row[f'{measure}_low']:.1f}, {100 * row[f'{measure}_high']:.1f}]"
+def paper_cmig_recomputed(row: dict) -> float:
+    """CMIG of the paper's own columns; NaN where the paper lacks one of them."""
+    return float(combine(*(float(row[f"paper_{measure.name}"]) for measure in (PATHOLOGY_AUC, RACE_AUC, AGE_R))))
+
+
+def _printed(row: dict, measure: Measure) -> str:
+    if measure not in IN_PAPER:
+        return ""
+    printed = percent(row[f"paper_{measure.name}"])
+    recomputed = paper_cmig_recomputed(row)
+    return f"{printed} (recomputed {percent(recomputed)})" if measure is CMIG else printed
+
+
+def _cell(row: dict, measure: Measure) -> str:
+    low, high = row[f"{measure.name}_low"], row[f"{measure.name}_high"]
+    estimate = percent(row[measure.name])
+    return estimate if pd.isna(low) else f"{estimate} [{100 * low:.1f}, {100 * high:.1f}]"

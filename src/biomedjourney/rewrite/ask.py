@@ -1,4 +1,4 @@
-"""Asking a language model: paced, retried, paid for once."""
+"""Asking a language model: requests are paced and tried again, and every answer is kept."""
 
 import asyncio
 import email.utils
@@ -12,14 +12,14 @@ from biomedjourney.errors import UserError
 from biomedjourney.rewrite import prompt
 from biomedjourney.rewrite.cache import Cache, key
 
-CHARACTERS_PER_TOKEN = 3.5  # English has about 4 in the usual tokenizers: an estimate shall not be too cheap
+CHARACTERS_PER_TOKEN = 3.5  # English has about 4 in the usual tokenizers: the estimate must not be too low
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds, doubled from one attempt to the next
 FATAL = (401, 403, 404)
 TEMPERATURE = 0.0
 
 
 class Failed(Exception):
-    """A request that no attempt brought to an answer; the message says why, without any text of a report."""
+    """No attempt brought an answer. The message says why, and holds no text of a report."""
 
 
 def tokens(messages: list[prompt.Message]) -> int:
@@ -43,27 +43,27 @@ class Spent:
 
 
 class Pace:
-    """Spaces requests by the rate limits, and holds all of them back while the server asks for it."""
+    """Spaces requests by the rate limits, and holds all of them back when the server asks to wait."""
 
     def __init__(self, settings: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
-        self.request = 60.0 / settings["requests_per_minute"]
+        self.request = 60.0 / settings["requests_per_minute"]  # seconds
         self.token = 60.0 / settings["tokens_per_minute"]
         self.clock = clock
         self.next = self.closed_until = 0.0
 
     async def turn(self, size: int) -> None:
-        """Returns when a request of so many tokens may be sent."""
-        mine = max(self.next, self.clock())
-        self.next = mine + max(self.request, size * self.token)
-        while (left := max(mine, self.closed_until) - self.clock()) > 0:
-            await asyncio.sleep(left)
+        """Returns when a request of ``size`` tokens may be sent."""
+        earliest = max(self.next, self.clock())
+        self.next = earliest + max(self.request, size * self.token)
+        while (seconds := max(earliest, self.closed_until) - self.clock()) > 0:
+            await asyncio.sleep(seconds)
 
     def close(self, seconds: float) -> None:
         self.closed_until = max(self.closed_until, self.clock() + seconds)
 
 
 class Asker:
-    """Answers from the cache, or else from the endpoint, and then into the cache."""
+    """Takes an answer from the cache; where there is none, asks the endpoint and keeps the answer in the cache."""
 
     def __init__(self, settings: dict[str, Any], seed: int, client: Any, cache: Cache, *, private: bool) -> None:
         self.settings, self.client, self.cache = settings, client, cache
@@ -81,6 +81,7 @@ class Asker:
         self.extra = {} if private else {"store": False}
         self.pace, self.spent = Pace(settings), Spent()
         self._under_way: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._request_ended = asyncio.Event()
 
     def key(self, messages: list[prompt.Message]) -> str:
         """Of model, parameters, schema, prompt and texts; not of the address, which changes from job to job."""
@@ -89,20 +90,20 @@ class Asker:
     async def ask(self, messages: list[prompt.Message]) -> dict[str, Any]:
         """The answer: text, finish_reason, refusal and model. Equal messages are asked once.
 
-        Raises Failed where the server gave none, and UserError where it is no use to go on.
+        Raises Failed where the server gave no answer, and UserError where other requests would fail too.
         """
-        name = self.key(messages)
-        if name in self._under_way:
-            return await asyncio.shield(self._under_way[name])
-        if (known := self.cache.get(name)) is not None:
-            return known
-        task = self._under_way[name] = asyncio.ensure_future(self._attempts(name, messages))
+        message_key = self.key(messages)
+        if message_key in self._under_way:
+            return await asyncio.shield(self._under_way[message_key])
+        if (cached_answer := self.cache.get(message_key)) is not None:
+            return cached_answer
+        task = self._under_way[message_key] = asyncio.ensure_future(self._attempts(message_key, messages))
         try:
             return await task
         finally:
-            self._under_way.pop(name, None)
+            self._under_way.pop(message_key, None)
 
-    async def _attempts(self, name: str, messages: list[prompt.Message]) -> dict[str, Any]:
+    async def _attempts(self, message_key: str, messages: list[prompt.Message]) -> dict[str, Any]:
         wait, reason = FIRST_WAIT, ""
         for attempt in range(self.settings["attempts"]):
             if attempt:
@@ -110,7 +111,7 @@ class Asker:
                 wait = min(2 * wait, LONGEST_WAIT)
             answer, reason = await self._attempt(messages)
             if answer is not None:
-                self.cache.put(name, answer)
+                self.cache.put(message_key, answer)
                 return answer
         raise Failed(reason)
 
@@ -121,15 +122,15 @@ class Asker:
 
         size = tokens(messages)
         await self.pace.turn(size + self.settings["max_tokens"])
-        most = dollars(self.settings, size, self.settings["max_tokens"])
-        await self._reserve(most)
+        highest_cost = dollars(self.settings, size, self.settings["max_tokens"])
+        await self._reserve(highest_cost)
         cost = 0.0
         try:
             # chat.completions.create would walk through every message by its declared type, for 8 ms of the processor
             body = self.parameters | self.extra | {"messages": messages}
             reply = await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
             usage = reply.usage
-            cost = dollars(self.settings, usage.prompt_tokens, usage.completion_tokens) if usage else most
+            cost = dollars(self.settings, usage.prompt_tokens, usage.completion_tokens) if usage else highest_cost
             choice = reply.choices[0]
             return {
                 "text": choice.message.content or "",
@@ -147,55 +148,60 @@ class Asker:
             return None, "the reply was not of the protocol"
         finally:
             self.spent.under_way -= 1
-            self.spent.reserved -= most
+            self.spent.reserved -= highest_cost
             self.spent.dollars += cost
+            self._request_ended.set()
 
-    async def _reserve(self, most: float) -> None:
+    async def _reserve(self, highest_cost: float) -> None:
         """Counts a request before it is sent. Raises UserError at a cap, which is never exceeded."""
         largest, spent = self.settings["largest"], self.spent
-        while spent.under_way and not _affordable(largest["dollars"], spent, most):
-            await asyncio.sleep(0.02)  # those under way will cost less than is set aside for them
+        while spent.under_way and not _affordable(largest["dollars"], spent, highest_cost):
+            self._request_ended.clear()
+            await self._request_ended.wait()  # a request that ends has cost less than was set aside for it
         if largest["requests"] is not None and spent.requests >= largest["requests"]:
             raise UserError(
-                f"rewrite: the cap of {largest['requests']} requests is reached: what was answered is kept in the "
+                f"rewrite: the cap of {largest['requests']} requests is reached: the answers so far are kept in the "
                 "cache; raise rewrite.openai.largest.requests and run the step again"
             )
-        if not _affordable(largest["dollars"], spent, most):
+        if not _affordable(largest["dollars"], spent, highest_cost):
             raise UserError(
-                f"rewrite: the cap of ${largest['dollars']:g} is reached, ${spent.dollars:.2f} spent: what was "
-                "answered is kept in the cache; raise rewrite.openai.largest.dollars and run the step again"
+                f"rewrite: the cap of ${largest['dollars']:g} is reached, ${spent.dollars:.2f} spent: the "
+                "answers so far are kept in the cache; raise rewrite.openai.largest.dollars and run the step again"
             )
         spent.requests += 1
         spent.under_way += 1
-        spent.reserved += most
+        spent.reserved += highest_cost
 
     def _status(self, error: Any) -> str:
-        """Why the server refused. Raises UserError for what no repetition mends, Failed for this request alone."""
+        """Why the server refused, where another attempt may help.
+
+        Raises UserError where every request would be refused, and Failed where this one would be refused again.
+        """
         status = error.status_code
         if status in FATAL or 300 <= status < 400 or error.code == "insufficient_quota":
-            means = {
+            explanations = {
                 401: "the key is wrong",
-                403: "the key may not do this",
-                404: "model or address are not known there",
+                403: "the key has no right to this",
+                404: "it does not know the model or the address",
             }
+            explanation = explanations.get(status, error.code or "it redirects to another address")
             raise UserError(
-                f"rewrite: the endpoint answered {status} ({means.get(status, error.code or 'it points elsewhere')}): "
+                f"rewrite: the endpoint answered {status} ({explanation}): "
                 "check rewrite.openai.base_url, rewrite.openai.model and the key"
             ) from None
         if status < 500 and status not in (408, 409, 429):
             raise Failed(f"the server refused the request ({status})") from None
-        asked_to_wait = _retry_after(error.response.headers)
-        if asked_to_wait:
-            self.pace.close(asked_to_wait)
+        if seconds := _retry_after(error.response.headers):
+            self.pace.close(seconds)
         return f"the server answered {status}"
 
 
-def _affordable(cap: float | None, spent: Spent, most: float) -> bool:
-    return cap is None or spent.dollars + spent.reserved + most <= cap
+def _affordable(cap: float | None, spent: Spent, highest_cost: float) -> bool:
+    return cap is None or spent.dollars + spent.reserved + highest_cost <= cap
 
 
 def _retry_after(headers: Any) -> float:
-    """The seconds that a server asks to be left alone, 0 where it does not say."""
+    """How many seconds the server asks to wait, 0 where it does not ask."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:

@@ -1,4 +1,4 @@
-"""The audit sheet: descriptions for a radiologist to judge, and how far reader and checks agree."""
+"""The audit sheet: descriptions for a radiologist to judge, and how far readers and checks agree."""
 
 import csv
 import hashlib
@@ -22,23 +22,24 @@ def _report(study: Study) -> str:
 
 
 def write(path: Path, count: int, progressions: pd.DataFrame, pairs: pd.DataFrame, studies: dict[int, Study]) -> int:
-    """Writes ``count`` rows, picked by the hash of their pair, as CSV; returns how many there were.
+    """Writes ``count`` rows, picked by the hash of their pair_id, as CSV; returns how many there were.
 
-    The columns reader_1 and reader_2 are empty: "yes" where the description is right in all it says, else "no".
+    The columns reader_1 and reader_2 are empty: a reader writes "yes" where all that the description says is right,
+    else "no". ``pairs`` holds every pair of ``progressions``, as it is read.
     """
-    order = progressions["pair_id"].map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
-    chosen = progressions.loc[order.sort_values().index[:count]]
-    places = pairs.set_index("pair_id").loc[chosen["pair_id"]].reset_index()
-    texts = pairs_of(places, studies)
-    shown = [name for name in map(str, chosen.columns) if name == "valid" or name.startswith("check_")]
+    hashes = progressions["pair_id"].map(lambda pair_id: hashlib.sha256(str(pair_id).encode()).hexdigest())
+    sampled_rows = progressions.loc[hashes.sort_values().index[:count]]
+    sampled_pairs = pairs.set_index("pair_id").loc[sampled_rows["pair_id"]].reset_index()
+    texts = pairs_of(sampled_pairs, studies)
+    check_columns = [name for name in map(str, sampled_rows.columns) if name == "valid" or name.startswith("check_")]
     sheet = pd.DataFrame(
         {
-            "pair_id": list(chosen["pair_id"]),
+            "pair_id": list(sampled_rows["pair_id"]),
             "prior_report": [_report(prior) for prior, _ in texts],
             "current_report": [_report(current) for _, current in texts],
-            "description": list(chosen["description"]),
+            "description": list(sampled_rows["description"]),
             **dict.fromkeys((*READERS, "remark"), ""),
-            **{name: list(chosen[name]) for name in shown},
+            **{name: list(sampled_rows[name]) for name in check_columns},
         }
     )
     with atomic_path(path) as temporary:
@@ -49,23 +50,23 @@ def write(path: Path, count: int, progressions: pd.DataFrame, pairs: pd.DataFram
 def score(path: Path) -> str:
     """Agreement and Cohen's kappa of each reader with the checks, and of two readers, as text.
 
-    Raises UserError for a sheet that lacks a column, holds another answer than yes or no, or nothing to compare.
+    Raises UserError for a sheet that lacks a column, holds an answer other than yes and no, or holds no answer.
     """
     try:
         sheet = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: no sheet that can be read ({type(error).__name__}): give the CSV of --audit"
+            f"{path}: cannot be read as a sheet ({type(error).__name__}): give the CSV of --audit"
         ) from None
-    absent = [name for name in ("pair_id", "valid", *READERS) if name not in sheet]
-    if absent:
-        raise UserError(f"{path}: the column {absent[0]!r} is missing: give the CSV of --audit")
-    told = {name: _answers(path, sheet, name) for name in READERS}
-    told["checks"] = sheet["valid"].str.lower().map({"true": True, "false": False})
+    missing = [name for name in ("pair_id", "valid", *READERS) if name not in sheet]
+    if missing:
+        raise UserError(f"{path}: the column {missing[0]!r} is missing: give the CSV of --audit")
+    answers = {name: _answers(path, sheet, name) for name in READERS}
+    answers["checks"] = sheet["valid"].str.lower().map({"true": True, "false": False})
     lines = [
-        _compare(first, second, told[first], told[second])
+        _compare(first, second, answers[first], answers[second])
         for first, second in ((READERS[0], "checks"), (READERS[1], "checks"), READERS)
-        if (told[first].notna() & told[second].notna()).any()
+        if (answers[first].notna() & answers[second].notna()).any()
     ]
     if not lines:
         raise UserError(f"{path}: no reader has filled in yes or no: fill in the column {READERS[0]!r}")
@@ -80,14 +81,14 @@ def _answers(path: Path, sheet: pd.DataFrame, reader: str) -> pd.Series:
     return answers.map(ANSWERS)
 
 
-def _compare(first: str, second: str, a: pd.Series, b: pd.Series) -> str:
+def _compare(first: str, second: str, first_answers: pd.Series, second_answers: pd.Series) -> str:
     from sklearn.metrics import cohen_kappa_score
 
-    both = a.notna() & b.notna()
-    x, y = a[both].astype(bool), b[both].astype(bool)
-    constant = x.nunique() == 1 and y.nunique() == 1
-    kappa = "undefined, both always say the same" if constant else f"{cohen_kappa_score(x, y):.2f}"
+    is_answered = first_answers.notna() & second_answers.notna()
+    x, y = first_answers[is_answered].astype(bool), second_answers[is_answered].astype(bool)
+    is_constant = x.nunique() == 1 and y.nunique() == 1
+    kappa = "undefined, both always say the same" if is_constant else f"{cohen_kappa_score(x, y):.2f}"
     return (
-        f"{first} and {second}: {both.sum()} rows, agreement {(x == y).mean():.1%}, Cohen's kappa {kappa}; "
+        f"{first} and {second}: {is_answered.sum()} rows, agreement {(x == y).mean():.1%}, Cohen's kappa {kappa}; "
         f"right by {first} {x.mean():.1%}, by {second} {y.mean():.1%}"
     )

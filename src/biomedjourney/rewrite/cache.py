@@ -1,7 +1,8 @@
 """Answers of a language model on disk, one small file each.
 
-A file takes its name only when it is whole, so that neither a kill nor a second process, on this machine or another
-that shares the disk, can leave half an answer. A data base in one file would need locks, which network disks break.
+A file gets its name when it is complete. So neither a killed process nor a second one, on this machine or on another
+that shares the disk, can leave half an answer. A database in one file would need locks, which do not work on network
+disks.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ class Cache:
         return self.folder / key[:2] / f"{key}.json"
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The answer, or None where there is none that can be read."""
+        """The answer, or None where no readable answer is kept."""
         try:
             answer = json.loads(self._path(key).read_bytes())
         except (FileNotFoundError, ValueError):

@@ -1,4 +1,9 @@
-"""Whether a description can be trusted: each check is a function of the description and the two studies."""
+"""Whether a description can be trusted: each check is a function of the description and the two studies.
+
+``prior`` is the study that the pair is read from and ``current`` the one that it is read to: read backward in time,
+``prior`` is the later study. No check uses the reports' own words of change, which compare with the film before, so
+each holds in both directions.
+"""
 
 import re
 from collections.abc import Callable
@@ -26,7 +31,7 @@ _COMPARISON = re.compile(
 _CONTRADICTS = {(0, 1): ("resolved", "improved", "stable"), (1, 0): ("new", "worse", "stable")}
 
 
-def _said(study: Study) -> tuple[Mention, ...]:
+def _mentions_of(study: Study) -> tuple[Mention, ...]:
     return mentions(f"{study.impression}\n\n{study.findings}")
 
 
@@ -41,7 +46,7 @@ def check_removed_text(description: str, prior: Study, current: Study) -> bool:
 
 
 def check_identifiers(description: str, prior: Study, current: Study) -> bool:
-    """No date, no title with a name, and no capitalised word inside a sentence but devices named after people."""
+    """No date, no title with a name, and no capitalised word inside a sentence, except devices named after people."""
     names = set(_CAPITAL.findall(description)) - _EPONYMS
     return not names and not _DATE.search(description) and not _TITLE.search(description)
 
@@ -53,33 +58,34 @@ def check_comparison(description: str, prior: Study, current: Study) -> bool:
 
 def check_findings(description: str, prior: Study, current: Study) -> bool:
     """Every finding named is asserted, denied or doubted in a report, or labelled where a report names none."""
-    said = [_said(prior), _said(current)]
-    known = {mention.finding for mentioned in said for mention in mentioned}
-    for study, mentioned in zip((prior, current), said, strict=True):
-        if not mentioned:
-            known |= {name for name, label in study.labels.items() if label is not None}
-    return all(mention.finding in known for mention in mentions(description))
+    reported: set[str] = set()
+    for study in (prior, current):
+        if study_mentions := _mentions_of(study):
+            reported |= {mention.finding for mention in study_mentions}
+        else:
+            reported |= {name for name, label in study.labels.items() if label is not None}
+    return all(mention.finding in reported for mention in mentions(description))
 
 
 def check_sides(description: str, prior: Study, current: Study) -> bool:
     """A side named for a finding is a side that a report names for it."""
     reported: dict[str, set[str]] = {}
     for study in (prior, current):
-        for mention in _said(study):
+        for mention in _mentions_of(study):
             reported.setdefault(mention.finding, set()).update(mention.sides)
     return all(mention.sides <= reported.get(mention.finding, set()) for mention in mentions(description))
 
 
 def check_direction(description: str, prior: Study, current: Study) -> bool:
-    """Where the label is certain in both studies and changes, no direction that contradicts the change."""
+    """No direction contradicts a label that is certain in both studies and changes."""
     for mention in mentions(description):
-        change = (prior.labels.get(mention.finding), current.labels.get(mention.finding))
-        if mention.change in _CONTRADICTS.get(change, ()):  # type: ignore[arg-type]
+        labels = (prior.labels.get(mention.finding), current.labels.get(mention.finding))
+        if mention.change in _CONTRADICTS.get(labels, ()):  # type: ignore[arg-type]
             return False
     return True
 
 
-# Each check, and what a language model is told when it fails.
+# Each check, and what a language model is told when it fails. The wording is part of the keys of cached answers.
 CHECKS: dict[str, tuple[Callable[[str, Study, Study], bool], str]] = {
     "check_length": (check_length, f"the description must have 1 to {LONGEST} characters"),
     "check_removed_text": (check_removed_text, "the description must not contain ___"),
@@ -92,7 +98,7 @@ CHECKS: dict[str, tuple[Callable[[str, Study, Study], bool], str]] = {
         "the description calls a finding new, resolved or unchanged against the reports",
     ),
 }
-SCHEMA = "check_schema"  # whether the model's last answer kept to the schema; true where no model was asked
+SCHEMA = "check_schema"  # whether the model's last answer followed the schema; true where no model was asked
 
 
 def run(description: str, prior: Study, current: Study) -> dict[str, bool]:

@@ -20,10 +20,10 @@ DATED = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 
 
 def host(base_url: str | None) -> str:
-    """The endpoint's host name. Raises UserError where the address has none, or holds a password."""
+    """The endpoint's host name. Raises UserError where the address has no host, or holds a password or a query."""
     parts = urlsplit(base_url or OPENAI)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError("configuration, rewrite.openai.base_url: no address of the form https://host:port/v1")
+        raise UserError("configuration, rewrite.openai.base_url: an address like https://host:port/v1 is expected")
     if parts.username or parts.password or parts.query:
         raise UserError(
             f"configuration, rewrite.openai.base_url: an address without user name, password and query is expected: "
@@ -35,16 +35,20 @@ def host(base_url: str | None) -> str:
 def is_private(name: str) -> bool:
     """Whether every address of a host is on loopback or in a private network. Raises UserError for an unknown host."""
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(name, None)}
+        address_texts = {entry[4][0] for entry in socket.getaddrinfo(name, None)}
     except OSError:
         raise UserError(f"configuration, rewrite.openai.base_url: the host {name!r} is not known: check it") from None
-    addresses = [ipaddress.ip_address(str(address).partition("%")[0]) for address in found]
+    addresses = [ipaddress.ip_address(str(address).partition("%")[0]) for address in address_texts]
     mapped = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
     return bool(mapped) and all(any(address in block for block in PRIVATE) for address in mapped)
 
 
 def check(settings: dict[str, Any], *, credentialed: bool) -> bool:
-    """Whether the endpoint is private. Raises UserError where reports must not go there, or a name is not dated."""
+    """Whether the endpoint is private.
+
+    Raises UserError where reports must not go there, and, for a public endpoint, where the name of the model holds no
+    date or the environment has no key.
+    """
     name = host(settings["base_url"])
     private = settings["base_url"] is not None and is_private(name)
     if credentialed and not private and settings["zero_data_retention_confirmed_by"] is None:
@@ -59,26 +63,22 @@ def check(settings: dict[str, Any], *, credentialed: bool) -> bool:
             f"configuration, rewrite.openai.model: {settings['model']!r} may be another model tomorrow: "
             "give the dated name, such as gpt-4o-2024-11-20"
         )
+    if not private and not os.environ.get(KEY):
+        raise UserError(f"rewrite: the endpoint {name} needs a key: set {KEY} in the environment")
     return private
 
 
 def client(settings: dict[str, Any], *, private: bool) -> Any:
-    """An ``openai.AsyncOpenAI`` for the endpoint that keeps to it: no redirect, and no proxy where it is private.
-
-    Raises UserError where a public endpoint has no key in the environment.
-    """
-    key = os.environ.get(KEY)
-    if not key and not private:
-        raise UserError(f"rewrite: the endpoint {host(settings['base_url'])} needs a key: set {KEY} in the environment")
+    """An ``openai.AsyncOpenAI`` that talks to the endpoint alone: no redirect, and no proxy to a private endpoint."""
     import openai
 
-    for name in ("openai", "httpx2", "httpcore2"):  # at their DEBUG they print keys and texts
+    for name in ("openai", "httpx2", "httpcore2"):  # at level DEBUG they print keys and texts
         logging.getLogger(name).setLevel(logging.WARNING)
     transport = openai.DefaultAsyncHttpxClient(
         follow_redirects=False, trust_env=not private, timeout=settings["timeout_seconds"]
     )
     return openai.AsyncOpenAI(
-        api_key=key or "none",
+        api_key=os.environ.get(KEY) or "none",
         base_url=settings["base_url"] or OPENAI,
         http_client=transport,
         timeout=settings["timeout_seconds"],

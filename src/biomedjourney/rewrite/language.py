@@ -83,12 +83,12 @@ def mentions(text: str) -> tuple[Mention, ...]:
 def _clauses(sentence: str) -> list[str]:
     """Splits where both parts have a verb of their own, so that a list of findings stays together."""
     clauses, start = [], 0
-    for found in _BREAK.finditer(sentence):
-        left, right = sentence[start : found.start()], sentence[found.end() :]
-        hard = found.group()[0] in ";:"
-        if hard or (_VERB.search(left) and _starts_clause(left, right, found.group().strip())):
+    for link in _BREAK.finditer(sentence):
+        left, right = sentence[start : link.start()], sentence[link.end() :]
+        is_hard = link.group()[0] in ";:"
+        if is_hard or (_VERB.search(left) and _starts_clause(left, right, link.group().strip())):
             clauses.append(left)
-            start = found.end()
+            start = link.end()
     return [clause for clause in [*clauses, sentence[start:]] if clause]
 
 
@@ -110,19 +110,19 @@ def _names(text: str) -> bool:
 
 def _of_clause(clause: str) -> list[Mention]:
     hits = _hits(clause)
-    alternatives = len(hits) > 1 and _ALTERNATIVES.match(clause) is not None
-    found = []
+    are_alternatives = len(hits) > 1 and _ALTERNATIVES.match(clause) is not None
+    result = []
     for names, clear in _CLEAR:
         if clear.search(clause):
-            found += [Mention(name, False) for name in names]
+            result += [Mention(name, False) for name in names]
     for i, hit in enumerate(hits):
         before = clause[hits[i - 1].end if i else 0 : hit.start]
         after = clause[hit.end : hits[i + 1].start if i + 1 < len(hits) else len(clause)]
-        own_before = before if i == 0 else _CONNECTOR.split(before)[-1]
-        own_after = after if i + 1 == len(hits) else _until_last_connector(after)
-        mention = _mention(hit, clause, own_before, own_after, hits)
-        found.append(replace(mention, present=None) if alternatives and mention.present else mention)
-    return found
+        near_before = before if i == 0 else _CONNECTOR.split(before)[-1]
+        near_after = after if i + 1 == len(hits) else _until_last_connector(after)
+        mention = _mention(hit, clause, near_before, near_after, hits)
+        result.append(replace(mention, present=None) if are_alternatives and mention.present else mention)
+    return result
 
 
 def _until_last_connector(gap: str) -> str:
@@ -147,8 +147,8 @@ _TOGETHER = ("pleural_effusion", "pneumothorax")  # both named by hydropneumotho
 
 def _heart(clause: str) -> list[_Hit]:
     """Subject and predicate: the heart is enlarged, or normal, or has become larger or smaller."""
-    if found := _NORMAL_HEART.search(clause):
-        return [_Hit("cardiomegaly", found.start(), found.end(), False)]
+    if normal_heart := _NORMAL_HEART.search(clause):
+        return [_Hit("cardiomegaly", normal_heart.start(), normal_heart.end(), False)]
     subject = _HEART.search(clause)
     if not subject:
         return []
@@ -164,24 +164,24 @@ def _heart(clause: str) -> list[_Hit]:
 
 def _mention(hit: _Hit, clause: str, before: str, after: str, hits: list[_Hit]) -> Mention:
     name, inside = hit.finding, clause[hit.start : hit.end]
-    own = f"{before} {inside} {after}" if name == "cardiomegaly" else f"{before} | {after}"
+    near_text = f"{before} {inside} {after}" if name == "cardiomegaly" else f"{before} | {after}"
     sides = _sides(name, before, after, clause)
     if hit.present is False:
-        back = re.search(r"\bnow\b|\breturn|\bno longer\b|\bnormali[sz]|\bbecome\b", clause)
-        return Mention(name, False, change="resolved" if back else "")
-    denied = _denied(clause, hit, hits)
-    shared = clause if not _has_own_change(own) and _one_list(clause, hits) else own
-    if denied:
+        is_back_to_normal = re.search(r"\bnow\b|\breturn|\bno longer\b|\bnormali[sz]|\bbecome\b", clause)
+        return Mention(name, False, change="resolved" if is_back_to_normal else "")
+    is_denied = _denied(clause, hit, hits)
+    shared_text = clause if not _has_own_change(near_text) and _one_list(clause, hits) else near_text
+    if is_denied:
         return Mention(name, False, sides, 0, "resolved" if _RESIDUAL.search(before) else "")
     if _uncertain(clause, hit):
-        return Mention(name, None, sides, _severity(own), _change(own))
-    if _GONE.search(shared) and not _PARTIAL.search(shared):
+        return Mention(name, None, sides, _severity(near_text), _change(near_text))
+    if _GONE.search(shared_text) and not _PARTIAL.search(shared_text):
         return Mention(name, False, sides, 0, "resolved")
-    return Mention(name, True, sides, _severity(own), _change(own) or _change(shared))
+    return Mention(name, True, sides, _severity(near_text), _change(near_text) or _change(shared_text))
 
 
-def _has_own_change(own: str) -> bool:
-    return bool(_GONE.search(own) or _change(own))
+def _has_own_change(near_text: str) -> bool:
+    return bool(_GONE.search(near_text) or _change(near_text))
 
 
 def _one_list(clause: str, hits: list[_Hit]) -> bool:

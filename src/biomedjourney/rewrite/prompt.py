@@ -12,10 +12,11 @@ import yaml
 from biomedjourney.pair.text import clean
 from biomedjourney.rewrite.language import mentions
 from biomedjourney.rewrite.lexicon import DEVICES, FINDINGS
-from biomedjourney.rewrite.study import Study
+from biomedjourney.rewrite.study import Study, in_order_of_time
 
-FILE = Path(__file__).parent / "prompts" / "progression-1.yaml"
-DIRECTIONS = ("new", "worse", "stable", "improved", "resolved")
+FOLDER = Path(__file__).parent / "prompts"
+FILES = {"forward": FOLDER / "progression-1.yaml", "backward": FOLDER / "progression-backward-1.yaml"}
+TITLES = {"forward": ("prior", "current"), "backward": ("earlier", "later")}  # of the reports, in the order of time
 Message = dict[str, str]
 
 
@@ -37,7 +38,7 @@ SCHEMA: dict[str, Any] = {
                 "properties": {
                     "finding": _one_of(*(name.replace("_", " ") for name in FINDINGS)),
                     "side": _one_of("left", "right", "bilateral", "none"),
-                    "direction": _one_of(*DIRECTIONS),
+                    "direction": _one_of("new", "worse", "stable", "improved", "resolved"),
                     "severity": _one_of("mild", "moderate", "severe", "unstated"),
                 },
             },
@@ -57,19 +58,21 @@ class Prompt:
 
 
 @cache
-def load(path: Path = FILE) -> Prompt:
-    """The prompt of a versioned file."""
-    content = path.read_bytes()
-    read = yaml.safe_load(content)
-    before = [("system", read["system"])]
-    for example in read["examples"]:
-        before.append(("user", _question(example["prior"], example["current"])))
+def load(direction: str = "forward") -> Prompt:
+    """The prompt for pairs read in a direction, from its versioned file."""
+    content = FILES[direction].read_bytes()
+    parts = yaml.safe_load(content)
+    earlier_title, later_title = TITLES[direction]
+    before = [("system", parts["system"])]
+    for example in parts["examples"]:
+        before.append(("user", _question(example[earlier_title], example[later_title], direction)))
         before.append(("assistant", json.dumps(example["answer"])))
-    return Prompt(tuple(before), read["again"], hashlib.sha256(content).hexdigest())
+    return Prompt(tuple(before), parts["again"], hashlib.sha256(content).hexdigest())
 
 
-def _question(prior: str, current: str) -> str:
-    return f"PRIOR REPORT\n{prior.strip()}\n\nCURRENT REPORT\n{current.strip()}"
+def _question(earlier: str, later: str, direction: str) -> str:
+    titles = [f"{title.upper()} REPORT" for title in TITLES[direction]]
+    return f"{titles[0]}\n{earlier.strip()}\n\n{titles[1]}\n{later.strip()}"
 
 
 def _report(study: Study) -> str:
@@ -77,20 +80,24 @@ def _report(study: Study) -> str:
     return "\n".join(f"{name}: {clean(text)}" for name, text in sections if text.strip())
 
 
-def messages(prior: Study, current: Study) -> list[Message]:
-    """The messages for a pair, without removed text (___)."""
-    question = ("user", _question(_report(prior), _report(current)))
-    return [{"role": role, "content": content} for role, content in (*load().before, question)]
+def messages(prior: Study, current: Study, direction: str = "forward") -> list[Message]:
+    """The messages for a pair, without removed text (___). Both reports stand in the order of time.
+
+    Read backward, ``prior`` is the later study.
+    """
+    earlier, later = in_order_of_time(prior, current, direction)
+    question = ("user", _question(_report(earlier), _report(later), direction))
+    return [{"role": role, "content": content} for role, content in (*load(direction).before, question)]
 
 
-def again(asked: list[Message], answer: str, reason: str) -> list[Message]:
-    """The messages that ask again after an answer that was not good enough."""
-    told = {"role": "user", "content": load().again.format(reason=reason)}
-    return [*asked, {"role": "assistant", "content": answer}, told]
+def again(previous: list[Message], answer: str, reason: str, direction: str = "forward") -> list[Message]:
+    """The messages that ask again after an answer that cannot be used."""
+    request = {"role": "user", "content": load(direction).again.format(reason=reason)}
+    return [*previous, {"role": "assistant", "content": answer}, request]
 
 
 class NotAnAnswer(ValueError):
-    """The model's text is not JSON of the schema; the message says why, without the text."""
+    """The model's text does not follow the schema. The message says why, without the text; the model may get it."""
 
 
 @cache
@@ -101,9 +108,9 @@ def _validator() -> Any:
 
 
 def description(text: str) -> str:
-    """The description in an answer. Raises NotAnAnswer where the answer is not what was asked for.
+    """The description in an answer. Raises NotAnAnswer where the answer does not follow the schema.
 
-    Its list of changes must hold every finding that the description names.
+    The answer's list of changes must hold every finding that the description names.
     """
     try:
         answer = json.loads(text)
@@ -114,11 +121,11 @@ def description(text: str) -> str:
         where = ".".join(str(part) for part in error.absolute_path) or "top level"
         raise NotAnAnswer(f"it breaks the rule {error.validator!r} of the schema at {where}")
     listed = {change["finding"].replace(" ", "_") for change in answer["changes"]}
-    told = " ".join(answer["description"].split())
-    for mention in mentions(told):
+    text_of_description = " ".join(answer["description"].split())
+    for mention in mentions(text_of_description):
         kind = DEVICES if mention.finding in DEVICES else (mention.finding,)
         if not listed.intersection(kind):
             raise NotAnAnswer(
                 f"the description names {mention.finding.replace('_', ' ')}, which is not among the changes"
             )
-    return told
+    return text_of_description

@@ -2,17 +2,18 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from biomedjourney.rewrite.language import Mention, mentions
 from biomedjourney.rewrite.lexicon import DEVICES, SIDED
-from biomedjourney.rewrite.study import Study
+from biomedjourney.rewrite.study import Study, in_order_of_time
 
-__all__ = ["Study", "describe"]
+__all__ = ["Change", "Study", "changes", "describe", "turned"]
 
 NO_CHANGE = ("no significant change", "no interval change", "unchanged appearance", "stable appearance")
 STABLE_SHARE = 0.25  # how often a finding that stayed is named beside what changed
-DIRECTIONS = ("new", "worse", "improved", "resolved", "stable")
+MOVES = ("new", "worse", "improved", "resolved")  # the directions of a change, but for stable
+TURNED = {"new": "resolved", "worse": "improved", "improved": "worse", "resolved": "new", "stable": "stable"}
 VERBS = {
     "new": ("new",),
     "worse": ("increased", "worsening", "larger"),
@@ -51,17 +52,16 @@ SEVERAL = (
     "pneumonia",
     "lung_lesion",
     "fracture",
-)  # more than one a side
+)  # there may be more than one per side
 UNSIZED = ("larger", "smaller")  # verbs for sizes alone
 ABSORBED = {"lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia"), "pneumonia": ("consolidation",)}
 
 
 @dataclass
 class State:
-    """A finding in one study. ``present`` None: uncertain or unknown. Severity and change by side ('' unsaid)."""
+    """A finding in one study. ``present`` None: uncertain or unknown. Severity and change by side ('': none named)."""
 
     present: bool | None = None
-    known: bool = False
     severity: dict[str, int] = field(default_factory=dict)
     change: dict[str, str] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
@@ -69,21 +69,39 @@ class State:
 
 @dataclass(frozen=True)
 class Change:
-    direction: str
+    """What became of a finding on one side, on the way from one study to the other.
+
+    ``side``: left, right, bilateral, or empty where no report names one. ``direction``: new, worse, improved, resolved
+    or stable. ``severity`` (after the change) and ``severity_before``: 1 to 3, or 0 where the finding is absent, where
+    no word grades it, or where the two sides of a bilateral change differ.
+    """
+
     finding: str
     side: str
+    direction: str
     severity: int
+    severity_before: int = 0
 
 
-def state(study: Study, finding: str, said: tuple[Mention, ...]) -> State:
+def turned(change: Change) -> Change:
+    """The change as it looks from the later study to the earlier one. Turned twice, it is the same again."""
+    return replace(
+        change,
+        direction=TURNED[change.direction],
+        severity=change.severity_before,
+        severity_before=change.severity,
+    )
+
+
+def state(study: Study, finding: str, study_mentions: tuple[Mention, ...]) -> State:
     """What a study says of a finding: its sentences, or its label where the report says nothing of any finding.
 
     A label beside a report that does not name the finding is not taken: it has no side and no size, and is more often
     an error of the labeller than of the radiologist.
     """
-    own = [mention for mention in said if mention.finding == finding]
-    result = State(known=bool(own))
-    for mention in own:
+    finding_mentions = [mention for mention in study_mentions if mention.finding == finding]
+    result = State()
+    for mention in finding_mentions:
         sides = mention.sides or {""}
         if mention.present:
             result.present = True
@@ -93,77 +111,105 @@ def state(study: Study, finding: str, said: tuple[Mention, ...]) -> State:
                     result.change[side] = mention.change
         elif mention.present is False and (mention.change == "resolved" or mention.sides):
             result.gone |= set(sides)
-    if result.present is None and any(mention.present is False for mention in own):
+    if result.present is None and any(mention.present is False for mention in finding_mentions):
         result.present = False
-    if not said and (label := study.labels.get(finding)) in (0, 1):
-        result.present, result.known = label == 1, True
+    if not study_mentions and (label := study.labels.get(finding)) in (0, 1):
+        result.present = label == 1
         if label == 1:
             result.severity[""] = 0
     if "" in result.severity and len(result.severity) > 1:
-        unsaid = result.severity.pop("")
-        change = result.change.pop("", "")
+        severity_without_side = result.severity.pop("")
+        change_without_side = result.change.pop("", "")
         for side in result.severity:
-            result.severity[side] = result.severity[side] or unsaid
-            if change:
-                result.change.setdefault(side, change)
+            result.severity[side] = result.severity[side] or severity_without_side
+            if change_without_side:
+                result.change.setdefault(side, change_without_side)
     return result
 
 
-def _direction(finding: str, side: str, prior: State, current: State) -> str:
-    """How a finding that is present on a side has changed: by the words of the current report, else by both reports."""
-    existed = bool(prior.present) and (side in prior.severity or "" in prior.severity or side == "")
-    told = current.change.get(side, "")
+def _direction(finding: str, side: str, earlier: State, later: State) -> str:
+    """How a finding that is present on a side has changed: by the words of the later report, else by both reports."""
+    existed = bool(earlier.present) and (side in earlier.severity or "" in earlier.severity or side == "")
+    worded_change = later.change.get(side, "")
     if (
-        told
-        and not (told == "new" and existed and finding not in SEVERAL)
-        and not (told == "stable" and prior.present is False)
+        worded_change
+        and not (worded_change == "new" and existed and finding not in SEVERAL)
+        and not (worded_change == "stable" and earlier.present is False)
     ):
-        return told
+        return worded_change
     if not existed:
         return "new"
-    before = prior.severity.get(side, prior.severity.get("", max(prior.severity.values(), default=0)))
-    now = current.severity[side]
-    if told == "new" or (before and now > before):
+    before, now = _severity(earlier, side), later.severity[side]
+    if worded_change == "new" or (before and now > before):
         return "worse"
     return "improved" if now and now < before else "stable"
 
 
-def changes(prior: Study, current: Study) -> list[Change]:
-    """Every finding of either study with what became of it, side by side; both sides alike are told as bilateral."""
-    before, after = (mentions(f"{s.impression}\n\n{s.findings}") for s in (prior, current))
-    found: list[Change] = []
+def _severity(state: State, side: str) -> int:
+    """The severity on a side, 0 where the report grades or names none; without a side, that of the worse one."""
+    if side in state.severity:
+        return state.severity[side]
+    if "" in state.severity:
+        return state.severity[""]
+    return max(state.severity.values(), default=0) if side == "" else 0
+
+
+def changes(prior: Study, current: Study, *, direction: str = "forward") -> list[Change]:
+    """Every finding of either study with what became of it, side by side; both sides alike are told as bilateral.
+
+    ``prior`` is the study that the pair is read from, ``current`` the one that it is read to. With ``direction``
+    "backward", ``prior`` is thus the later study. Words of change in the later report compare it with the earlier one,
+    and words of change in the earlier report with a film that is still older. So a backward pair has the changes of
+    the forward pair, each turned round.
+    """
+    earlier, later = in_order_of_time(prior, current, direction)
+    forward_changes = _forward_changes(earlier, later)
+    return forward_changes if direction == "forward" else [turned(change) for change in forward_changes]
+
+
+def _forward_changes(earlier: Study, later: Study) -> list[Change]:
+    earlier_mentions, later_mentions = (mentions(f"{s.impression}\n\n{s.findings}") for s in (earlier, later))
+    result: list[Change] = []
     for finding in NOUNS:
-        then, now = state(prior, finding, before), state(current, finding, after)
-        own: list[Change] = []
+        then, now = state(earlier, finding, earlier_mentions), state(later, finding, later_mentions)
+        by_side: list[Change] = []
         if now.present:
-            own = [
-                Change(_direction(finding, side, then, now), finding, side, now.severity[side]) for side in now.severity
+            by_side = [
+                Change(finding, side, _direction(finding, side, then, now), severity, _severity(then, side))
+                for side, severity in now.severity.items()
             ]
         if now.present is not None:
             left_over = set(then.severity) if then.present else set()
             ended = (left_over | now.gone) if now.present is False else (left_over & now.gone) | (now.gone - {""})
             if now.present is False and not then.present:
-                ended = now.gone if any(m.finding == finding and m.change == "resolved" for m in after) else set()
+                is_resolved = any(m.finding == finding and m.change == "resolved" for m in later_mentions)
+                ended = now.gone if is_resolved else set()
             ended = (ended - {""}) or ended
-            own += [Change("resolved", finding, side, 0) for side in ended if side not in now.severity]
-        found += _together(own)
-    return _without_absorbed(found)
+            by_side += [
+                Change(finding, side, "resolved", 0, _severity(then, side))
+                for side in ended
+                if side not in now.severity
+            ]
+        result += _together(by_side)
+    return _without_absorbed(result)
 
 
-def _together(own: list[Change]) -> list[Change]:
-    sides = {change.side: change for change in own}
+def _together(by_side: list[Change]) -> list[Change]:
+    """One bilateral change where both sides changed alike."""
+    sides = {change.side: change for change in by_side}
     if {"left", "right"} <= set(sides):
         left, right = sides["left"], sides["right"]
         if (left.direction, left.severity) == (right.direction, right.severity):
-            rest = [change for change in own if change.side not in ("left", "right")]
-            return [*rest, Change(left.direction, left.finding, "bilateral", left.severity)]
-    return sorted(own, key=lambda change: change.side)
+            severity_before = left.severity_before if left.severity_before == right.severity_before else 0
+            others = [change for change in by_side if change.side not in ("left", "right")]
+            return [*others, replace(left, side="bilateral", severity_before=severity_before)]
+    return sorted(by_side, key=lambda change: change.side)
 
 
-def _without_absorbed(found: list[Change]) -> list[Change]:
+def _without_absorbed(every_change: list[Change]) -> list[Change]:
     """Leaves out a general finding where a specific one tells the same ("opacity" beside "consolidation")."""
-    told = {change.finding for change in found}
-    return [c for c in found if not any(specific in told for specific in ABSORBED.get(c.finding, ()))]
+    findings = {change.finding for change in every_change}
+    return [c for c in every_change if not any(specific in findings for specific in ABSORBED.get(c.finding, ()))]
 
 
 def _pick(options: Iterable[str], *key: str) -> str:
@@ -192,18 +238,22 @@ def _phrase(change: Change, key: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def describe(prior: Study, current: Study) -> str:
+def describe(prior: Study, current: Study, *, direction: str = "forward") -> str:
     """The progression description: what appeared, grew, shrank and went, with side and severity; never empty.
 
+    ``prior``, ``current`` and ``direction`` are those of `changes`: read backward, ``prior`` is the later study.
     Offline and deterministic: wording varies by a hash of the two studies. What stayed is named in a quarter of the
-    cases, or where nothing changed.
+    cases, or where nothing changed; both directions name the same findings and sides.
     """
-    key = "\0".join((prior.findings, prior.impression, current.findings, current.impression))
-    found = changes(prior, current)
-    moved = [c for d in DIRECTIONS[:-1] for c in found if c.direction == d]
-    stayed = [c for c in found if c.direction == "stable"]
-    named = [c for c in stayed if _number(key, c.finding, c.side, "named") % 1000 < 1000 * STABLE_SHARE]
-    if not moved:
-        first = _pick(NO_CHANGE, key)
-        return "; ".join([first, *(_phrase(c, key) for c in named)])
-    return "; ".join(_phrase(c, key) for c in [*moved, *named])
+    earlier, later = in_order_of_time(prior, current, direction)
+    key = "\0".join((earlier.findings, earlier.impression, later.findings, later.impression))
+    every_change = changes(prior, current, direction=direction)
+    moves = [change for move in MOVES for change in every_change if change.direction == move]
+    named_stable = [
+        change
+        for change in every_change
+        if change.direction == "stable"
+        and _number(key, change.finding, change.side, "named") % 1000 < 1000 * STABLE_SHARE
+    ]
+    phrases = [_phrase(change, key) for change in [*moves, *named_stable]]
+    return "; ".join(phrases if moves else [_pick(NO_CHANGE, key), *phrases])

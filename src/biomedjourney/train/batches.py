@@ -1,7 +1,7 @@
 """What a training step sees: which examples, which noise, which timesteps, which conditions are dropped.
 
-Everything is drawn by a key of seed, run, step and place in the batch, so that a run that goes on after a kill, or
-on another number of devices, sees what it would have seen.
+Everything is drawn by a key of seed, run, step and place in the batch. So a run that goes on after a kill, or on
+another number of devices, sees what it would have seen.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from biomedjourney.examples import Conditions, Targets
 from biomedjourney.sampling import keyed
-from biomedjourney.train.data import Conditions, Targets
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def order(seed: int, run: str, examples: int, step: int, batch_size: int) -> lis
 
 
 def dropped(draw: float, shares: dict[str, float]) -> tuple[bool, bool]:
-    """Whether text and image are dropped, by a uniform draw: text alone, image alone, both, else neither."""
+    """Whether the text and the image are dropped: ``draw``, uniform in [0, 1), decides by the configured shares."""
     text, image = shares["text"], shares["text"] + shares["image"]
     both = image + shares["both"]
     return draw < text or image <= draw < both, text <= draw < both

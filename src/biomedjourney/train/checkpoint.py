@@ -1,4 +1,7 @@
-"""Checkpoints: outside every declared output, by a hash of all that decides a run, and gone after it has ended well."""
+"""Checkpoints: outside every declared output, in a folder named by a hash of all that decides what is learned.
+
+The last state stays after a run has ended, so that a run whose learning rate is constant can be extended.
+"""
 
 import hashlib
 import json
@@ -11,12 +14,23 @@ import torch
 from biomedjourney import tables
 from biomedjourney.errors import UserError
 
-FILE = "state.pt"
+FORMAT = 1  # raise it when a state of an earlier version of the program can no longer be continued
+ONLY_INTERVALS = ("log_every", "checkpoint_every")
 
 
 def folder(root: Path, run: str, settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
-    """``root/<run>-<hash>``: the same for the same settings and the same contents of the input files and folders."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    """``root/<run>-<hash>``: the same for the same decisive settings and the same contents of the inputs.
+
+    ``settings``: sections of the configuration, with the run's own settings as ``run``. Intervals of logging and
+    saving do not count, and neither does the number of steps where the learning rate does not depend on it. The
+    code does not count: an edit does not throw away a run that is half trained.
+    """
+    train = {key: value for key, value in settings["train"].items() if key not in ONLY_INTERVALS}
+    run_settings = dict(settings["run"])
+    if train["decay"] == 0:
+        del run_settings["steps"]
+    decisive = {"format": FORMAT, **settings, "train": train, "run": run_settings}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for path in inputs:
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
             with file.open("rb") as stream:
@@ -25,18 +39,28 @@ def folder(root: Path, run: str, settings: dict[str, Any], inputs: Iterable[Path
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state atomically; a kill at any moment leaves the state before."""
-    with tables.atomic_path(path / FILE) as temporary:
+    """Writes the state atomically and then removes those of fewer steps; a kill at any moment leaves one."""
+    with tables.atomic_path(path / f"state-{state['step']}.pt") as temporary:
         torch.save(state, temporary)
+    for step, file in _files(path).items():
+        if step < state["step"]:
+            file.unlink()
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state last saved, or None. Raises UserError for a damaged file."""
-    if not (path / FILE).is_file():
+def load(path: Path, device: torch.device, steps: int) -> dict[str, Any] | None:
+    """The last state of at most ``steps`` steps, or None. Raises UserError for a damaged file."""
+    files = {step: file for step, file in _files(path).items() if step <= steps}
+    if not files:
         return None
+    file = files[max(files)]
     try:
-        state: dict[str, Any] = torch.load(path / FILE, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # torch.load raises whatever unpickling and zip reading raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path / FILE}: the checkpoint is damaged ({reason}): delete {path} to start anew") from None
+        raise UserError(f"{file}: the checkpoint is damaged ({reason}): delete it to train from the start") from None
     return state
+
+
+def _files(path: Path) -> dict[int, Path]:
+    """The files of states by their number of steps."""
+    return {int(file.stem.removeprefix("state-")): file for file in path.glob("state-*.pt")}

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from biomedjourney import config
-from biomedjourney.train import inputs as files
+from biomedjourney import config, examples
 
 PATH = click.Path(path_type=Path)
 
@@ -14,13 +13,13 @@ PATH = click.Path(path_type=Path)
 @click.command()
 @config.option("train")
 @click.option("--run", required=True, metavar="NAME", help="The run, by its name in train.runs.")
-@files.options
-@click.option("--start", type=PATH, help="Model folder of the run that this one goes on from, if its settings say so.")
+@examples.input_options
+@click.option("--start", type=PATH, help="Model folder of the run that this one starts from, if its settings say so.")
 @click.option(
-    "--checkpoints", type=PATH, default=Path("results/checkpoints"), show_default=True, help="Where a kill leaves it."
+    "--checkpoints", type=PATH, default=Path("results/checkpoints"), show_default=True, help="Folder of checkpoints."
 )
-@click.option("--out", type=PATH, required=True, help="Model folder, to write.")
-@click.option("--training", type=PATH, required=True, help="Table training, to write.")
+@click.option("--out", type=PATH, required=True, help="Output: model folder.")
+@click.option("--training", type=PATH, required=True, help="Output: training table.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def command(
     settings: dict[str, Any],
@@ -30,7 +29,7 @@ def command(
     out: Path,
     training: Path,
     threads: int,
-    **paths: Path | None,
+    **paths: tuple[Path, ...],
 ) -> None:
     """Train the diffusion model: one run of the configuration, on latents and token states.
 
@@ -38,12 +37,12 @@ def command(
 
     \b
     Example: biomedjourney train --config config.yaml --run stage1 --singles results/tables/singles.parquet \\
-      --latents results/latents/images.parquet --texts results/texts/texts.parquet \\
-      --first-stage results/models/first-stage --out results/models/stage1 --training results/training/stage1.parquet
+      --latents results/latents/images/0.parquet --texts results/texts/reports.parquet \\
+      --out results/models/stage1 --training results/training/stage1.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
     from biomedjourney.train.run import train_run
 
-    train_run(run, settings, files.Inputs(**paths), start, checkpoints, out, training)
+    train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training)

@@ -21,11 +21,6 @@ def learning_rate(step: int, steps: int, settings: dict[str, Any]) -> float:
     return settings["learning_rate"] * min(1.0, rising, falling)
 
 
-def ema_decay(step: int, largest: float) -> float:
-    """How much of the average a step keeps: little at first, so that the untrained weights are soon forgotten."""
-    return min(largest, (1 + step) / (10 + step))
-
-
 def loss_weight(alphas_cumprod: torch.Tensor, prediction_type: str, gamma: float | None) -> torch.Tensor:
     """The min-SNR weight of each timestep's squared error (Hang et al., 2023); all ones where gamma is None."""
     if gamma is None:
@@ -59,9 +54,13 @@ def train(
     """Trains ``unet`` in place and leaves the moving average of its weights in it.
 
     ``next_batch``: step to batch, the same whenever it is asked. ``settings``: the section ``train``. ``restored``: a
-    state that ``save`` was given, from which the run goes on bit for bit. Returns rows of the table `training`
-    without ``run`` and ``stage``, the first one at step 0.
+    state that ``save`` was given, from which the run goes on bit for bit. ``save`` is given the state at intervals
+    and at the end. Returns rows of the table `training` without ``run`` and ``stage``, the first one at step 0.
+    The average keeps little of the first steps, (1 + step) / (10 + step) up to ``ema_decay``, so that the untrained
+    weights are soon forgotten.
     """
+    from diffusers.training_utils import EMAModel
+
     device = unet.device
     optimiser = torch.optim.AdamW(
         unet.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
@@ -70,47 +69,47 @@ def train(
     weights = weights.to(device)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(device)
     parameters = list(unet.parameters())
-    average = [p.detach().clone() for p in parameters]
+    average = EMAModel(parameters, decay=settings["ema_decay"], foreach=True)
     summed = torch.zeros((), device=device)
-    first, seen, seconds = 0, 0, 0.0
+    first_step, images_seen, seconds = 0, 0, 0.0
     rows: Rows = [{"step": 0, "images_seen": 0, "loss": None, "learning_rate": None, "seconds": 0.0}]
     if restored is not None:
         unet.load_state_dict(restored["unet"])
         optimiser.load_state_dict(restored["optimiser"])
-        average, summed, rows = restored["average"], restored["summed"], restored["rows"]
-        first, seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
+        average.load_state_dict(restored["average"])
+        summed, rows = restored["summed"], restored["rows"]
+        first_step, images_seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
     unet.train()
     began = time.monotonic() - seconds
-    with progress.bar(steps, title, unit="step") as shown:
-        shown.update(first)
-        for step in range(first, steps):
+    with progress.bar(steps, title, unit="step") as bar:
+        bar.update(first_step)
+        for step in range(first_step, steps):
             batch = next_batch(step).to(device)
             rate = learning_rate(step, steps, settings)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            value = loss(unet, batch, scheduler, weights)
+            batch_loss = loss(unet, batch, scheduler, weights)
             optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            batch_loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, settings["gradient_norm"])
             optimiser.step()
-            torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - ema_decay(step, settings["ema_decay"]))
-            summed += value.detach()
-            seen += len(batch.target)
-            shown.update()
-            done = step + 1
-            if done % settings["log_every"] == 0 or done == steps:
-                mean = summed.item() / (done - rows[-1]["step"])
+            average.step(parameters)
+            summed += batch_loss.detach()
+            images_seen += len(batch.target)
+            bar.update()
+            steps_done = step + 1
+            if steps_done % settings["log_every"] == 0 or steps_done == steps:
+                mean = summed.item() / (steps_done - rows[-1]["step"])
                 if not math.isfinite(mean):
-                    raise UserError(f"{title}: the loss is {mean} by step {done}: lower train.learning_rate")
-                rows.append({"step": done, "images_seen": seen, "loss": mean, "learning_rate": rate})
-                rows[-1]["seconds"] = time.monotonic() - began
-                shown.set_postfix_str(f"loss {mean:.4f}", refresh=False)
+                    raise UserError(f"{title}: the loss is {mean} by step {steps_done}: lower train.learning_rate")
+                row = {"step": steps_done, "images_seen": images_seen, "loss": mean, "learning_rate": rate}
+                rows.append(row | {"seconds": time.monotonic() - began})
+                bar.set_postfix_str(f"loss {mean:.4f}", refresh=False)
                 summed.zero_()
-            if done % settings["checkpoint_every"] == 0 and done < steps:
-                state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
-                state |= {"summed": summed, "rows": rows, "step": done, "images_seen": seen}
-                save(state | {"seconds": time.monotonic() - began})
-    with torch.no_grad():
-        for parameter, averaged in zip(parameters, average, strict=True):
-            parameter.copy_(averaged)
+            if steps_done % settings["checkpoint_every"] == 0 or steps_done == steps:
+                state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict()}
+                state |= {"average": average.state_dict(), "summed": summed, "rows": rows}
+                state |= {"step": steps_done, "images_seen": images_seen, "seconds": time.monotonic() - began}
+                save(state)
+    average.copy_to(parameters)
     return rows

@@ -8,6 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from biomedjourney.errors import UserError
+from biomedjourney.sampling import load_unet
 
 
 def build(settings: dict[str, Any], latent_shape: tuple[int, int, int], text_width: int, seed: int) -> Any:
@@ -50,20 +51,20 @@ def published(folder: Path, latent_channels: int, text_width: int) -> Any:
     One that has the wider input already (InstructPix2Pix) keeps its weights, and one with a text projection of
     this width keeps that too. Raises UserError for a folder that holds no such UNet.
     """
-    found = load(folder)
-    width = found.config.in_channels
-    if width not in (latent_channels, 2 * latent_channels) or found.config.out_channels != latent_channels:
+    original = load_unet(folder)
+    width = original.config.in_channels
+    if width not in (latent_channels, 2 * latent_channels) or original.config.out_channels != latent_channels:
         raise UserError(
-            f"{folder}: a UNet from {width} to {found.config.out_channels} channels does not fit latents of "
+            f"{folder}: a UNet from {width} to {original.config.out_channels} channels does not fit latents of "
             f"{latent_channels} channels: check diffusion.unet.weights and the first stage"
         )
-    config = dict(found.config) | {
+    config = dict(original.config) | {
         "in_channels": 2 * latent_channels,
         "encoder_hid_dim": text_width,
         "encoder_hid_dim_type": "text_proj",
     }
     unet = UNet2DConditionModel.from_config(config)
-    weights = found.state_dict()
+    weights = original.state_dict()
     unet_weights = unet.state_dict()
     narrow = weights["conv_in.weight"]
     weights["conv_in.weight"] = torch.zeros_like(unet_weights["conv_in.weight"])
@@ -71,14 +72,3 @@ def published(folder: Path, latent_channels: int, text_width: int) -> Any:
     fitting = {name: value for name, value in weights.items() if value.shape == unet_weights[name].shape}
     unet.load_state_dict(unet_weights | fitting)
     return unet
-
-
-def load(folder: Path) -> Any:
-    """The UNet of a folder as diffusers writes it, in float32. Raises UserError where it is missing or damaged."""
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no diffusers UNet (config.json is not there): check the path or run train")
-    try:
-        return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"{folder}: the UNet cannot be read ({first_line}): check the folder") from None

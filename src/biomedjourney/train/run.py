@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import click
 import pandas as pd
 import torch
 
-from biomedjourney import config, sampling, tables
+from biomedjourney import config, examples, sampling, tables
 from biomedjourney.errors import UserError
-from biomedjourney.train import batches, checkpoint, data, loop, model
-from biomedjourney.train.examples import examples
-from biomedjourney.train.inputs import Inputs
+from biomedjourney.examples import Inputs
+from biomedjourney.train import batches, checkpoint, loop, model
 
 
 def train_run(
@@ -35,19 +33,20 @@ def train_run(
     run = _run_settings(name, settings, start)
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = examples(run, inputs, "train")
-    known = data.with_latents(chosen, run, inputs)
-    targets = data.load_targets(known, inputs)
-    conditions = data.load_conditions(known, run, inputs, settings["text"]["max_tokens"])
+    all_examples = examples.training_examples(run, inputs)
+    usable_examples = examples.with_latents(all_examples, run, inputs)
+    targets = examples.load_targets(usable_examples, inputs)
+    conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
     scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
     unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
-    read = [path for path in (*dataclasses.astuple(inputs), start) if path is not None]
-    version = {"code": config.code_version("train"), "torch": torch.__version__}
-    kept = checkpoint.folder(checkpoints, name, settings | {"run": run, "version": version}, read)
-    restored = checkpoint.load(kept, device)
+    input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
+    input_files += [start] if start is not None else []
+    folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
+    restored = checkpoint.load(folder, device, run["steps"])
     click.echo(
-        f"{name}: {len(known)} examples of {len(chosen)}, {unet.num_parameters():,} parameters, {run['steps']} steps "
-        f"of {run['batch_size']} on {device.type}" + (f", from step {restored['step']}" if restored else ""),
+        f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
+        f"{run['steps']} steps of {run['batch_size']} on {device.type}"
+        + (f", from step {restored['step']}" if restored else ""),
         err=True,
     )
     next_batch = functools.partial(
@@ -59,25 +58,24 @@ def train_run(
         batch_size=run["batch_size"],
         timesteps=settings["diffusion"]["schedule"]["steps"],
     )
-    save = functools.partial(checkpoint.save, kept)
+    save = functools.partial(checkpoint.save, folder)
     rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
     facts = {
         "run": name,
         "settings": {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run},
-        "examples": len(known),
-        "examples_without_latent": len(chosen) - len(known),
+        "examples": len(usable_examples),
+        "examples_without_latent": len(all_examples) - len(usable_examples),
         "images_seen": rows[-1]["images_seen"],
         "parameters": unet.num_parameters(),
         "first_stage_scaling_factor": targets.scaling_factor,
         "final_loss": rows[-1]["loss"],
     }
-    with tables.atomic_folder(out) as folder:
-        unet.save_pretrained(folder / "unet")
-        scheduler.save_pretrained(folder / "scheduler")
-        (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    table = pd.DataFrame(rows).assign(run=name, stage={"singles": 1, "pairs": 2}[run["data"]])
+    with tables.atomic_folder(out) as new_folder:
+        unet.save_pretrained(new_folder / "unet")
+        scheduler.save_pretrained(new_folder / "scheduler")
+        (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+    table = pd.DataFrame(rows).assign(run=name, stage={"singles": 1, "triples": 2}[run["data"]])
     tables.write(training, "training", table)
-    shutil.rmtree(kept, ignore_errors=True)
 
 
 def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> dict[str, Any]:
@@ -85,10 +83,7 @@ def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> di
     if name not in runs:
         raise UserError(f"--run: there is no run {name!r} in train.runs: known: {', '.join(runs)}")
     run: dict[str, Any] = runs[name]
-    if run["data"] == "singles" and (run["prior"], run["text"]) != ("none", "report"):
-        raise UserError(
-            f"configuration, train.runs.{name}: singles have no prior and no description: set prior: none, text: report"
-        )
+    config.check_run(name, run)
     if run["start"] and start is None:
         raise UserError(f"--start is missing: run {name} goes on from the model of run {run['start']}: give its folder")
     if start is not None and not run["start"]:
@@ -103,11 +98,12 @@ def _start(
     if start is None:
         seed = int(sampling.keyed("weights", settings["seed"]).integers(2**62))
         return model.build(settings["diffusion"]["unet"], latent_shape, text_width, seed)
-    unet = model.load(start / "unet")
-    found, wanted = (unet.config.in_channels, unet.config.encoder_hid_dim), (2 * latent_shape[0], text_width)
-    if found != wanted:
+    unet = sampling.load_unet(start / "unet")
+    offered = unet.config.in_channels, unet.config.encoder_hid_dim
+    expected = 2 * latent_shape[0], text_width
+    if offered != expected:
         raise UserError(
-            f"{start}: a UNet for {found[0]} channels and text states of width {found[1]}, but the latents and texts "
-            f"ask for {wanted[0]} and {wanted[1]}: train run {name} and the one before it on the same tables"
+            f"{start}: a UNet for {offered[0]} channels and text states of width {offered[1]}, but the latents and "
+            f"texts have {expected[0]} and {expected[1]}: train run {name} and the one before it on the same tables"
         )
     return unet

@@ -7,17 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-NOTHING_NEW = {
+from biomedjourney import config
+from tests.helpers import REPOSITORY
+
+# two answers: right for a pair in which an edema is new; wrong for every pair of reports that name no fracture
+NEW_EDEMA = {
     "changes": [{"finding": "edema", "side": "none", "direction": "new", "severity": "mild"}],
     "description": "new mild pulmonary edema",
+}
+INVENTED_FRACTURE = {
+    "changes": [{"finding": "fracture", "side": "none", "direction": "new", "severity": "unstated"}],
+    "description": "new fracture",
 }
 
 
 @dataclass
 class Request:
-    """What came in: the body, the headers by lower-case name, the path, and when."""
+    """What came in: the body, the headers by their names in lower case, the path, and the time of a clock."""
 
     body: dict[str, Any]
     headers: dict[str, str]
@@ -26,13 +35,8 @@ class Request:
 
     @property
     def question(self) -> str:
-        """The two reports asked about: the last message of the user that holds any."""
+        """The two reports: the last message that holds reports."""
         return [m["content"] for m in self.body["messages"] if m["content"].startswith("PRIOR REPORT")][-1]
-
-    @property
-    def again(self) -> bool:
-        """Whether the model is asked once more after an answer that was no good."""
-        return not self.body["messages"][-1]["content"].startswith("PRIOR REPORT")
 
 
 @dataclass
@@ -104,7 +108,7 @@ def _encode(reply: Reply) -> bytes:
 
 @contextmanager
 def running(behave: Callable[[Request], Reply]) -> Iterator[Server]:
-    """A server in a thread of its own."""
+    """Runs a server in another thread."""
     server, started = Server(behave), threading.Event()
     loop = asyncio.new_event_loop()
     task = loop.create_task(server.serve(started.set))
@@ -126,3 +130,11 @@ def running(behave: Callable[[Request], Reply]) -> Iterator[Server]:
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(10)
+
+
+def writer_settings(url: str, folder: Path, **openai: Any) -> dict[str, Any]:
+    """Settings of `rewrite` for a writer that asks this server: no rate limit, a cache in the folder."""
+    base = config.load([str(REPOSITORY / "config.yaml")], "rewrite")["rewrite"]
+    quick = {"base_url": url, "model": "fake", "cache": str(folder / "cache"), "requests_per_minute": 1e6,
+             "tokens_per_minute": 1e9, "timeout_seconds": 5, "in_flight": 4}  # fmt: skip
+    return config.merge(base, {"writer": "openai", "largest_fallback_share": 1.0, "openai": quick | openai})

@@ -24,8 +24,10 @@ UNET = {
     "heads": 2,
     "cross_attention_dim": 16,
 }
-SINGLES = {"data": "singles", "start": None, "prior": "none", "text": "report", "steps": 6, "batch_size": 4}
-PAIRS = {"data": "pairs", "start": None, "prior": "registered", "text": "description", "steps": 6, "batch_size": 4}
+COMMON = {"start": None, "directions": ["forward"], "steps": 6, "batch_size": 4}
+SINGLES = COMMON | {"data": "singles", "prior": "none", "writer": None, "text": "report"}
+TRIPLES = COMMON | {"data": "triples", "prior": "registered", "writer": "rules", "text": "description"}
+SCALING_FACTOR = 0.5
 OVERLAY: dict[str, Any] = {
     "text": {"max_tokens": TOKENS + 2},
     "diffusion": {"unet": UNET},
@@ -35,10 +37,11 @@ OVERLAY: dict[str, Any] = {
         "warmup_steps": 2,
         "runs": {
             "stage1": SINGLES,
-            "stage2": PAIRS | {"start": "stage1"},
-            "alone": PAIRS,
-            "stage2-no-registration": PAIRS | {"prior": "unregistered"},
-            "untrained": PAIRS | {"steps": 0},
+            "stage2": TRIPLES | {"start": "stage1"},
+            "alone": TRIPLES,
+            "both-ways": TRIPLES | {"directions": ["forward", "backward"]},
+            "stage2-no-registration": TRIPLES | {"prior": "unregistered"},
+            "untrained": TRIPLES | {"steps": 0},
         },
     },
     "generate": {
@@ -69,7 +72,10 @@ def toy(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write(folder: Path, patients: int = 24) -> dict[str, Path]:
-    """Every table and the first stage that train and generate read, by the option that takes it."""
+    """Every table and the first stage that train and generate read, by the option that takes it.
+
+    ``backward_triples`` and ``backward_priors`` belong to training pairs read backward in time.
+    """
     rng = np.random.default_rng(0)
     prior, current, told = toy(patients)
     splits = [("train", "train", "validation", "test")[i % 4] for i in range(patients)]
@@ -79,13 +85,14 @@ def write(folder: Path, patients: int = 24) -> dict[str, Path]:
     texts = [TEXTS[i] for i in told]
     paths = {}
 
-    def put(name: str, data: dict[str, Any], option: str | None = None) -> None:
+    def put(name: str, data: dict[str, Any] | pd.DataFrame, option: str | None = None) -> None:
         paths[option or name] = folder / f"{option or name}.parquet"
         tables.write(paths[option or name], name, pd.DataFrame(data))
 
     def latents(names: list[str], means: np.ndarray) -> dict[str, Any]:
         std = np.full(SHAPE, 0.05, np.float16).tobytes()
-        return {"id": names, "mean": [m.tobytes() for m in means], "std": std, "shape": [list(SHAPE)] * len(names)}
+        shape = {"shape": [list(SHAPE)] * len(names), "scaling_factor": SCALING_FACTOR}
+        return {"id": names, "mean": [m.tobytes() for m in means], "std": std} | shape
 
     def pictures(count: int) -> list[bytes]:
         return [pixels.encode_png(picture) for picture in rng.random((count, 16, 16))]
@@ -100,43 +107,42 @@ def write(folder: Path, patients: int = 24) -> dict[str, Path]:
             "text": texts[::-1] + texts,
         },
     )
-    put(
-        "pairs",
+    registered = numbers < patients - 4  # the last of each split is refused
+    valid = numbers >= 4  # and so is the first
+    forward = pd.DataFrame(
         {
             "pair_id": ids,
+            "writer": "rules",
+            "direction": "forward",
             "subject_id": numbers,
+            "split": splits,
             "prior_study_id": 2 * numbers,
             "study_id": 2 * numbers + 1,
             "prior_dicom_id": old,
             "dicom_id": new,
             "interval_days": 10.0,
-            "split": splits,
-        },
-    )
-    accepted = numbers < patients - 4  # the last of each split is refused
-    known = {"matrix": [[1.0, 0, 0, 0, 1, 0]] * patients, "displacement": None, "score_before": 0.3, "score_after": 0.5}
-    put("registrations", {"pair_id": ids, **known, "accepted": accepted, "reason": ""})
-    put(
-        "progressions",
-        {
-            "pair_id": ids,
-            "writer": "rules",
             "description": texts,
-            "model": None,
-            "prompt_sha256": None,
-            "valid": numbers >= 4,  # and so is the first
-            "fallback_reason": None,
-        },
+            "accepted": registered & valid,
+            "reason": np.where(registered & valid, "", "refused"),
+            "compared": registered & valid & (np.array(splits) != "train"),
+        }
     )
+    put("triples", forward)
+    turned = {"prior_study_id": "study_id", "study_id": "prior_study_id"}
+    turned |= {"prior_dicom_id": "dicom_id", "dicom_id": "prior_dicom_id"}
+    backward = forward[forward["split"] == "train"].rename(columns=turned).assign(direction="backward")
+    backward["pair_id"] = backward["prior_study_id"].astype(str) + "-" + backward["study_id"].astype(str)
+    put("triples", backward, "backward_triples")
+    put("latents", latents(list(backward["pair_id"]), current[backward.index]), "backward_priors")
     put("latents", latents(old + new, np.concatenate([prior, current])))
     put("latents", latents(ids, prior), "prior_latents")
-    own = [states(text) for text in TEXTS]
+    text_states = [states(text) for text in TEXTS]
     put(
         "texts",
         {
             "text_sha256": [hashlib.sha256(text.encode()).hexdigest() for text in TEXTS],
-            "states": [s.tobytes() for s in own],
-            "shape": [list(s.shape) for s in own],
+            "states": [s.tobytes() for s in text_states],
+            "shape": [list(s.shape) for s in text_states],
         },
     )
     put(
@@ -156,7 +162,12 @@ def first_stage(folder: Path) -> Path:
     torch.manual_seed(0)
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
     AutoencoderKL(
-        **blocks, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16, scaling_factor=0.5
+        **blocks,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=16,
+        scaling_factor=SCALING_FACTOR,
     ).save_pretrained(folder)
     return folder
 

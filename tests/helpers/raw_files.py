@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 LABELS = (
     *("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture"),
     *("Lung Lesion", "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia"),
@@ -20,6 +23,9 @@ METADATA = (
     "PatientOrientationCodeSequence_CodeMeaning",
 )
 REPORT = "                 FINAL REPORT\n FINDINGS:  Lungs of {study} are clear.\n\n IMPRESSION:  Normal {study}.\n"
+
+# the pixels of every image file, 12 bits
+RAMP = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
 
 # subject, study, date, time, views
 STUDIES = (
@@ -125,3 +131,25 @@ def raw_files(folder: Path) -> RawFiles:
         raw.patients.append({"subject_id": subject, "gender": "F"} | anchors)
         raw.admissions.append({"subject_id": subject, "hadm_id": subject + 1, "race": "WHITE - RUSSIAN"})
     return raw
+
+
+def write_jpeg(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((RAMP % 251).astype(np.uint8)).save(path, quality=95)
+
+
+def write_dicom(path: Path, implicit: bool = False) -> None:
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    film = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    film.Rows, film.Columns = RAMP.shape
+    film.BitsAllocated, film.BitsStored, film.HighBit, film.PixelRepresentation = 16, 12, 11, 0
+    film.SamplesPerPixel, film.PhotometricInterpretation = 1, "MONOCHROME1"
+    film.PixelData = RAMP.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    film.save_as(path, enforce_file_format=True)

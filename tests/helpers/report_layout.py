@@ -1,4 +1,4 @@
-"""Real reports written out in MIMIC-CXR's layout by a seed, each with one trap in its headers (or several at once)."""
+"""Real reports written in MIMIC-CXR's layout, drawn by a seed, each with one or two traps in its headers."""
 
 import importlib.util
 import random
@@ -14,21 +14,26 @@ TITLE = f"{'FINAL REPORT':>44}\n"
 UNDERSCORES = " " + "_" * 78 + "\n"
 
 
-@cache
-def openi_reports() -> tuple[Sections, ...]:
-    """The Open-i reports in torchxrayvision: text by header, XXXX (removed) as MIMIC-CXR's ___."""
+def openi_archive() -> Path:
+    """The Open-i reports that ship with torchxrayvision, found without importing it, which takes seconds."""
     package = importlib.util.find_spec("torchxrayvision")
     assert package is not None
     assert package.origin is not None
+    return Path(package.origin).parent / "data" / "NLMCXR_reports.tgz"
+
+
+@cache
+def openi_reports() -> tuple[Sections, ...]:
+    """The Open-i reports: text by header, XXXX (removed words) written as in MIMIC-CXR, ___."""
     reports = []
-    with tarfile.open(Path(package.origin).parent / "data" / "NLMCXR_reports.tgz") as archive:
+    with tarfile.open(openi_archive()) as archive:
         for member in archive:
             if member.name.endswith(".xml"):
                 file = archive.extractfile(member)
                 assert file is not None
                 texts = ElementTree.parse(file).iter("AbstractText")
-                found = {t.get("Label", ""): (t.text or "").strip().replace("XXXX", "___") for t in texts}
-                reports.append({name: text for name, text in found.items() if text})
+                sections = {t.get("Label", ""): (t.text or "").strip().replace("XXXX", "___") for t in texts}
+                reports.append({name: text for name, text in sections.items() if text})
     return tuple(reports)
 
 

@@ -11,11 +11,17 @@ import pandas as pd
 import yaml
 
 from biomedjourney import config, pixels, tables
+from biomedjourney.gather import cohort
+from biomedjourney.gather.triples import NOT_REGISTERED
+from biomedjourney.ingest.cohort import Account
+from biomedjourney.pair.pair import pair
+from tests.helpers import REPOSITORY
 
 FINDINGS = ["pleural_effusion", "cardiomegaly", "consolidation", "edema", "pneumothorax"]
 SIDE = 32
 PAIR_COLUMNS = "pair_id subject_id prior_study_id study_id prior_dicom_id dicom_id interval_days split"
 SYSTEMS = ("biomedjourney", "text-only", "no-registration", "untrained", "copy-prior", "real-follow-up")
+SPLITS_IN_TURN = ("test", "test", "validation", "train")  # of the patients, one after the other
 
 
 def picture(found: np.ndarray, race: int, age: float, rng: np.random.Generator) -> np.ndarray:
@@ -45,23 +51,27 @@ class Judges:
 
 
 def settings(verb: str, **overlay: Any) -> dict[str, Any]:
-    return config.merge(config.load([str(config.REPOSITORY / "config.yaml")], verb), overlay)
+    return config.merge(config.load([str(REPOSITORY / "config.yaml")], verb), overlay)
 
 
 def config_text(**overlay: Any) -> str:
     """The default configuration with an overlay, as the text that ``--config`` takes."""
-    base = yaml.safe_load((config.REPOSITORY / "config.yaml").read_text())
+    base = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     return yaml.safe_dump(config.merge(base, overlay), default_flow_style=True, sort_keys=False, width=10**9)
 
 
 def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, ...] = SYSTEMS) -> dict[str, Path]:
-    """Writes the tables that come before `evaluate`; returns the path of each by its name."""
+    """Writes the tables that come before `evaluate`; returns the path of each by its name.
+
+    A triple is accepted where the registration is, about seven times in eight. Every picture of a system is of a
+    compared test pair. The tables `cohort` and `exclusions` hold what `pair` and `gather` say of these tables.
+    """
     rng = np.random.default_rng(seed)
     people, studies, pairs, films, truth = [], [], [], {}, []
     for i in range(patients):
         subject, race, age = 10000 + i, int(rng.integers(3)), int(rng.integers(25, 90))
         people.append((subject, "FM"[i % 2], tables.RACES[race] if i % 9 else None, age, 2150))
-        split = ("test", "test", "validation", "train")[i % 4]
+        split = SPLITS_IN_TURN[i % 4]
         for visit in range(3):
             study = 50000 + 3 * i + visit
             found = rng.integers(0, 2, 5)
@@ -90,25 +100,35 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     put("studies", frame.assign(findings="", impression=""))
     put("truth", pd.DataFrame(truth))
     put("pairs", pairs, columns=PAIR_COLUMNS)
-    table = pd.DataFrame(pairs, columns=PAIR_COLUMNS.split())
+    pair_rows = pd.DataFrame(pairs, columns=PAIR_COLUMNS.split())
+    descriptions = [f"new pleural effusion, pair {pair_id}" for pair_id in pair_rows["pair_id"]]
     put(
         "progressions",
-        [(p, "rules", f"new pleural effusion, pair {p}", None, None, True, None) for p in table["pair_id"]],
+        [
+            (p, "rules", text, None, None, True, None)
+            for p, text in zip(pair_rows["pair_id"], descriptions, strict=True)
+        ],
         columns="pair_id writer description model prompt_sha256 valid fallback_reason",
     )
+    scores_before = rng.uniform(0.1, 0.9, len(pair_rows))
+    accepted = scores_before + 0.2 >= 0.4
     put(
         "registrations",
         [
-            (p, [1.0, 0, 0, 0, 1, 0], None, s, min(s + 0.2, 1.0), s + 0.2 >= 0.4, "")
-            for p, s in zip(table["pair_id"], rng.uniform(0.1, 0.9, len(table)), strict=True)
+            (p, [1.0, 0, 0, 0, 1, 0], None, s, min(s + 0.2, 1.0), is_accepted, "")
+            for p, s, is_accepted in zip(pair_rows["pair_id"], scores_before, accepted, strict=True)
         ],
         columns="pair_id matrix displacement score_before score_after accepted reason",
     )
-    put(
-        "cohort",
-        [("raw", 200, 0, "all images", 377110), ("pair", len(pairs), 20, "one study only", None)],
-        columns="step kept dropped reason paper",
+    triples = pair_rows.assign(
+        writer="rules",
+        direction="forward",
+        description=descriptions,
+        accepted=accepted,
+        reason=np.where(accepted, "", NOT_REGISTERED),
+        compared=accepted & (pair_rows["split"] != "train"),
     )
+    put("triples", triples)
     put(
         "training",
         [
@@ -130,16 +150,46 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     )
     put(
         "registered",
-        [(r.pair_id, pixels.encode_png(films[r.prior_dicom_id][0]), None) for r in table.itertuples()],
+        [(r.pair_id, pixels.encode_png(films[r.prior_dicom_id][0]), None) for r in pair_rows.itertuples()],
         columns="pair_id png coverage",
     )
+    paired = _paired(frame)
+    put("singles", paired["singles"])
+    later = cohort.account(paths["singles"], [paths["pixels"]], [paths["triples"]])
+    put("cohort", pd.concat([_ingested(len(studies), patients).cohort(), paired["cohort"], later.cohort()]))
+    put("exclusions", pd.concat([paired["exclusions"], later.exclusions()]))
     for system in systems:
         rows = [
             (0, r.pair_id, pixels.encode_png(draw(system, films[r.prior_dicom_id], films[r.dicom_id], rng)))
-            for r in table[table["split"] == "test"].itertuples()
+            for r in triples[triples["compared"] & (triples["split"] == "test")].itertuples()
         ]
         put("generated", rows, f"generated/{system}", columns="seed pair_id png")
     return paths
+
+
+def _ingested(studies: int, laterals: int) -> Account:
+    """The steps of `ingest`, which drop two studies with their images."""
+    account = Account()
+    images = ("images", studies + laterals, "the study has no report")
+    for unit, kept, reason in (("studies", studies, "no report"), images):
+        account.step(f"{unit}: in the metadata", kept + 2)
+        account.step(f"{unit}: with a report", kept, {reason: 2})
+    return account
+
+
+def _paired(studies: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What `pair` makes of these studies: each has a PA image with a text, each patient a lateral one too."""
+    first = ~studies["subject_id"].duplicated()
+    frontal = studies[["study_id", "subject_id"]].assign(view="PA", dicom_id=studies["study_id"].astype(str))
+    lateral = frontal[first].assign(view="LATERAL", dicom_id=frontal["dicom_id"] + "-lateral")
+    images = pd.concat([frontal, lateral], ignore_index=True).assign(rows=SIDE, columns=SIDE)
+    places = pd.factorize(images["subject_id"])[0]
+    images["official_split"] = [SPLITS_IN_TURN[place % 4] for place in places]
+    files = images[["dicom_id"]].assign(problem="")
+    texts = "A film of study " + studies["study_id"].astype(str) + "."
+    with_text = studies.assign(findings="", impression=texts)
+    pair_settings = settings("pair")
+    return pair(with_text, images, files, pair_settings | {"pair": pair_settings["pair"] | {"split": "official"}})
 
 
 def draw(system: str, prior: tuple, current: tuple, rng: np.random.Generator) -> np.ndarray:

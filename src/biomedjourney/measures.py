@@ -1,0 +1,278 @@
+"""Every measure, declared once: its name, title and unit, what it needs, and the function that computes it.
+
+A measure is computed for all bootstrap replicates at once. ``weights`` has the shape (replicates, rows) and says how
+often each row counts; the first replicate is the sample itself. Where a measure cannot be computed (one class is
+absent, a variance is zero) its value is NaN.
+
+To add a measure, write its function, declare it, and append it to `MEASURES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+RACES = ("Asian", "Black", "White")
+LEAST_PAIRS = 10  # of each label in a stratum of the change AUC; an AUC over fewer says little
+Numbers = np.ndarray | float
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What n pictures should show, NaN where a picture does not count for a measure."""
+
+    findings: np.ndarray  # (n, labels), 0 or 1: the labels of the current study
+    prior_findings: np.ndarray  # (n, labels), 0 or 1: the labels of the prior study
+    race: np.ndarray  # (n, 3), 0 or 1 in the order of RACES; all NaN where the race is unknown
+    age: np.ndarray  # (n,), years
+    true_findings: np.ndarray | None = None  # (n, labels), the phantom's truth
+
+    def take(self, rows: np.ndarray) -> "Targets":
+        true_findings = None if self.true_findings is None else self.true_findings[rows]
+        return Targets(self.findings[rows], self.prior_findings[rows], self.race[rows], self.age[rows], true_findings)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the measures read: the classifiers' scores of n pictures, the targets, and the bootstrap's weights.
+
+    ``scores``: rows of the table `scores` of one system. ``findings``: the labels, in the order of the targets.
+    ``counted``: the places in ``findings`` that count.
+    """
+
+    scores: pd.DataFrame
+    targets: Targets
+    findings: tuple[str, ...]
+    weights: np.ndarray
+    counted: tuple[int, ...]
+    _values: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    def value(self, measure: "Measure") -> np.ndarray:
+        """The measure in every replicate, (replicates,), computed once; NaN where what it needs is not there."""
+        if measure.name not in self._values:
+            absent = any(getattr(self.targets, name) is None for name in measure.needs)
+            unknown = np.full(len(self.weights), np.nan)
+            self._values[measure.name] = unknown if absent else measure.compute(self)
+        return self._values[measure.name]
+
+    def for_finding(self, finding: str) -> "Evidence":
+        """The same evidence with one finding alone."""
+        return replace(self, counted=(self.findings.index(finding),), _values={})
+
+    def pathology_scores(self, place: int) -> np.ndarray:
+        return self.scores[f"pathology_{self.findings[place]}"].to_numpy(dtype=float)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure. ``needs``: the fields of `Targets` that it reads; where one of them is None it is undefined.
+
+    ``chance``: its value for pictures that have nothing to do with the patient; None where that is not known.
+    ``by_finding``: whether it is also measured for each finding alone.
+    """
+
+    name: str
+    title: str
+    unit: str
+    description: str
+    needs: tuple[str, ...]
+    compute: Callable[[Evidence], np.ndarray]
+    chance: float | None = None
+    by_finding: bool = False
+
+
+def cmig(pathology_auc: float, race_auc: float, age_r: float) -> float:
+    """The counterfactual medical image generation score, sqrt(P * sqrt(R * A)), of arXiv 2310.10765.
+
+    All three are fractions: P and R areas in [0, 1], A a correlation in [-1, 1], which counts as 0 below 0.
+    Returns a value in [0, 1]. Raises ValueError outside these ranges. The values printed in the paper do not
+    follow from its columns: this definition gives 0.2691, 0.4658, 0.6277 and 0.8411 on the rows of its main table.
+    """
+    given = (("pathology_auc", pathology_auc, 0.0), ("race_auc", race_auc, 0.0), ("age_r", age_r, -1.0))
+    for name, value, low in given:
+        if not low <= value <= 1.0:
+            raise ValueError(f"{name} is {value}, expected a fraction from {low:g} to 1")
+    return float(combine(pathology_auc, race_auc, age_r))
+
+
+def combine(pathology_auc: Numbers, race_auc: Numbers, age_r: Numbers) -> np.ndarray:
+    """CMIG of the three measures as numbers or arrays; NaN where one of them is NaN."""
+    return np.sqrt(np.multiply(pathology_auc, np.sqrt(np.multiply(race_auc, np.maximum(age_r, 0.0)))))
+
+
+def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted area under the ROC curve, ties counted half: the Mann-Whitney statistic.
+
+    ``scores`` and ``positive`` (0, 1, NaN for a row to leave out) have the shape (rows,). Returns (replicates,).
+    """
+    known = ~np.isnan(positive)
+    order = np.flatnonzero(known)[np.argsort(scores[known], kind="stable")]
+    if not order.size:
+        return np.full(len(weights), np.nan)
+    ranked = scores[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    counted = weights[:, order]
+    is_positive = positive[order] > 0.5
+    positives = np.add.reduceat(counted * is_positive, starts, axis=1)
+    negatives = np.add.reduceat(counted * ~is_positive, starts, axis=1)
+    below = np.cumsum(negatives, axis=1)
+    total = positives.sum(axis=1) * below[:, -1]
+    wins = (positives * (below - 0.5 * negatives)).sum(axis=1)
+    return np.divide(wins, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted Pearson correlation of two arrays (rows,), rows with a NaN left out. Returns (replicates,)."""
+    known = ~(np.isnan(x) | np.isnan(y))
+    if known.sum() < 2:
+        return np.full(len(weights), np.nan)
+    x, y, weights = x[known] - x[known].mean(), y[known] - y[known].mean(), weights[:, known]
+    total = weights.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_x, mean_y = weights @ x / total, weights @ y / total
+        covariance = weights @ (x * y) / total - mean_x * mean_y
+        variance_x, variance_y = weights @ x**2 / total - mean_x**2, weights @ y**2 / total - mean_y**2
+        varies = (variance_x > 1e-12 * x.var()) & (variance_y > 1e-12 * y.var())
+        return np.where(varies, np.clip(covariance / np.sqrt(variance_x * variance_y), -1.0, 1.0), np.nan)
+
+
+def mean_of_known(values: list[np.ndarray], replicates: int, shares: list[np.ndarray] | None = None) -> np.ndarray:
+    """The mean of arrays (replicates,) over those that are not NaN, weighted by ``shares``; NaN where none is known."""
+    total, weight = np.zeros(replicates), np.zeros(replicates)
+    for i, value in enumerate(values):
+        share = np.where(np.isnan(value), 0.0, 1.0 if shares is None else shares[i])
+        total += share * np.nan_to_num(value)
+        weight += share
+    return np.divide(total, weight, out=np.full(replicates, np.nan), where=weight > 0)
+
+
+def _pathology_auc(evidence: Evidence) -> np.ndarray:
+    return _auc_over_findings(evidence, evidence.targets.findings)
+
+
+def _pathology_auc_true(evidence: Evidence) -> np.ndarray:
+    assert evidence.targets.true_findings is not None
+    return _auc_over_findings(evidence, evidence.targets.true_findings)
+
+
+def _auc_over_findings(evidence: Evidence, labels: np.ndarray) -> np.ndarray:
+    areas = [auc(evidence.pathology_scores(i), labels[:, i], evidence.weights) for i in evidence.counted]
+    return mean_of_known(areas, len(evidence.weights))
+
+
+def _race_auc(evidence: Evidence) -> np.ndarray:
+    areas = [
+        auc(evidence.scores[f"race_{race}"].to_numpy(dtype=float), evidence.targets.race[:, i], evidence.weights)
+        for i, race in enumerate(RACES)
+    ]
+    return mean_of_known(areas, len(evidence.weights))
+
+
+def _age_r(evidence: Evidence) -> np.ndarray:
+    return correlation(evidence.scores["age"].to_numpy(dtype=float), evidence.targets.age, evidence.weights)
+
+
+def _cmig(evidence: Evidence) -> np.ndarray:
+    return combine(*(evidence.value(measure) for measure in (PATHOLOGY_AUC, RACE_AUC, AGE_R)))
+
+
+def _change_auc(evidence: Evidence) -> np.ndarray:
+    weights, pairs = evidence.weights, evidence.scores["pair_id"].to_numpy()
+    by_finding = []
+    for i in evidence.counted:
+        areas, comparable = [], []
+        for prior_label in (0.0, 1.0):
+            in_stratum = evidence.targets.prior_findings[:, i] == prior_label
+            labels = np.where(in_stratum, evidence.targets.findings[:, i], np.nan)
+            if min(len(set(pairs[labels == label])) for label in (0.0, 1.0)) < LEAST_PAIRS:
+                continue
+            areas.append(auc(evidence.pathology_scores(i), labels, weights))
+            comparable.append((weights @ (labels == 1.0)) * (weights @ (labels == 0.0)))
+        by_finding.append(mean_of_known(areas, len(weights), comparable))
+    return mean_of_known(by_finding, len(weights))
+
+
+PATHOLOGY_AUC = Measure(
+    name="pathology_auc",
+    title="pathology AUC",
+    unit="fraction",
+    description="mean AUC of the pathology classifier over the findings",
+    needs=("findings",),
+    compute=_pathology_auc,
+    chance=0.5,
+    by_finding=True,
+)
+RACE_AUC = Measure(
+    name="race_auc",
+    title="race AUC",
+    unit="fraction",
+    description="mean one-against-the-rest AUC of the race classifier",
+    needs=("race",),
+    compute=_race_auc,
+    chance=0.5,
+)
+AGE_R = Measure(
+    name="age_r",
+    title="age r",
+    unit="correlation",
+    description="Pearson correlation of the age classifier's output with the patient's age",
+    needs=("age",),
+    compute=_age_r,
+    chance=0.0,
+)
+CMIG = Measure(
+    name="cmig",
+    title="CMIG",
+    unit="fraction",
+    description="sqrt(pathology_auc * sqrt(race_auc * max(age_r, 0)))",
+    needs=("findings", "race", "age"),
+    compute=_cmig,
+)
+CHANGE_AUC = Measure(
+    name="change_auc",
+    title="change AUC",
+    unit="fraction",
+    description="pathology AUC among pairs whose prior study has the same label, which no copy of the prior can win: "
+    "over both labels weighted by comparable pairs, then the mean over the findings",
+    needs=("findings", "prior_findings"),
+    compute=_change_auc,
+    chance=0.5,
+    by_finding=True,
+)
+PATHOLOGY_AUC_TRUE = Measure(
+    name="pathology_auc_true",
+    title="pathology AUC on true labels",
+    unit="fraction",
+    description="pathology_auc on the phantom's true labels",
+    needs=("true_findings",),
+    compute=_pathology_auc_true,
+    chance=0.5,
+    by_finding=True,
+)
+
+GUIDING = (PATHOLOGY_AUC, RACE_AUC, AGE_R, CMIG)  # measured on validation patients, to choose the guidance scales
+IN_PAPER = (PATHOLOGY_AUC, RACE_AUC, AGE_R, CMIG)  # the paper prints these
+MEASURES = (*IN_PAPER, CHANGE_AUC, PATHOLOGY_AUC_TRUE)
+
+
+def patient_weights(subjects: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """Weights of shape (1 + replicates, rows): all ones first, then a bootstrap that draws whole patients.
+
+    The draws depend on the seed and on the sorted patients alone, so that systems scored on the same patients
+    are resampled alike.
+    """
+    patients, index = np.unique(subjects, return_inverse=True)
+    draws = np.random.default_rng([seed, 0xB007]).multinomial(
+        len(patients), np.full(len(patients), 1.0 / len(patients)), size=replicates
+    )
+    return np.vstack([np.ones(len(subjects)), draws[:, index]])
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """The estimate (the first value) and the 95 % percentile interval of the replicates after it; NaN where none is."""
+    estimate, replicates = values[0], values[1:][~np.isnan(values[1:])]
+    if np.isnan(estimate) or not replicates.size:
+        return float(estimate), float("nan"), float("nan")
+    low, high = np.quantile(replicates, (0.025, 0.975))
+    return float(estimate), float(low), float(high)

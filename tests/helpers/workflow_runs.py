@@ -1,0 +1,36 @@
+"""How the end-to-end tests run the real workflow."""
+
+import subprocess
+from pathlib import Path
+
+from tests.helpers import REPOSITORY
+
+SMOKE = REPOSITORY / "workflow" / "configs" / "smoke.yaml"
+
+
+def snakemake(
+    folder: Path,
+    *arguments: str,
+    snakefile: Path = REPOSITORY / "Snakefile",
+    environment: dict[str, str] | None = None,
+    timeout: float = 900.0,
+) -> subprocess.CompletedProcess[str]:
+    """Runs the real Snakefile in ``folder``; standard error is joined to standard output."""
+    command = ["snakemake", "--snakefile", str(snakefile), "--directory", str(folder), *arguments]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_smoke(folder: Path) -> Path:
+    """Runs the whole workflow in miniature in ``folder``, and returns it."""
+    result = snakemake(folder, "--cores", "2", "--configfile", str(SMOKE))
+    assert result.returncode == 0, result.stdout[-6000:]
+    return folder

@@ -1,0 +1,30 @@
+"""The declared systems: their order, their figures in the paper, and where stored pictures lie."""
+
+from biomedjourney import systems, tables
+from biomedjourney.measures import IN_PAPER
+
+
+def test_systems_come_in_the_order_of_their_declaration_and_others_after_by_name() -> None:
+    declared = [system.name for system in systems.DECLARED]
+    assert len(set(declared)) == len(declared)
+    assert systems.in_order(["zebra", *reversed(declared), "a-fish"]) == [*declared, "a-fish", "zebra"]
+    assert systems.in_order(["copy-prior", "biomedjourney"]) == ["biomedjourney", "copy-prior"]
+
+
+def test_the_figures_of_the_paper_are_fractions_of_measures_that_it_prints() -> None:
+    printed = {measure.name for measure in IN_PAPER}
+    for system in systems.DECLARED:
+        assert system.about
+        assert set(system.paper) <= printed
+        assert all(0 < figure < 1 for figure in system.paper.values())
+    assert {name for name, system in systems.BY_NAME.items() if set(system.paper) == printed} == {
+        *("biomedjourney", "roentgen", "instruct-pix2pix", "stable-diffusion")
+    }
+
+
+def test_stored_pictures_lie_in_a_table_that_the_triples_name() -> None:
+    in_triples = {column.name for column in tables.table("triples").columns}
+    for stored in systems.STORED.values():
+        assert tables.table(stored.table).key == (stored.key,)
+        assert tables.table(stored.table).column_for("png") is not None
+        assert stored.column in in_triples

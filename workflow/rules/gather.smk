@@ -1,0 +1,68 @@
+rule gather_triples:
+    input:
+        pairs="results/tables/pairs.parquet",
+        pixels=PIXELS,
+        registrations=lambda wildcards: registrations(wildcards.direction),
+        progressions="results/progressions/{writer}/{direction}.parquet",
+        first_progressions=f"results/progressions/{WRITERS[0]}/forward.parquet",
+    output:
+        triples="results/triples/{writer}/{direction}.parquet",
+    log:
+        "logs/gather/triples/{writer}/{direction}.log",
+    benchmark:
+        "benchmarks/gather/triples/{writer}/{direction}.tsv"
+    priority: 3
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        code=code("gather triples"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+    shell:
+        "biomedjourney gather triples --writer {wildcards.writer} --direction {wildcards.direction} {params.inputs}"
+        " --out {output.triples} 2>&1 | tee {log}"
+
+
+rule gather_cohort:
+    input:
+        pair_cohort="results/pair/cohort.parquet",
+        pair_exclusions="results/pair/exclusions.parquet",
+        singles="results/tables/singles.parquet",
+        pixels=PIXELS,
+        triples=PARTS["triples"],
+    output:
+        cohort="results/tables/cohort.parquet",
+        exclusions="results/tables/exclusions.parquet",
+    log:
+        "logs/gather/cohort.log",
+    benchmark:
+        "benchmarks/gather/cohort.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        code=code("gather cohort"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+    shell:
+        "biomedjourney gather cohort {params.inputs} --cohort {output.cohort} --exclusions {output.exclusions}"
+        " 2>&1 | tee {log}"
+
+
+rule gather_parts:
+    input:
+        parts=lambda wildcards: PARTS[wildcards.table],
+    output:
+        table="results/tables/{table}.parquet",
+    log:
+        "logs/gather/{table}.log",
+    benchmark:
+        "benchmarks/gather/{table}.tsv"
+    wildcard_constraints:
+        table="|".join(PARTS),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        code=lambda wildcards: code("gather parts", wildcards.table),
+    shell:
+        "biomedjourney gather parts {wildcards.table} {input.parts} --out {output.table} 2>&1 | tee {log}"

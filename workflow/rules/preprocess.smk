@@ -9,6 +9,7 @@ rule preprocess_images:
         "logs/preprocess/{shard}.log",
     benchmark:
         "benchmarks/preprocess/{shard}.tsv"
+    priority: 4  # it takes all cores of a small machine, and most of the rest waits for it
     conda:
         ENVIRONMENT
     threads: threads_of("preprocess")

@@ -62,6 +62,7 @@ rule pretrain_judges:
         "logs/pretrain/judges.log",
     benchmark:
         "benchmarks/pretrain/judges.tsv"
+    priority: 3  # the longest job on one core: begun late, it leaves the other core idle
     conda:
         ENVIRONMENT
     threads: threads_of("pretrain")

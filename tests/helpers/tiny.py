@@ -48,6 +48,7 @@ OVERLAY: dict[str, Any] = {
         "seeds": [0, 1],
         "steps": 2,
         "batch_size": 5,
+        "shards": 1,
         "guidance": {"sweep": {"text_scales": [1.0, 2.0], "image_scales": [1.0, 1.5], "pairs": 3}},
     },
     "systems": {"no-registration": {"run": "stage2-no-registration"}},

@@ -82,7 +82,7 @@ def intervals(systems: pd.DataFrame) -> Figure:
         axis.scatter(values[name], height, c=colours, s=14, zorder=4)
         if measure.chance is not None:
             axis.axvline(100 * measure.chance, color="#d5dade", linewidth=1, zorder=0)
-        axis.set_title(measure.title)
+        axis.set_title(wrap(measure.title, 18))
         axis.set_yticks(height, systems["system"])
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.08, y=0.12)

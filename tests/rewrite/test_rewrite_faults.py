@@ -3,9 +3,13 @@
 import asyncio
 import email.utils
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,8 @@ import pytest
 from pydantic import BaseModel
 
 from biomedjourney.errors import UserError
-from biomedjourney.rewrite import checks, model_writer, prompt
-from biomedjourney.rewrite.ask import Asker
+from biomedjourney.rewrite import checks, model_writer, pace, prompt
+from biomedjourney.rewrite.ask import FIRST_WAIT, Asker
 from biomedjourney.rewrite.cache import Cache
 from biomedjourney.rewrite.model_writer import Draft
 from biomedjourney.rewrite.study import Study
@@ -505,13 +509,13 @@ def test_what_a_server_refuses_by_name_and_needs_is_said_with_code_and_parameter
 
 def test_a_cap_on_money_needs_a_limit_of_the_answers(tmp_path: Path) -> None:
     good: Counter[int] = Counter()
-    settings = {"largest": {"requests": None, "dollars": 5.0}}
+    largest = {"requests": None, "dollars": 5.0}
     message = r"code unsupported_parameter, parameter max_completion_tokens\): .*rewrite\.openai\.largest\.dollars"
     with (
         running(refusing(["max_tokens", "max_completion_tokens"], "OpenAI", good)) as server,
         pytest.raises(UserError, match=message),
     ):
-        write(server.url, tmp_path, **settings)
+        write(server.url, tmp_path, largest=largest)
     assert len(server.requests) == 2
 
 
@@ -608,6 +612,216 @@ def test_a_fault_inside_a_fence_is_told_and_the_thoughts_are_not_sent_back(tmp_p
 
 def test_braces_inside_a_text_belong_to_it() -> None:
     assert prompt.description(f"So: {json.dumps(BRACES)} {{") == BRACES["description"]
+
+
+def counted(request: Request) -> list[str]:
+    """The tokens of a request: words of up to four letters."""
+    text = "".join(f"<{message['role']}>{message['content']}" for message in request.body["messages"])
+    return [text[i : i + 4] for i in range(0, len(text), 4)]
+
+
+class Caching:
+    """Counts the tokens that are not in a cache of the last prompts, as Ollama does."""
+
+    def __init__(self, prompts: int = 1) -> None:
+        self.prompts, self.kept = prompts, list[list[str]]()
+
+    def __call__(self, request: Request) -> Reply:
+        tokens = counted(request)
+        beginnings = (takewhile(lambda both: both[0] == both[1], zip(tokens, kept, strict=False)) for kept in self.kept)
+        known = max((len(list(beginning)) for beginning in beginnings), default=0)
+        self.kept = [*self.kept, tokens][-self.prompts :]
+        return answer(NEW_EDEMA, tokens_read=max(1, len(tokens) - known))
+
+
+@pytest.mark.parametrize("limit", [100, 256, 450])
+def test_a_server_that_cuts_prompts_ends_the_step_and_no_answer_is_kept(limit: int, tmp_path: Path) -> None:
+    def behave(request: Request) -> Reply:
+        return answer(NEW_EDEMA, tokens_read=min(limit, len(counted(request))))
+
+    with running(behave) as server, pytest.raises(UserError, match="OLLAMA_CONTEXT_LENGTH, or num_ctx") as caught:
+        write(server.url, tmp_path, count=20, in_flight=8)
+    assert f"read {limit} tokens of a prompt of about 11" in str(caught.value)
+    assert "to at least 2048" in str(caught.value)  # 1126 of the prompt and 400 of the answer
+    assert len(server.requests) == 1
+    with running(lambda request: GOOD) as server:
+        assert write(server.url, tmp_path, count=20)[0].fallback_reason is None
+        assert len(server.requests) == 20
+
+
+def usage(**counts: Any) -> Reply:
+    reply = answer(NEW_EDEMA)
+    return Reply(body=reply.body | {"usage": counts or None})
+
+
+INNOCENT: dict[str, Callable[[], Callable[[Request], Reply]]] = {
+    "whole prompts": lambda: lambda request: answer(NEW_EDEMA, tokens_read=len(counted(request))),
+    "few, long tokens": lambda: lambda request: answer(NEW_EDEMA, tokens_read=len(counted(request)) * 3 // 4),
+    "cache of one": lambda: Caching(),
+    "cache of many": lambda: Caching(prompts=99),
+    "no usage": lambda: lambda request: usage(),
+    "zeros": lambda: lambda request: usage(prompt_tokens=0, completion_tokens=0, total_tokens=0),
+    "nulls": lambda: lambda request: usage(prompt_tokens=None, completion_tokens=None),
+    "cached tokens beside": lambda: (
+        lambda request: usage(prompt_tokens=90, completion_tokens=5, prompt_tokens_details={"cached_tokens": 900})
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_a_server_that_reads_whole_prompts_is_not_accused(name: str, tmp_path: Path) -> None:
+    """Also not in a run that goes on from another one, and not for a prompt that asks again."""
+    innocent = INNOCENT[name]()
+    asked: Counter[int] = Counter()
+
+    def behave(request: Request) -> Reply:
+        asked[number(request)] += 1
+        reply = innocent(request)
+        if number(request) % 4 == 1 and asked[number(request)] == 1:  # is asked again
+            return Reply(body=reply.body | {"choices": answer("no").body["choices"]})
+        return Reply(reply.status, reply.body, delay=0.01 * (number(request) % 3))
+
+    with running(behave) as server:
+        for count in (6, 12, 30):
+            drafts = write(server.url, tmp_path, count=count, in_flight=6)
+            assert [draft.fallback_reason for draft in drafts] == [None] * count
+    assert asked == {i: 1 + (i % 4 == 1) for i in range(30)}
+
+
+def test_a_run_that_was_killed_while_the_server_read_is_not_accused(tmp_path: Path) -> None:
+    """The prompts under way are asked once more, and are whole in the server's cache."""
+    server_cache = Caching(prompts=99)
+    with running(server_cache) as server:
+        write(server.url, tmp_path / "lost", count=6)
+        drafts = write(server.url, tmp_path / "again", count=12)
+    assert [draft.fallback_reason for draft in drafts] == [None] * 12
+
+
+def test_one_long_prompt_that_is_cut_leaves_its_pair_to_the_rules(tmp_path: Path) -> None:
+    pairs = [pair(i) for i in range(8)]
+    pairs[5] = (replace(pairs[5][0], findings=pairs[5][0].findings + " The lungs are clear." * 600), pairs[5][1])
+    with running(lambda request: answer(NEW_EDEMA, tokens_read=min(len(counted(request)), 1100))) as server:
+        drafts = model_writer.write(pairs, writer_settings(server.url, tmp_path), seed=0, credentialed=True)
+        assert len(server.requests) == 8
+        with pytest.raises(UserError, match="read 1100 tokens"):  # its answer was not kept, and now it is the first
+            model_writer.write(pairs, writer_settings(server.url, tmp_path), seed=0, credentialed=True)
+        assert len(server.requests) == 9
+    reason = "the server cut the prompt: its context length is too small"
+    assert [draft.fallback_reason for draft in drafts] == [reason if i == 5 else None for i in range(8)]
+
+
+def test_a_reply_without_usage_costs_as_much_as_it_can(tmp_path: Path) -> None:
+    price, largest = {"input": 0.0, "output": 1000.0}, {"requests": None, "dollars": 1.0}
+    with running(lambda request: usage()) as server, pytest.raises(UserError, match=r"\$0\.80 spent"):
+        write(server.url, tmp_path, price=price, largest=largest)
+    assert len(server.requests) == 2
+
+
+IN_HEADERS: list[tuple[dict[str, str], float]] = [
+    ({"retry-after": "20"}, 20), ({"retry-after": "0.25"}, 0.25), ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+    ({"retry-after": "7s"}, 7), ({"retry-after": "soon", "x-ratelimit-reset-tokens": "3s"}, 3),
+    *[({"x-ratelimit-reset-requests": text}, seconds) for text, seconds in {
+        "20s": 20, "6m0s": 360, "120ms": 0.12, "1h2m3.5s": 3723.5, "2m59.56s": 179.56, "1.5": 1.5, "59": 59,
+        "500us": 5e-4, "PT1M30S": 90, " 8s ": 8, "1d": 86400, "20S": 20,
+        "": 0, "soon": 0, "-1": 0, "nan": 0, "inf": 0, "900h": 0,
+    }.items()],
+    ({"x-ratelimit-reset-tokens": "2s", "x-ratelimit-reset-requests": "120ms"}, 2),
+    ({"x-ratelimit-reset-tokens": "2s", "x-ratelimit-remaining-tokens": "12",
+      "x-ratelimit-reset-requests": "7m12s", "x-ratelimit-remaining-requests": "199"}, 2),
+    ({"x-ratelimit-reset-tokens": "9m", "x-ratelimit-remaining-tokens": "90000",
+      "x-ratelimit-reset-requests": "3s", "x-ratelimit-remaining-requests": "0"}, 3),
+    ({"x-ratelimit-reset-requests-day": "8h", "x-ratelimit-remaining-requests-day": "4",
+      "x-ratelimit-reset-tokens-minute": "31.5", "x-ratelimit-remaining-tokens-minute": "0"}, 31.5),
+    ({"x-ratelimit-reset-requests": "0", "x-ratelimit-remaining-requests": "-1"}, 0),
+    ({"ratelimit-reset": "12"}, 12), ({"x-rate-limit-reset": "12"}, 12), ({"x-ratelimit-limit-requests": "60"}, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "seconds"), IN_HEADERS)
+def test_what_the_headers_of_a_429_ask_for(headers: dict[str, str], seconds: float) -> None:
+    assert pace.asked_wait(429, headers, 1500) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("name", ["retry-after", "anthropic-ratelimit-requests-reset", "x-ratelimit-reset"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda t: datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        lambda t: datetime.fromtimestamp(t, timezone(timedelta(hours=-5))).isoformat(),
+        lambda t: datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        lambda t: email.utils.formatdate(t, usegmt=True),
+        lambda t: f"{t:.0f}",
+        lambda t: f"{1000 * t:.0f}",
+    ],
+)
+def test_a_time_of_day_in_the_headers(name: str, form: Callable[[float], str]) -> None:
+    assert pace.asked_wait(429, {name: form(time.time() + 40)}, 1500) == pytest.approx(40, abs=1.5)
+    assert pace.asked_wait(429, {name: form(time.time() - 40)}, 1500) == 0
+
+
+def test_the_rest_of_a_quota_is_no_reason_to_wait_for_a_broken_server() -> None:
+    assert pace.asked_wait(503, {"x-ratelimit-reset-requests": "6m0s"}, 1500) == 0
+    assert pace.asked_wait(503, {"retry-after": "6"}, 1500) == 6
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the writer has waited, in one number: they take no time. The waits are as long as in use."""
+    seconds, sleep = [0.0], asyncio.sleep
+
+    async def count_and_go_on(duration: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            seconds[0] += duration
+        await sleep(0)
+
+    monkeypatch.setattr("asyncio.sleep", count_and_go_on)
+    monkeypatch.setattr(pace.Pace.__init__, "__defaults__", (lambda: seconds[0],))
+    monkeypatch.setattr("biomedjourney.rewrite.ask.FIRST_WAIT", FIRST_WAIT)
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "window", "requests"),
+    [({}, 62.0, None), ({"Retry-After": "1"}, 60.0, None), ({"x-ratelimit-reset-requests": "6m0s"}, 360.0, 2),
+     ({"x-ratelimit-reset-tokens": "1h2m3.5s"}, 3723.5, 2), ({"x-ratelimit-reset-tokens": "90"}, 90.0, 2)],
+)  # fmt: skip
+def test_the_attempts_outlast_the_window_of_a_quota(
+    headers: dict[str, str], window: float, requests: int | None, slept: list[float], tmp_path: Path
+) -> None:
+    full = Reply(429, {"error": {"code": "rate_limit_exceeded"}}, headers)
+    with running(lambda request: full if slept[0] < window else GOOD) as server:
+        (draft,) = write(server.url, tmp_path, count=1, in_flight=1)
+        assert requests is None or len(server.requests) == requests
+    assert draft.fallback_reason is None
+    assert window <= slept[0] < 1.2 * window + 10
+
+
+def test_a_long_wait_is_told(slept: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = Reply(429, {"error": {}}, {"x-ratelimit-reset-requests": "6m0s"})
+    with running(lambda request: full if slept[0] < 360 else GOOD) as server:
+        write(server.url, tmp_path, count=4, in_flight=4)
+    assert capsys.readouterr().err.count("the server asks to wait 360 s") == 1
+
+
+def test_a_quota_that_many_requests_share_loses_no_pair(tmp_path: Path) -> None:
+    """Five requests in each third of a second; 16 at a time ask for more, and every one of them has two attempts."""
+    answered: Counter[int] = Counter()
+    window = [0.0, 0.0]  # its end, and how many requests it has had
+
+    def behave(request: Request) -> Reply:
+        now = time.monotonic()
+        if now > window[0]:
+            window[:] = [now + 0.33, 0.0]
+        window[1] += 1
+        if window[1] > 5:
+            return Reply(429, {"error": {}}, {"x-ratelimit-reset-requests": f"{1000 * (window[0] - now):.0f}ms"})
+        answered[number(request)] += 1
+        return GOOD
+
+    with running(behave) as server:
+        drafts = write(server.url, tmp_path, count=40, in_flight=16, attempts=2)
+    assert [draft.fallback_reason for draft in drafts] == [None] * 40
+    assert answered == dict.fromkeys(range(40), 1)
 
 
 def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

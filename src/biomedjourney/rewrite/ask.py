@@ -229,8 +229,9 @@ class Asker:
                 402: "the account has no money left",
                 403: "the key has no right to this",
                 404: "it does not know the model or the address",
+                429: "insufficient_quota",
             }
-            return _unusable(status, explanations.get(status, error.code or "it redirects to another address"))
+            return _unusable(status, explanations.get(status, "it redirects to another address"))
         if status < 500 and status not in (408, 409, 429):
             return Failed(f"the server refused the request ({status})")
         seconds = pace.asked_wait(status, headers, size + self.settings["max_tokens"])

@@ -50,11 +50,11 @@ class Reply:
     cut: int | None = None
 
 
-def answer(content: Any, finish_reason: str = "stop", **message: Any) -> Reply:
+def answer(content: Any, finish_reason: str = "stop", tokens_read: int = 1000, **message: Any) -> Reply:
     """A good reply with this text (or JSON of it)."""
     text = content if isinstance(content, str) else json.dumps(content)
     choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text} | message}
-    usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+    usage = {"prompt_tokens": tokens_read, "completion_tokens": 50, "total_tokens": tokens_read + 50}
     body = {"id": "x", "object": "chat.completion", "created": 0, "model": "fake-2026-01-01"}
     return Reply(body=body | {"choices": [choice], "usage": usage})
 

@@ -47,7 +47,7 @@ async def compose(prior: Study, current: Study, asker: Asker, direction: str = "
             has_schema = bool(description)
             if not reason:
                 return Draft(description, answer["model"])
-            messages = prompt.again(messages, answer["text"], explanation, direction)
+            messages = prompt.again(messages, prompt.without_thoughts(answer["text"]), explanation, direction)
     except Failed as error:
         reason, has_schema = str(error), False
     return Draft(describe(prior, current, direction=direction), None, reason, has_schema)
@@ -55,11 +55,12 @@ async def compose(prior: Study, current: Study, asker: Asker, direction: str = "
 
 def _judge(answer: dict[str, Any], prior: Study, current: Study) -> tuple[str, str, str]:
     """Why an answer cannot be used (empty if it can), the same in words for the model, and the answer's description."""
-    if answer["finish_reason"] == "length":
-        return "cut off at max_tokens", "it was too long and was cut off", ""
+    is_cut = answer["finish_reason"] == "length"
     try:
-        description = prompt.description(answer["text"])
+        description = prompt.description(answer["text"], is_cut=is_cut)
     except prompt.NotAnAnswer as error:
+        if is_cut:
+            return "cut off at max_tokens", "it was too long and was cut off", ""
         return f"check_schema: {error}", str(error), ""
     failing = [name for name, passed in checks.run(description, prior, current).items() if not passed]
     return ", ".join(failing), "; ".join(checks.CHECKS[name][1] for name in failing), description

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +21,11 @@ FOLDER = Path(__file__).parent / "prompts"
 FILES = {"forward": FOLDER / "progression-1.yaml", "backward": FOLDER / "progression-backward-1.yaml"}
 TITLES = {"forward": ("prior", "current"), "backward": ("earlier", "later")}  # of the reports, in the order of time
 Message = dict[str, str]
+# how models that think begin and end their thoughts
+_THOUGHT_BEGINS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷", re.IGNORECASE)
+_THOUGHT_ENDS = re.compile(
+    r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
 
 
 def _one_of(*names: str) -> dict[str, Any]:
@@ -107,15 +115,46 @@ def _validator() -> Any:
     return jsonschema.Draft202012Validator(SCHEMA)
 
 
-def description(text: str) -> str:
+def without_thoughts(text: str) -> str:
+    """What follows the last thought that has an end: all of the text where none has one."""
+    return _THOUGHT_ENDS.split(text)[-1]
+
+
+def _object(text: str, *, is_cut: bool) -> Any:
+    """The last object in a text that follows the schema, else the last that tries to."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    rest = without_thoughts(text)
+    is_thinking = is_cut and _THOUGHT_BEGINS.search(rest)
+    attempts: list[dict[str, Any]] = []
+    for part in () if is_thinking else (rest,) if is_cut else (rest, text):  # some answer inside a thought
+        attempts = [found for found in _objects(part) if SCHEMA["properties"].keys() & found.keys()]
+        if attempts:
+            break
+    if not attempts:
+        raise NotAnAnswer("it is not complete JSON")
+    return next((found for found in reversed(attempts) if _validator().is_valid(found)), attempts[-1])
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a text, one after the other."""
+    decoder, start = json.JSONDecoder(strict=False), text.find("{")  # models break lines inside a string
+    while start >= 0:
+        try:
+            found, end = decoder.raw_decode(text, start)
+            yield found
+        except (ValueError, RecursionError):
+            end = start + 1
+        start = text.find("{", end)
+
+
+def description(text: str, *, is_cut: bool = False) -> str:
     """The description in an answer. Raises NotAnAnswer where the answer does not follow the schema.
 
-    The answer's list of changes must hold every finding that the description names.
+    Thoughts before the answer, a fence of code and words around it are passed over. Of a text that was cut off, what
+    is inside a thought is none. The answer's list of changes must hold every finding that the description names.
     """
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        raise NotAnAnswer("it is not complete JSON") from None
+    answer = _object(text, is_cut=is_cut)
     error = next(_validator().iter_errors(answer), None)
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "top level"

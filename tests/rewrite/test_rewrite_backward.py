@@ -78,7 +78,8 @@ def test_both_directions_name_the_same_findings_and_pass_the_same_checks() -> No
         assert Counter((c.finding, c.sides, c.direction) for c in phantom_pairs.read(backward)) == Counter(
             (c.finding, c.sides, OPPOSITE[c.direction]) for c in phantom_pairs.read(forward)
         )
-        assert checks.run(backward, pair.current, pair.prior) == checks.run(forward, pair.prior, pair.current)
+        passed = checks.run(backward, pair.current, pair.prior, "backward")
+        assert passed == checks.run(forward, pair.prior, pair.current)
         count += 1
     assert count > 200
 
@@ -117,8 +118,8 @@ def test_what_stays_is_stable_with_the_severity_of_the_study_read_to() -> None:
 def test_the_labels_are_compared_in_the_order_of_reading() -> None:
     """The later report's own words say "new"; read backward, only "resolved" agrees with the labels."""
     later, earlier = Study({"edema": 1}, "New mild edema."), Study({"edema": 0}, "No edema.")
-    assert checks.check_direction("resolved pulmonary edema", later, earlier)
-    assert not checks.check_direction("new pulmonary edema", later, earlier)
+    assert checks.run("resolved pulmonary edema", later, earlier, "backward")["check_direction"]
+    assert not checks.run("new pulmonary edema", later, earlier, "backward")["check_direction"]
     assert describe(later, earlier, direction="backward") == "resolved pulmonary edema"
 
 
@@ -171,7 +172,7 @@ def test_the_examples_of_the_prompt_are_good_answers(direction: str) -> None:
         earlier_text, later_text = question.split("\n\n")
         earlier, later = (Study({}, text.partition(" REPORT\n")[2]) for text in (earlier_text, later_text))
         prior, current = (earlier, later) if direction == "forward" else (later, earlier)
-        assert all(checks.run(prompt.description(example_answer), prior, current).values())
+        assert all(checks.run(prompt.description(example_answer), prior, current, direction).values())
 
 
 def test_the_model_writes_backward_and_the_rules_stand_in_backward(tmp_path: Path) -> None:

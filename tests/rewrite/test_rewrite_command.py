@@ -16,7 +16,7 @@ from biomedjourney.rewrite.rules import VERBS
 from tests.helpers import fabricated
 from tests.helpers.model_server import Reply, answer, running
 
-NO_CHANGE = answer({"changes": [], "description": "no significant change"})
+NOTHING_SAID = answer({"changes": [], "description": "frontal view of the chest"})
 PAIRS, TRAINING_PAIRS = 120, 30
 
 
@@ -123,7 +123,7 @@ def test_a_model_writes_and_a_dry_run_says_what_is_not_answered_yet(
     options = [*inputs, f"--direction={direction}"]
     output = f"--progressions={tmp_path / 'p.parquet'}"
     count = {"forward": PAIRS, "backward": TRAINING_PAIRS}[direction]
-    with running(lambda request: NO_CHANGE) as server:
+    with running(lambda request: NOTHING_SAID) as server:
         settings = openai(server.url, tmp_path)
         plan = run("openai", options, "--dry-run", rewrite=settings)
         assert server.requests == []

@@ -185,17 +185,17 @@ def test_while_one_waits_the_others_under_way_wait_too(tmp_path: Path) -> None:
 
 
 def test_order_and_count_hold_when_answers_come_in_any_order(tmp_path: Path) -> None:
+    wordings = ("new pulmonary edema", "pulmonary edema is new", "newly developed pulmonary edema")
+
     def behave(request: Request) -> Reply:
-        degree = ("mild", "moderate", "severe")[number(request) % 3]
-        reply = answer(NEW_EDEMA | {"description": f"new {degree} pulmonary edema"})
+        reply = answer(NEW_EDEMA | {"description": wordings[number(request) % 3]})
         reply.delay = 0.001 * (number(request) * 37 % 50)
         return reply
 
     with running(behave) as server:
         drafts = write(server.url, tmp_path, count=60, in_flight=16)
         assert server.most_open <= 16
-    expected = [f"new {('mild', 'moderate', 'severe')[i % 3]} pulmonary edema" for i in range(60)]
-    assert [draft.description for draft in drafts] == expected
+    assert [draft.description for draft in drafts] == [wordings[i % 3] for i in range(60)]
 
 
 def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ async def compose(prior: Study, current: Study, asker: Asker, direction: str = "
             if answer["refusal"] or answer["finish_reason"] == "content_filter":
                 reason = "the model refused"
                 break
-            reason, explanation, description = _judge(answer, prior, current)
+            reason, explanation, description = _judge(answer, prior, current, direction)
             has_schema = bool(description)
             if not reason:
                 return Draft(description, answer["model"])
@@ -53,7 +53,7 @@ async def compose(prior: Study, current: Study, asker: Asker, direction: str = "
     return Draft(describe(prior, current, direction=direction), None, reason, has_schema)
 
 
-def _judge(answer: dict[str, Any], prior: Study, current: Study) -> tuple[str, str, str]:
+def _judge(answer: dict[str, Any], prior: Study, current: Study, direction: str) -> tuple[str, str, str]:
     """Why an answer cannot be used (empty if it can), the same in words for the model, and the answer's description."""
     is_cut = answer["finish_reason"] == "length"
     try:
@@ -62,7 +62,7 @@ def _judge(answer: dict[str, Any], prior: Study, current: Study) -> tuple[str, s
         if is_cut:
             return "cut off at max_tokens", "it was too long and was cut off", ""
         return f"check_schema: {error}", str(error), ""
-    failing = [name for name, passed in checks.run(description, prior, current).items() if not passed]
+    failing = [name for name, passed in checks.run(description, prior, current, direction).items() if not passed]
     return ", ".join(failing), "; ".join(checks.CHECKS[name][1] for name in failing), description
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from biomedjourney.pair.text import clean
 from biomedjourney.rewrite.language import mentions
-from biomedjourney.rewrite.lexicon import DEVICES, FINDINGS
+from biomedjourney.rewrite.lexicon import DEVICES, FINDINGS, STANDS_FOR
 from biomedjourney.rewrite.study import Study, in_order_of_time
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -162,7 +162,7 @@ def description(text: str, *, is_cut: bool = False) -> str:
     listed = {change["finding"].replace(" ", "_") for change in answer["changes"]}
     text_of_description = " ".join(answer["description"].split())
     for mention in mentions(text_of_description):
-        kind = DEVICES if mention.finding in DEVICES else (mention.finding,)
+        kind = DEVICES if mention.finding in DEVICES else STANDS_FOR.get(mention.finding, (mention.finding,))
         if not listed.intersection(kind):
             raise NotAnAnswer(
                 f"the description names {mention.finding.replace('_', ' ')}, which is not among the changes"

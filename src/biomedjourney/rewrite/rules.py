@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from biomedjourney.rewrite.language import Mention, mentions
-from biomedjourney.rewrite.lexicon import DEVICES, SIDED
+from biomedjourney.rewrite.lexicon import DEVICES, SIDED, STANDS_FOR
 from biomedjourney.rewrite.study import Study, in_order_of_time
 
-__all__ = ["Change", "Study", "changes", "describe", "turned"]
+__all__ = ["Change", "Study", "changes", "describe", "told", "turned"]
 
 NO_CHANGE = ("no significant change", "no interval change", "unchanged appearance", "stable appearance")
 STABLE_SHARE = 0.25  # how often a finding that stayed is named beside what changed
@@ -42,6 +42,17 @@ NOUNS = {
     "enlarged_cardiomediastinum": ("widened mediastinum",),
     "pacemaker": ("pacemaker",),
 }
+PLURALS = {
+    "pleural effusion": "pleural effusions",
+    "consolidation": "consolidations",
+    "pneumothorax": "pneumothoraces",
+    "opacity": "opacities",
+    "nodule": "nodules",
+    "fracture": "fractures",
+    "picc line": "picc lines",
+    "central venous line": "central venous lines",
+    "chest tube": "chest tubes",
+}
 SIZED = ("pleural_effusion", "pneumothorax", "lung_lesion")
 SIZES = {1: "small", 2: "moderate", 3: "large"}
 DEGREES = {1: "mild", 2: "moderate", 3: "severe"}
@@ -53,17 +64,31 @@ SEVERAL = (
     "lung_lesion",
     "fracture",
 )  # there may be more than one per side
+# The same finding is often given another of these names in the next report.
+ALIKE = {
+    "lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia"),
+    "pneumonia": ("consolidation", "lung_opacity"),
+    "atelectasis": ("lung_opacity",),
+    "consolidation": ("pneumonia",),
+}
 UNSIZED = ("larger", "smaller")  # verbs for sizes alone
 ABSORBED = {"lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia"), "pneumonia": ("consolidation",)}
 
 
 @dataclass
 class State:
-    """A finding in one study. ``present`` None: uncertain or unknown. Severity and change by side ('': none named)."""
+    """What a study says of a finding.
+
+    ``present`` None: uncertain or not told. By side ('': none named): ``severity``, ``severity_before`` (this report's
+    word on the film before) and ``change``. ``denied``: the sides that are free of it; ``gone``: those where words
+    say that it went.
+    """
 
     present: bool | None = None
     severity: dict[str, int] = field(default_factory=dict)
+    severity_before: dict[str, int] = field(default_factory=dict)
     change: dict[str, str] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
 
 
@@ -99,49 +124,66 @@ def state(study: Study, finding: str, study_mentions: tuple[Mention, ...]) -> St
     A label beside a report that does not name the finding is not taken: it has no side and no size, and is more often
     an error of the labeller than of the radiologist.
     """
-    finding_mentions = [mention for mention in study_mentions if mention.finding == finding]
     result = State()
-    for mention in finding_mentions:
+    for mention in study_mentions:
+        if mention.finding != finding:
+            continue
         sides = mention.sides or {""}
         if mention.present:
             result.present = True
             for side in sides:
-                result.severity[side] = max(result.severity.get(side, 0), mention.severity)
-                if mention.change and not result.change.get(side):
-                    result.change[side] = mention.change
-        elif mention.present is False and (mention.change == "resolved" or mention.sides):
-            result.gone |= set(sides)
-    if result.present is None and any(mention.present is False for mention in finding_mentions):
+                result.severity[side] = result.severity.get(side, 0) or mention.severity
+                result.severity_before[side] = result.severity_before.get(side, 0) or mention.severity_before
+                change = "" if finding in DEVICES and mention.change in ("worse", "improved") else mention.change
+                if change and result.change.get(side, "still") in ("still", "stable"):
+                    result.change[side] = change
+        elif mention.present is False:
+            (result.gone if mention.change == "resolved" else result.denied).update(sides)
+    if result.present is None and (result.denied or result.gone):
         result.present = False
     if not study_mentions and (label := study.labels.get(finding)) in (0, 1):
         result.present = label == 1
         if label == 1:
             result.severity[""] = 0
+        else:
+            result.denied.add("")
     if "" in result.severity and len(result.severity) > 1:
-        severity_without_side = result.severity.pop("")
-        change_without_side = result.change.pop("", "")
-        for side in result.severity:
-            result.severity[side] = result.severity[side] or severity_without_side
-            if change_without_side:
-                result.change.setdefault(side, change_without_side)
+        _spread(result)
     return result
 
 
-def _direction(finding: str, side: str, earlier: State, later: State) -> str:
-    """How a finding that is present on a side has changed: by the words of the later report, else by both reports."""
+def _spread(state: State) -> None:
+    """What is said without a side is said of every side that is named elsewhere in the report."""
+    severity, before = state.severity.pop(""), state.severity_before.pop("", 0)
+    change = state.change.pop("", "")
+    for side in state.severity:
+        state.severity[side] = state.severity[side] or severity
+        state.severity_before[side] = state.severity_before.get(side, 0) or before
+        if change:
+            state.change.setdefault(side, change)
+
+
+def _direction(finding: str, side: str, earlier: State, later: State, has_alike: bool) -> str:
+    """How a finding that is present on a side has changed: by the words of the later report, else by both reports.
+
+    ``has_alike``: the earlier report has a finding on this side that is often given the same name.
+    """
     existed = bool(earlier.present) and (side in earlier.severity or "" in earlier.severity or side == "")
+    is_device = finding in DEVICES
     worded_change = later.change.get(side, "")
     if (
         worded_change
-        and not (worded_change == "new" and existed and finding not in SEVERAL)
+        and not (worded_change == "new" and existed and finding not in SEVERAL and not is_device)
         and not (worded_change == "stable" and earlier.present is False)
+        and worded_change != "still"
     ):
         return worded_change
     if not existed:
-        return "new"
-    before, now = _severity(earlier, side), later.severity[side]
+        was_there = has_alike or worded_change == "still"
+        return "stable" if was_there and worded_change != "new" and earlier.present is not False else "new"
+    before, now = later.severity_before.get(side) or _severity(earlier, side), later.severity[side]
     if worded_change == "new" or (before and now > before):
-        return "worse"
+        return "stable" if is_device else "worse"
     return "improved" if now and now < before else "stable"
 
 
@@ -160,38 +202,112 @@ def changes(prior: Study, current: Study, *, direction: str = "forward") -> list
     ``prior`` is the study that the pair is read from, ``current`` the one that it is read to. With ``direction``
     "backward", ``prior`` is thus the later study. Words of change in the later report compare it with the earlier one,
     and words of change in the earlier report with a film that is still older. So a backward pair has the changes of
-    the forward pair, each turned round.
+    the forward pair, each turned round. A general finding is left out where a specific one tells the same.
     """
+    return [change for change, is_absorbed in _read(prior, current, direction) if not is_absorbed]
+
+
+def told(prior: Study, current: Study, *, direction: str = "forward") -> list[Change]:
+    """The same as `changes`, with general findings beside specific ones: all that a description may name."""
+    return [change for change, _ in _read(prior, current, direction)]
+
+
+def _read(prior: Study, current: Study, direction: str) -> list[tuple[Change, bool]]:
+    """The changes, each with whether a specific finding tells the same."""
     earlier, later = in_order_of_time(prior, current, direction)
-    forward_changes = _forward_changes(earlier, later)
-    return forward_changes if direction == "forward" else [turned(change) for change in forward_changes]
+    forward_changes, worded = _forward_changes(earlier, later)
+    return [
+        (
+            change if direction == "forward" else turned(change),
+            (change.finding, change.side) not in worded and _is_absorbed(change, forward_changes),
+        )
+        for change in forward_changes
+    ]
 
 
-def _forward_changes(earlier: Study, later: Study) -> list[Change]:
+def _forward_changes(earlier: Study, later: Study) -> tuple[list[Change], set[tuple[str, str]]]:
+    """The changes, and the findings and sides whose change the later report tells in words."""
     earlier_mentions, later_mentions = (mentions(f"{s.impression}\n\n{s.findings}") for s in (earlier, later))
+    before = {finding: state(earlier, finding, earlier_mentions) for finding in NOUNS}
+    after = {finding: state(later, finding, later_mentions) for finding in NOUNS}
+    for mention in later_mentions:
+        if mention.finding in STANDS_FOR and mention.change:
+            _tell_of(mention, before, after)
     result: list[Change] = []
+    worded: set[tuple[str, str]] = set()
     for finding in NOUNS:
-        then, now = state(earlier, finding, earlier_mentions), state(later, finding, later_mentions)
+        then, now = before[finding], after[finding]
+        if finding in SIDED:
+            _take_sides(then, now)
         by_side: list[Change] = []
         if now.present:
-            by_side = [
-                Change(finding, side, _direction(finding, side, then, now), severity, _severity(then, side))
-                for side, severity in now.severity.items()
-            ]
-        if now.present is not None:
-            left_over = set(then.severity) if then.present else set()
-            ended = (left_over | now.gone) if now.present is False else (left_over & now.gone) | (now.gone - {""})
-            if now.present is False and not then.present:
-                is_resolved = any(m.finding == finding and m.change == "resolved" for m in later_mentions)
-                ended = now.gone if is_resolved else set()
-            ended = (ended - {""}) or ended
-            by_side += [
-                Change(finding, side, "resolved", 0, _severity(then, side))
-                for side in ended
-                if side not in now.severity
-            ]
-        result += _together(by_side)
-    return _without_absorbed(result)
+            for side, severity in now.severity.items():
+                has_alike = any(_is_on(before[other], side) for other in ALIKE.get(finding, ()))
+                severity_before = now.severity_before.get(side) or _severity(then, side)
+                by_side.append(
+                    Change(finding, side, _direction(finding, side, then, now, has_alike), severity, severity_before)
+                )
+        by_side += [Change(finding, side, "resolved", 0, _severity(then, side)) for side in _ended(then, now)]
+        of_finding = _together(by_side)
+        sides = {side for side, word in now.change.items() if word} | now.gone
+        worded |= {(finding, c.side) for c in of_finding if c.side in sides or (c.side == "bilateral" and sides)}
+        result += of_finding
+    return result, worded
+
+
+def _take_sides(then: State, now: State) -> None:
+    """A finding told without a side, and not as new, lies where the earlier report has it."""
+    sides = set(then.severity) - {""}
+    if then.present and sides and set(now.severity) == {""} and now.change.get("") != "new":
+        severity, before, change = now.severity[""], now.severity_before.get("", 0), now.change.get("", "")
+        now.severity = dict.fromkeys(sides, severity)
+        now.severity_before = dict.fromkeys(sides, before)
+        now.change = dict.fromkeys(sides, change) if change else {}
+
+
+def _is_on(state: State, side: str) -> bool:
+    return bool(state.present) and (side in state.severity or "" in state.severity or side == "")
+
+
+def _ended(then: State, now: State) -> set[str]:
+    """The sides where a finding was and is no more: a denial ends what was there, words of an end also what was not."""
+    was = set(then.severity) if then.present else set()
+    ended = now.gone - {""}
+    ended |= was & now.denied if now.present else was & (now.denied | now.gone)
+    if "" in now.gone or ("" in now.denied and not now.present) or {"left", "right"} <= now.denied | now.gone:
+        ended |= was
+    if "" in now.gone and not was and not now.present:
+        ended.add("")
+    ended -= set(now.severity)
+    return (ended - {""}) or ended
+
+
+def _tell_of(mention: Mention, before: dict[str, State], after: dict[str, State]) -> None:
+    """What "improved aeration" and its like tell of the findings of the earlier report, where the later names none."""
+    findings = STANDS_FOR[mention.finding]
+    sides = mention.sides or {""}
+    told = [f for f in findings if before[f].present and any(_is_on(before[f], side) for side in sides)]
+    if not told and mention.finding == "aeration" and not any(after[f].present for f in findings):
+        told = ["lung_opacity"]
+    for finding in told:
+        now, then = after[finding], before[finding]
+        on = {side for side in sides if side} or set(then.severity) or {""}
+        if mention.change == "resolved":
+            if now.present:
+                for side in set(now.severity) if mention.finding != "devices" else ():
+                    if now.change.get(side, "still") == "still" and side in (on | {""}):
+                        now.change[side] = "improved"
+            else:
+                now.present = False
+                now.gone |= on
+        elif now.present is None:
+            now.present = True
+            now.severity |= dict.fromkeys(on, 0)
+            now.change |= dict.fromkeys(on, mention.change)
+        elif now.present:
+            for side in set(now.severity) & (on | {""}):
+                if now.change.get(side, "still") == "still":
+                    now.change[side] = mention.change
 
 
 def _together(by_side: list[Change]) -> list[Change]:
@@ -206,10 +322,13 @@ def _together(by_side: list[Change]) -> list[Change]:
     return sorted(by_side, key=lambda change: change.side)
 
 
-def _without_absorbed(every_change: list[Change]) -> list[Change]:
-    """Leaves out a general finding where a specific one tells the same ("opacity" beside "consolidation")."""
-    findings = {change.finding for change in every_change}
-    return [c for c in every_change if not any(specific in findings for specific in ABSORBED.get(c.finding, ()))]
+def _is_absorbed(change: Change, every_change: list[Change]) -> bool:
+    """Whether a specific finding tells the same as a general one ("opacity" beside "consolidation")."""
+    return any(
+        other.finding in ABSORBED.get(change.finding, ())
+        and (change.side == "" or other.side in ("", "bilateral", change.side))
+        for other in every_change
+    )
 
 
 def _pick(options: Iterable[str], *key: str) -> str:
@@ -228,8 +347,8 @@ def _phrase(change: Change, key: str) -> str:
     verb = _pick(verbs, key, change.finding, change.side, change.direction)
     severity = "" if change.finding in DEVICES else (SIZES if sized else DEGREES).get(change.severity, "")
     side = change.side if change.finding in SIDED else ""
-    if change.side == "bilateral" and change.finding != "edema" and not noun.endswith(("x", "s", "a")):
-        noun += "s"
+    if change.side == "bilateral":
+        noun = PLURALS.get(noun, noun)
     words = [verb, side, noun]
     if change.direction in ("new", "stable"):
         words = [verb, severity, side, noun]

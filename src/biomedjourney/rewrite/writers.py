@@ -71,7 +71,7 @@ def write(
     rows: list[dict[str, Any]] = []
     written = drafts(texts, writer, settings, direction)
     for pair_id, draft, (prior, current) in zip(pairs["pair_id"], written, texts, strict=True):
-        passed = checks.run(draft.description, prior, current)
+        passed = checks.run(draft.description, prior, current, direction)
         rows.append(
             {
                 "pair_id": pair_id,

@@ -174,7 +174,9 @@ _DECLARED = (
             Column("rows", pa.int32(), "height of the original; null where not given", "pixels", True),
             Column("columns", pa.int32(), "width of the original; null where not given", "pixels", True),
             Column("path", pa.string(), "image file, relative to the data root"),
-            Column("official_split", pa.string(), "train, validation or test as published; null: not listed", "", True),
+            Column(
+                "official_split", pa.string(), "train, validation or test as published; null: none, or odd", "", True
+            ),
         ),
     ),
     Table(

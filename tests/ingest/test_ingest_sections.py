@@ -84,6 +84,9 @@ EARLY = {
     "a preliminary report below": f"{FINAL}@\n          Preliminary Report\n FINDINGS: Edema.\n IMPRESSION: Edema.\n",
     "a preliminary report with a colon": f" PRELIMINARY REPORT: {SIGNED}\n Edema.\n\n@",
     "a preliminary read": "@\n PRELIMINARY READ BY DR ___ 5:32 PM: Edema.",
+    "preliminary alone": f"@\n PRELIMINARY: {SIGNED}\n Edema.\n",
+    "an overnight reading": f"@\n OVERNIGHT READ: {SIGNED}\n Edema.\n",
+    "preliminary findings and impression": f" PRELIMINARY FINDINGS AND IMPRESSION: {SIGNED}\n Edema.\n{LINE}{FINAL}@",
     "preliminary findings": " PRELIMINARY FINDINGS:  Edema.\n\n@",
     "a preliminary impression": "@\n Preliminary impression:  Edema.\n",
 }

@@ -100,12 +100,14 @@ SAYS_NOTHING = (
         "___",
         "",
     ),
+    *("SEE ABOVE/BELOW", "As above. Clinical correlation advised.", "See dictation.", "As above. Thank you."),
     *("As above. Discussed with Dr. ___ by phone at 5:32 PM.", "As detailed above.\n\n Reported to ___ at 10:15 am."),
 )
 TELLS_NO_CHANGE = (
     *("Unchanged.", "No change.", "Stable.", "No significant interval change.", "No relevant change since ___."),
     *("Stable appearance of the chest.", "As above, unchanged.", "Unchanged compared to the prior radiograph."),
     *("In comparison with the study of ___, there is little change.", "1. Unchanged. 2. See above.", "No acute change"),
+    *("Stable chest x-ray.", "No change from yesterday's film.", "Unchanged since 2 days ago."),
 )
 SAYS_SOMETHING = (
     *("Normal.", "Negative.", "Clear.", "No acute findings.", "As above, no acute process.", "Stable cardiomegaly."),

@@ -88,7 +88,8 @@ def official_split(folder: Path, largest_share: float) -> tuple[pd.Series, dict[
     """train, validation or test by dicom_id, as MIMIC-CXR-JPG publishes it; the images with an odd one, and why."""
     path = csvs.find(folder, f"{PREFIX}-split", KEY)
     table = csvs.read(path, ["dicom_id", "split"], largest_share)
-    dicom_ids = table.data["dicom_id"].to_pandas().str.strip()
+    names, _ = table.matching("dicom_id", r"^\S(.*\S)?$")
+    dicom_ids = names.to_pandas()
     table.mark(dicom_ids.isna().to_numpy(), "dicom_id", "blank")
     single = table.single("dicom_id", dicom_ids)
     values: dict[str | None, str] = {"train": "train", "validate": "validation", "test": "test"}
@@ -130,8 +131,11 @@ def _read_labels(path: Path, titles: dict[str, str], largest_share: float) -> tu
 
 def _reasons(reasons: np.ndarray, keys: pd.Series, kept: pd.Index) -> dict[Any, str]:
     """The reason for each key that has one, where no row of it is kept."""
-    lost = (reasons != "") & keys.notna().to_numpy() & ~keys.isin(kept).to_numpy()
-    return dict(zip(keys[lost].tolist(), reasons[lost].tolist(), strict=True))
+    odd = (reasons != "") & keys.notna().to_numpy()
+    reason_by_key = dict(zip(keys[odd], reasons[odd], strict=True))
+    for key in kept.intersection(list(reason_by_key)) if reason_by_key else ():
+        del reason_by_key[key]
+    return reason_by_key
 
 
 def paths(images: pd.DataFrame, suffix: str) -> pd.Series:

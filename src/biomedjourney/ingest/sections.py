@@ -100,10 +100,10 @@ _VIEW_WORDS = _OBJECTS | _PROJECTIONS | _FILLERS
 _WET_READ = r"wet[ -]?read(?:s|ing)?"
 _BEFORE_FINAL = (
     rf"(?:{_WET_READ}|(?:provisional|prelim(?:inary)?) (?:findings?(?:(?: and |/| )impressions?)?|impressions?"
-    r"|read(?:ing)?|report|interpretation|results?)|pfi)"
+    r"|read(?:ing)?|report|interpretation|results?)|(?:resident|overnight|nighthawk|initial|stat) read(?:ing)?|pfi)"
 )
-_PRELIMINARY_NAME = re.compile(rf"\b{_BEFORE_FINAL}\b")
-_PRELIMINARY_PHRASE = re.compile(rf"{_WET_READ}\b.*|{_BEFORE_FINAL}(?: \(pfi\))?")
+_PRELIMINARY_NAME = re.compile(rf"\b{_BEFORE_FINAL}\b|^(?:prelim(?:inary)?|provisional)$")
+_PRELIMINARY_PHRASE = re.compile(rf"{_WET_READ}\b.*|{_BEFORE_FINAL}(?: \(pfi\))?|prelim(?:inary)?|provisional")
 
 # The pattern begins with the line break before the header, because a search for a fixed first character is several
 # times faster. Its repeats are possessive (a + after the count): otherwise a line without a colon is tried again letter

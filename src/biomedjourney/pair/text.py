@@ -43,7 +43,9 @@ _POINTING = _REFERRING | frozenset(
         further additional complete main entire separate separately dedicated final cxr ct exam examination study chest
         radiograph film prior previous concurrent subsequent day date dr md with by phone telephone pager page time am
         pm hours minutes after discovery team physician clinician nurse referring ordering emergency department he she
-        they who result results critical person verbally directly""",
+        they who result results critical person verbally directly dictation paragraph portion part remarks note notes
+        read reading thank you thanks clinical clinically correlation correlate recommended advised suggested x ray
+        s""",
     )
 )
 _CHANGING = frozenset(("unchanged", "stable", "change", "changes", "changed", "same", "identical", "similar"))
@@ -54,11 +56,11 @@ _COMPARING = (_CHANGING - {"same"}) | frozenset(
         gross grossly major acute evidence definite obvious essentially largely overall basically relatively generally
         otherwise remains remain remained appears appear again since last earlier recent most yesterday today compared
         comparison compare comparing with than there it all its appearance appearances radiographs films exams studies
-        examinations images image radiographic radiographically little very clinically""",
+        examinations images image radiographic radiographically little very days weeks ago""",
     )
 )
 _NOTHING = re.compile(
-    r"none(?: (?:given|provided|stated|recorded|dictated|entered|available))?|n/?a|nil|tbd|blank|pending|deferred"
+    r"none(?: (?:given|provided|stated|recorded|dictated|entered|available))?|n ?a|nil|tbd|blank|pending|deferred"
     r"|not (?:applicable|available|given|provided|dictated|stated|recorded)|(?:dictation )?to follow"
     r"|no (?:(?:separate|further|additional|formal) )?(?:impression|comments?|conclusion|opinion|dictation)"
     r"(?: (?:given|provided|stated|recorded|dictated|entered|available))?"
@@ -109,7 +111,7 @@ def _content(text: str) -> bool | None:
         return None
     refers = is_unchanged = False
     for sentence in re.split(r"[.;:!?]+(?:\s|$)", _NUMBERING.sub(" ", text.lower())):
-        words = re.findall(r"[a-z]+(?:['/][a-z]+)*", sentence)
+        words = re.findall(r"[a-z]+", sentence)
         if _NOTHING.fullmatch(" ".join(words)):
             refers = True
         elif _POINTING.issuperset(words):

@@ -34,7 +34,7 @@ class Refusals:
         """
         self.reasons.update(reasons)
         count = self.reasons.total()
-        self._check(f"; {count} in all, {count / self.total:.2%}; the first: {first}")
+        self._check(f"; {count} in all, {100 * count / self.total:.3g}%; the first: {first}")
 
     def _check(self, details: str) -> None:
         if self.reasons.total() > max(self.allowed, self.largest_share * self.total):

@@ -424,7 +424,7 @@ def test_ten_odd_rows_are_no_reason_to_stop_and_eleven_are(raw: RawFiles) -> Non
     refuse(
         raw,
         f"ingest: more than 0.1% of 30 rows of {METADATA} were refused (10 x {NOT_A_TIME}; 1 x StudyDate is blank; "
-        f"11 in all, 36.67%; the first: {raw.jpg / METADATA}, line 12: {NOT_A_TIME}: '256000'): ",
+        f"11 in all, 36.7%; the first: {raw.jpg / METADATA}, line 12: {NOT_A_TIME}: '256000'): ",
     )
     refuse(raw, "more than 36.0% of 30 rows", largest_share=0.36)
     settings = raw.settings()

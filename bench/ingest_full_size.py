@@ -24,7 +24,10 @@ from biomedjourney import tables
 
 CONFIG = {
     "seed": 0,
-    "ingest": {"labels": "chexpert", "test_set_labels": False, "image_format": "jpg", "checksums": False},
+    "ingest": {
+        **{"labels": "chexpert", "test_set_labels": False, "image_format": "jpg"},
+        **{"largest_refused_share": 0.001, "checksums": False},
+    },
     "pair": {
         **{"views": ["PA"], "same_view": True, "priors": "last", "largest_gap_days": None},
         **{"split": "paper", "validation_share": 0.1, "text": ["impression", "findings"]},

@@ -34,3 +34,15 @@ def test_the_message_names_the_step_the_most_frequent_reasons_and_the_setting() 
         "preprocess: more than 5.0% of 100 films were refused (3 x blank; 1 x lateral; 1 x tiny): "
         "remove the cause, or raise preprocess.largest_refused_share"
     )
+
+
+def test_rows_that_are_refused_all_at_once_are_told_with_their_number_share_and_first() -> None:
+    refusals = Refusals("ingest", "rows of a.csv", 20_000, 0.001, "ingest.largest_refused_share")
+    refusals.add_all({"StudyTime is blank": 15, "Rows is blank": 5}, "a.csv, line 2: StudyTime is blank")
+    with pytest.raises(UserError) as caught:
+        refusals.add_all({"StudyTime is blank": 1}, "a.csv, line 2: StudyTime is blank")
+    assert str(caught.value) == (
+        "ingest: more than 0.1% of 20000 rows of a.csv were refused (16 x StudyTime is blank; 5 x Rows is blank; "
+        "21 in all, 0.105%; the first: a.csv, line 2: StudyTime is blank): "
+        "remove the cause, or raise ingest.largest_refused_share"
+    )

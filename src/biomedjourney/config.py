@@ -57,6 +57,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 # Settings that decide how fast a step runs, what it costs, how much it says or when it gives up, but not its results.
 # A change of one of these runs nothing again. The report prints them as they were when it was written.
 WITHOUT_EFFECT = (
+    "ingest.largest_refused_share",
     *("preprocess.largest_refused_share", "register.largest_failed_share", "rewrite.largest_fallback_share"),
     *("train.log_every", "train.checkpoint_every"),
     *("encode.batch_size", "generate.batch_size", "evaluate.batch_size"),

@@ -1,6 +1,7 @@
 """How many rows a step may refuse before it ends."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from biomedjourney.errors import UserError
 
@@ -24,9 +25,21 @@ class Refusals:
     def add(self, reason: str) -> None:
         """Counts one refused row. Raises UserError, with the most frequent reasons, when there are too many."""
         self.reasons[reason] += 1
+        self._check("")
+
+    def add_all(self, reasons: Mapping[str, int], first: str) -> None:
+        """Counts refused rows by reason, all at once. ``first`` tells where the first one stands and what it holds.
+
+        Raises UserError, with their number, share and the first one too, when there are too many.
+        """
+        self.reasons.update(reasons)
+        count = self.reasons.total()
+        self._check(f"; {count} in all, {100 * count / self.total:.3g}%; the first: {first}")
+
+    def _check(self, details: str) -> None:
         if self.reasons.total() > max(self.allowed, self.largest_share * self.total):
             often = "; ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(3))
             raise UserError(
-                f"{self.step}: more than {self.largest_share:.1%} of {self.total} {self.rows} were refused ({often}): "
-                f"remove the cause, or raise {self.key}"
+                f"{self.step}: more than {self.largest_share:.1%} of {self.total} {self.rows} were refused "
+                f"({often}{details}): remove the cause, or raise {self.key}"
             )

@@ -171,10 +171,12 @@ _DECLARED = (
             _STUDY,
             _SUBJECT,
             Column("view", pa.string(), "PA, AP, LATERAL, LL, ... as in ViewPosition", nullable=True),
-            Column("rows", pa.int32(), "height of the original", "pixels"),
-            Column("columns", pa.int32(), "width of the original", "pixels"),
+            Column("rows", pa.int32(), "height of the original; null where not given", "pixels", True),
+            Column("columns", pa.int32(), "width of the original; null where not given", "pixels", True),
             Column("path", pa.string(), "image file, relative to the data root"),
-            Column("official_split", pa.string(), "train, validation or test as published; null: not listed", "", True),
+            Column(
+                "official_split", pa.string(), "train, validation or test as published; null: none, or odd", "", True
+            ),
         ),
     ),
     Table(

@@ -53,7 +53,8 @@ class RawFiles:
 
     def settings(self) -> dict[str, Any]:
         data = {"images": self.jpg, "reports": self.reports_path, "demographics": self.folder / "hosp"}
-        chosen = {"labels": "chexpert", "test_set_labels": False, "image_format": "jpg", "checksums": False}
+        chosen = {"labels": "chexpert", "test_set_labels": False, "image_format": "jpg"}
+        chosen |= {"largest_refused_share": 0.001, "checksums": False}
         return {"data": {key: str(path) for key, path in data.items()} | {"tables": None}, "ingest": chosen}
 
     @property

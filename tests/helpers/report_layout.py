@@ -156,6 +156,85 @@ def sections_after(report: Sections, rng: random.Random) -> str:
     return plain(report, rng) + "".join(block(name, after[name], rng) for name in rng.sample(sorted(after), 2))
 
 
+def signed(rng: random.Random) -> str:
+    """Initials, day and time as the wet reads of MIMIC-CXR have them, removed or not."""
+    who = rng.choice(["ABCd", "JKo", "___ ___"])
+    return f"{who} {rng.choice(['MON', 'SUN', '___'])} {rng.randint(1, 12)}:{rng.randint(10, 59)} {rng.choice('AP')}M"
+
+
+EARLY_WORDS = ("no acute process", "1. Small left effusion. 2. No pneumothorax.", "ETT 4.1 cm from the carina.")
+
+
+def provisional(report: Sections, rng: random.Random) -> str:
+    """Provisional findings above the report, among its sections or below it."""
+    name = rng.choice(
+        ["PROVISIONAL FINDINGS IMPRESSION (PFI)", "PFI", "PROVISIONAL FINDINGS", "PRELIMINARY IMPRESSION"]
+    )
+    early = f" {name}:  {signed(rng)}\n   {rng.choice(EARLY_WORDS)}\n \n"
+    place = rng.choice(["above", "among", "below"])
+    if place == "above":
+        return early + UNDERSCORES + plain(report, rng)
+    if place == "below":
+        return plain(report, rng) + early
+    return f"{TITLE} EXAMINATION:  CHEST\n \n{early}" + at_the_start(report, rng)
+
+
+def wet_reads(report: Sections, rng: random.Random) -> str:
+    """Two versions of a wet read; the second one has no colon."""
+    first = f" {rng.choice(['WET READ', 'Wet read', 'ED WET READ'])}: {signed(rng)}\n  {rng.choice(EARLY_WORDS)}\n"
+    second = f" WET READ VERSION #{rng.choice('12')} {signed(rng)}\n  {rng.choice(EARLY_WORDS)}\n"
+    early = first + second
+    if rng.random() < 0.3:
+        early += f" FINDINGS:  {rng.choice(EARLY_WORDS)}\n IMPRESSION:  {rng.choice(EARLY_WORDS)}\n"
+        return early + UNDERSCORES + plain(report, rng)
+    return early + UNDERSCORES + plain(report, rng) if rng.random() < 0.5 else plain(report, rng) + early
+
+
+def preliminary_report(report: Sections, rng: random.Random) -> str:
+    early = {"FINDINGS": rng.choice(EARLY_WORDS), "IMPRESSION": rng.choice(EARLY_WORDS)}
+    return f"{'PRELIMINARY REPORT':>44}\n" + at_the_start(early, rng) + plain(report, rng)
+
+
+def no_colon(report: Sections, rng: random.Random) -> str:
+    """Headers that end with another mark, with a gap or with their line, or have their colon below."""
+    end = rng.choice([" -  ", " - ", ".  ", "; ", "   ", "\n ", " \n \n ", "\n :  ", ".\n "])
+    written = TITLE + " EXAMINATION:  CHEST (PA AND LAT)\n \n"
+    for name in ORDER:
+        if name in report:
+            written += f" {name}{end}{wrap(report[name]).lstrip()}\n \n"
+    return written
+
+
+def marked(report: Sections, rng: random.Random) -> str:
+    """Headers in bold, numbered, or with a rule below them."""
+    style = rng.choice(
+        ["**{}:** ", "**{}**: ", "***{}***\n ", "## {}\n ", "{}:\n -------- \n ", "{}\n ======\n ", "#. {}: "]
+    )
+    written = TITLE
+    for number, name in enumerate(ORDER, 1):
+        if name in report:
+            header = style.replace("#.", f"{number}.").format(name)
+            written += f" {header}{wrap(report[name]).lstrip()}\n \n"
+    return written
+
+
+def in_one_line(report: Sections, rng: random.Random) -> str:
+    return TITLE + " " + "  ".join(f"{name}:  {report[name]}" for name in ORDER if name in report) + "\n"
+
+
+def closing(report: Sections, rng: random.Random) -> str:
+    """Who dictated and signed the report, below it."""
+    lines = [
+        "Electronically signed by Dr. ___ on ___ at 3:12 PM",
+        "DICTATED BY:  ___",
+        "ATTENDING RADIOLOGIST:  ___, MD",
+        "END OF IMPRESSION:",
+        "CRITICAL RESULTS:  Told to Dr. ___ at 3:12 PM.",
+        "Approved by: ___",
+    ]
+    return plain(report, rng) + "".join(f" {line}\n" for line in rng.sample(lines, 2))
+
+
 def two_traps(report: Sections, rng: random.Random) -> str:
     """A trap of the report's own headers below an addendum."""
     write = rng.choice([lower_case, empty_header, conclusion, view_header, misspelt, several_blocks, sections_after])
@@ -194,4 +273,11 @@ TRAPS: dict[str, tuple[Callable[[Sections, random.Random], str], Truth]] = {
     "other layout": (other_layout, kept),
     "sections after": (sections_after, kept),
     "two traps": (two_traps, kept),
+    "provisional": (provisional, kept),
+    "wet reads": (wet_reads, kept),
+    "preliminary": (preliminary_report, kept),
+    "no colon": (no_colon, kept),
+    "marked": (marked, kept),
+    "in one line": (in_one_line, kept),
+    "closing": (closing, kept),
 }

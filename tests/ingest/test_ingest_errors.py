@@ -21,13 +21,6 @@ NAMES = ("patients", "studies", "images", "cohort", "exclusions")
 METADATA, SPLIT, CHEXPERT = (f"mimic-cxr-2.0.0-{name}.csv.gz" for name in ("metadata", "split", "chexpert"))
 
 
-def set_first(table: str, column: str, value: str, row: int = 0) -> Callable[[RawFiles], None]:
-    def change(raw: RawFiles) -> None:
-        getattr(raw, table)[row][column] = value
-
-    return change
-
-
 def drop_column(table: str, column: str, renamed: str | None = None) -> Callable[[RawFiles], None]:
     def change(raw: RawFiles) -> None:
         for row in getattr(raw, table):
@@ -36,10 +29,6 @@ def drop_column(table: str, column: str, renamed: str | None = None) -> Callable
                 row[renamed] = value
 
     return change
-
-
-def repeat(table: str) -> Callable[[RawFiles], None]:
-    return lambda raw: getattr(raw, table).append(dict(getattr(raw, table)[1]))
 
 
 def add_report(name: str, content: bytes) -> Callable[[RawFiles], None]:
@@ -55,63 +44,9 @@ BAD_ROWS: dict[str, tuple[Callable[[RawFiles], None], str]] = {
     "a label column missing": (drop_column("chexpert", "Edema"), f"{CHEXPERT}: column 'Edema' is missing"),
     "no race column": (drop_column("admissions", "race"), "admissions.csv.gz: column 'race' is missing"),
     "no anchor": (drop_column("patients", "anchor_year"), "patients.csv.gz: column 'anchor_year' is missing"),
-    "a date with dashes": (
-        set_first("metadata", "StudyDate", "2180-05-06"),
-        f"{METADATA}, line 2: StudyDate is '2180-05-06', expected a date as yyyymmdd",
-    ),
-    "the 30th of February": (set_first("metadata", "StudyDate", "21800230", 3), "line 5: StudyDate is '21800230'"),
-    "a blank date": (set_first("metadata", "StudyDate", ""), "line 2: StudyDate is blank, expected a date"),
-    "an hour of 25": (set_first("metadata", "StudyTime", "250000"), "line 2: StudyTime is '250000'"),
-    "a time with colons": (set_first("metadata", "StudyTime", "12:00:00"), "line 2: StudyTime is '12:00:00'"),
-    "a blank time": (set_first("metadata", "StudyTime", ""), "line 2: StudyTime is blank"),
-    "rows of zero": (set_first("metadata", "Rows", "0"), "line 2: Rows is '0', expected a number of at least 1"),
-    "a word for a number": (set_first("metadata", "Columns", "wide"), "line 2: Columns is 'wide'"),
-    "a blank study": (set_first("metadata", "study_id", ""), "line 2: study_id is blank, expected a whole number"),
-    "an image without a name": (set_first("metadata", "dicom_id", ""), "line 2: dicom_id is blank"),
-    "an image twice": (repeat("metadata"), "line 12: dicom_id is '50000009-1', expected a value that occurs once"),
-    "a study of two patients": (
-        set_first("metadata", "subject_id", "19000019", 1),
-        "line 3: subject_id is '19000019', expected one patient for each study",
-    ),
-    "a patient out of the folders": (
-        lambda raw: [row.update(subject_id=32) for row in raw.metadata[:5]],  # type: ignore[func-returns-value]
-        "line 2: subject_id is '32', expected a number from 10000000",
-    ),
-    "a label of 2": (set_first("chexpert", "Edema", "2.0"), f"{CHEXPERT}, line 2: Edema is '2.0', expected one of 1.0"),
-    "a label of a word": (set_first("chexpert", "Edema", "yes", 1), "line 3: Edema is 'yes'"),
-    "labels twice": (repeat("chexpert"), "line 9: study_id is '50000003', expected a value that occurs once"),
-    "a split unheard of": (set_first("split", "split", "dev"), f"{SPLIT}, line 2: split is 'dev'"),
-    "an image in the split twice": (repeat("split"), f"{SPLIT}, line 12: dicom_id is '50000009-1'"),
-    "a gender unheard of": (set_first("patients", "gender", "female"), "patients.csv.gz, line 2: gender is 'female'"),
-    "a patient twice": (repeat("patients"), "patients.csv.gz, line 5: subject_id is '11000011'"),
-    "an age of a word": (set_first("patients", "anchor_age", "old"), "line 2: anchor_age is 'old'"),
-    "a report not in UTF-8": (
-        add_report(report_name(10000032, 50000009), b" IMPRESSION: \xe9"),
-        "mimic-cxr-reports.zip, files/p10/p10000032/s50000009.txt: byte 13 is not UTF-8",
-    ),
-    "a report of 50 MB": (
-        add_report(report_name(10000032, 50000009), b" " * 50_000_000),
-        "s50000009.txt: 50 MB is too large for a report",
-    ),
     "a zip that climbs": (add_report("../../etc/s50000009.txt", b""), "the entry '../../etc/s50000009.txt' leads out"),
     "a zip from the root": (add_report("/files/p10/p10000032/s50000001.txt", b""), "leads out of the folder"),
-    "a report twice": (
-        add_report("more/p10/p10000032/s50000009.txt", b""),
-        "more/p10/p10000032/s50000009.txt: study 50000009 has a report already",
-    ),
-    "a report in another's folder": (
-        lambda raw: raw.reports.update(
-            {report_name(19000019, 50000009): raw.reports.pop(report_name(10000032, 50000009))}
-        ),
-        "the report of study 50000009 is in the folder of patient 19000019, the metadata give patient 10000032",
-    ),
     "a climbing path of Windows": (add_report("files\\..\\..\\p10000032\\s50000009.txt", b""), "leads out"),
-    "an age below zero": (set_first("patients", "anchor_age", "-1"), "line 2: anchor_age is '-1', expected a whole"),
-    "a year of a word": (set_first("patients", "anchor_year", "2150 - 2152"), "anchor_year is '2150 - 2152'"),
-    "a date in another calendar": (set_first("metadata", "StudyDate", "00000000"), "StudyDate is '00000000'"),
-    "a study number as a decimal": (set_first("metadata", "study_id", "50000009.0"), "study_id is '50000009.0'"),
-    "a label of 0.5": (set_first("chexpert", "Pneumonia", "0.5"), f"{CHEXPERT}, line 2: Pneumonia is '0.5'"),
-    "a label of NaN": (set_first("chexpert", "Fracture", "nan", 2), "line 4: Fracture is 'nan'"),
     "no report at all": (lambda raw: raw.reports.clear(), "holds no report named"),
     "reports of other studies": (
         lambda raw: (raw.reports.clear(), raw.reports.update({report_name(10000032, 50000001): b"x"}))[0],
@@ -172,10 +107,6 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text + b"x,1\r\n"),
         f"{SPLIT}, line 12: 2 values in a row, expected 4",
     ),
-    "a row in Latin-1": (
-        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text + b"\xe9,1,2,train\r\n"),
-        f"{SPLIT}, line 12: has bytes that are not UTF-8",
-    ),
     "a header in UTF-16": (
         lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.decode().encode("utf-16")),
         f"{SPLIT}: the column names are not UTF-8",
@@ -185,8 +116,19 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         "mimic-cxr-2.0.0-metadata.csv.gz (or .csv) is not there",
     ),
     "a quote that never closes": (
-        lambda raw: rewrite_gzip(raw.jpg / METADATA, lambda text: text.replace(b"213014.531", b'"213014.531')),
-        f"{METADATA}, line 2: StudyTime is '213014.531,",
+        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.replace(b",train", b',"train', 1)),
+        f"{SPLIT}, line 2: split is 'train",
+    ),
+    "a quote that closes in another row": (
+        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.replace(b",train", b',"train', 1) + b'"\r\n'),
+        f"{SPLIT}, line 2: split is 'train",
+    ),
+    "a quote in a column that is not read": (
+        lambda raw: rewrite_gzip(
+            raw.jpg / SPLIT,
+            lambda text: text.replace(b",50000009,", b',"50000009,', 1).replace(b",50000003,", b',50000003",', 1),
+        ),
+        f"{SPLIT}: not a readable CSV file (10 lines hold 8 rows, a quotation mark is not closed)",
     ),
     "a zip encrypted": (lambda raw: mark_encrypted(raw.reports_path), "is encrypted or packed in an unusual way"),
     "a zip cut off": (lambda raw: cut(raw.reports_path), "mimic-cxr-reports.zip: cut off, or not a zip file"),
@@ -249,15 +191,13 @@ def test_no_radiologists_labels(tmp_path: Path) -> None:
     assert_one_line(raw, "mimic-cxr-2.1.0-test-set-labeled.csv.gz (or .csv) is not there", settings)
 
 
-def test_a_tar_that_climbs_and_a_tar_with_a_report_of_50_mb(tmp_path: Path) -> None:
+def test_a_tar_that_climbs(tmp_path: Path) -> None:
     raw = raw_files(tmp_path)
     raw.write()
     settings = raw.settings()
     settings["data"]["reports"] = str(tmp_path / "reports.tar.gz")
     write_tar(tmp_path / "reports.tar.gz", raw.reports | {"files/../../p10000032/s50000009.txt": b""})
     assert_one_line(raw, "leads out of the folder", settings)
-    write_tar(tmp_path / "reports.tar.gz", raw.reports | {report_name(10000032, 50000001): b" " * 50_000_000})
-    assert_one_line(raw, "s50000001.txt: 50 MB is too large for a report", settings)
 
 
 def test_a_source_of_reports_that_is_neither_zip_nor_tar(tmp_path: Path) -> None:

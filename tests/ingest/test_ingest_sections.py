@@ -58,6 +58,133 @@ def test_traps(text: str, findings: str, impression: str) -> None:
     assert (sections.findings, sections.impression) == (findings, impression)
 
 
+LINE = " " + "_" * 78 + "\n"
+FINAL = "                                 FINAL REPORT\n"
+SIGNED = "ABCd SUN 5:32 PM"
+EARLY = {
+    "provisional findings above": f" PROVISIONAL FINDINGS IMPRESSION (PFI): {SIGNED}\n  1. Edema.\n{LINE}{FINAL}@",
+    "provisional findings below": f"@\n PROVISIONAL FINDINGS IMPRESSION (PFI):  {SIGNED}\n  1. Edema.\n  2. No PTX.\n",
+    "provisional findings before the sections": f"{FINAL} PFI: {SIGNED}\n  Edema.\n\n@",
+    "an audit of provisional findings": f" PFI AUDIT # 1 {SIGNED}\n Edema.\n@",
+    "a wet read above": f" WET READ: {SIGNED}\n  edema\n{LINE}{FINAL}@",
+    "a wet read before the sections": f" WET READ: {SIGNED}\n  edema\n\n INDICATION: Cough.\n\n@",
+    "versions of a wet read above": f" WET READ: ___ 8:22 PM\n PTX\n WET READ VERSION #___ ___ 9:34 PM\n PTX\n{LINE}@",
+    "versions of a wet read below": f"@\n WET READ VERSION #1 {SIGNED}\n PTX\n WET READ VERSION #2 EFGh 6:02 AM\n PTX",
+    "a wet read with sections above": f" WET READ: {SIGNED}\n FINDINGS: Edema.\n IMPRESSION: Edema.\n{LINE}{FINAL}@",
+    "a wet read with sections below": f"@\n WET READ: {SIGNED}\n FINDINGS: Edema.\n IMPRESSION: Edema.\n",
+    "a wet read in the last line": f"@ WET READ: {SIGNED} edema",
+    "a version in the last line": f"@ WET READ VERSION #1 {SIGNED} edema",
+    "initials before the colon": f"@\n WET READ ({SIGNED}): edema",
+    "who read it": "@\n WET READ BY DR. ___ AT 5:32 PM\n edema",
+    "a wet read in lower case": f"@\n Wet read: {SIGNED} edema",
+    "a wet read with a hyphen": f"@\n WET-READ: {SIGNED} edema",
+    "a wet read of the emergency department": f"@\n ED WET READ: {SIGNED} edema",
+    "a wet read alone on its line": f"@\n WET READ\n {SIGNED}\n edema",
+    "a preliminary report above": f"            PRELIMINARY REPORT\n FINDINGS: Edema.\n IMPRESSION: Edema.\n\n{FINAL}@",
+    "a preliminary report below": f"{FINAL}@\n          Preliminary Report\n FINDINGS: Edema.\n IMPRESSION: Edema.\n",
+    "a preliminary report with a colon": f" PRELIMINARY REPORT: {SIGNED}\n Edema.\n\n@",
+    "a preliminary read": "@\n PRELIMINARY READ BY DR ___ 5:32 PM: Edema.",
+    "preliminary alone": f"@\n PRELIMINARY: {SIGNED}\n Edema.\n",
+    "an overnight reading": f"@\n OVERNIGHT READ: {SIGNED}\n Edema.\n",
+    "preliminary findings and impression": f" PRELIMINARY FINDINGS AND IMPRESSION: {SIGNED}\n Edema.\n{LINE}{FINAL}@",
+    "preliminary findings": " PRELIMINARY FINDINGS:  Edema.\n\n@",
+    "a preliminary impression": "@\n Preliminary impression:  Edema.\n",
+}
+
+
+@pytest.mark.parametrize("case", EARLY)
+def test_what_was_read_before_the_final_report_is_left_out(case: str) -> None:
+    for report, findings, impression in (
+        (" FINDINGS:  Clear lungs.\n\n IMPRESSION:  Normal.", "Clear lungs.", "Normal."),
+        (
+            " FINDINGS:  Clear lungs.\n IMPRESSION:\n\n Normal heart.\n Normal.",
+            "Clear lungs.",
+            "Normal heart.\n Normal.",
+        ),
+    ):
+        sections = split_report(EARLY[case].replace("@", report))
+        assert (sections.findings, sections.impression) == (findings, impression)
+
+
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        (f" PROVISIONAL FINDINGS IMPRESSION (PFI): {SIGNED}\n  Edema.\n", ""),
+        (f" PROVISIONAL FINDINGS IMPRESSION (PFI): {SIGNED}\n  Edema.\n{LINE}{FINAL} EXAMINATION:  CHEST\n", ""),
+        (f" WET READ: {SIGNED}\n IMPRESSION: Edema.\n{LINE}{FINAL}", ""),
+        (" PRELIMINARY REPORT\n FINDINGS: Edema.\n IMPRESSION: Edema.\n", ""),
+        (f" WET READ: {SIGNED}\n IMPRESSION: Edema.\n{LINE}{FINAL} COMPARISON: None.\n\n The lungs are clear.\n", "*"),
+        (f" PFI: {SIGNED}\n IMPRESSION: Edema.\n{LINE}{FINAL} CHEST RADIOGRAPH\n\n The lungs are clear.\n", "*"),
+        (f" INDICATION: Cough.\n\n The lungs are clear.\n\n WET READ: {SIGNED}\n edema\n", "*"),
+    ],
+)
+def test_a_preliminary_reading_never_stands_in_for_the_report(text: str, findings: str) -> None:
+    sections = split_report(text)
+    assert (sections.findings, sections.impression) == (findings.replace("*", "The lungs are clear."), "")
+
+
+def test_to_mention_a_preliminary_reading_does_not_begin_one() -> None:
+    impression = (
+        "Normal. This agrees with the\n WET READ that was given at 5:32 PM, and with the\n preliminary report."
+        " No change since the\n PFI. The preliminary findings were telephoned."
+    )
+    assert split_report(f" IMPRESSION: {impression}").impression == impression
+
+
+LAYOUTS = {
+    "dashes": " FINDINGS - Clear lungs.\n IMPRESSION -- Normal.",
+    "dashes of two kinds": " FINDINGS – Clear lungs.\n IMPRESSION - Normal.",
+    "full stops and semicolons": " COMPARISON.  None.\n FINDINGS.  Clear lungs.\n IMPRESSION;  Normal.",
+    "gaps": " FINDINGS   Clear lungs.\n IMPRESSION   Normal.",
+    "colons in the next line": " FINDINGS\n :  Clear lungs.\n IMPRESSION\n : Normal.",
+    "bold": " **FINDINGS:** Clear lungs.\n **IMPRESSION**: Normal.",
+    "asterisks": " ***FINDINGS***\n Clear lungs.\n ***IMPRESSION***\n Normal.",
+    "headings of Markdown": "# FINDINGS\n Clear lungs.\n\n## IMPRESSION:\n Normal.",
+    "numbered": " 1. FINDINGS:  Clear lungs.\n 2. IMPRESSION:  Normal.",
+    "underlined": " FINDINGS\n --------\n Clear lungs.\n\n IMPRESSION:\n ==========\n Normal.",
+    "one line": " INDICATION: Cough  COMPARISON: None.  FINDINGS: Clear lungs.  IMPRESSION: Normal.",
+    "one line without full stops": " TECHNIQUE:  PA and lateral   FINDINGS:  Clear lungs.   IMPRESSION:  Normal.",
+    "one paragraph in lower case": " Findings: Clear lungs. Impression: Normal.",
+    "a notification in the line": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.  NOTIFICATION:  Dr. ___ at 3:12 PM.",
+    "a recommendation in the line": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal. RECOMMENDATION(S):  CT.",
+    "qualified": " FINDINGS (2 VIEWS):  Clear lungs.\n Impression (final):  Normal.",
+    "continued": " FINDINGS:  Clear\n FINDINGS (CONT):  lungs.\n IMPRESSION:  Normal.",
+    "signed": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.\n\n Electronically signed by: Dr. ___ 3:12 PM\n",
+    "signed without a colon": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.\n\n Electronically signed by ___ on ___",
+    "dictated": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.\n DICTATED BY: ___\n ATTENDING RADIOLOGIST: ___\n",
+    "end of the impression": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.\n END OF IMPRESSION:\n SUMMARY CODE: 1.\n",
+    "critical results": " FINDINGS: Clear lungs.\n IMPRESSION: Normal.\n\n CRITICAL RESULTS: told to ___.\n",
+    "a technologist's note": " TECHNOLOGIST'S NOTE: Best effort.\n\n FINDINGS: Clear lungs.\n IMPRESSION: Normal.\n",
+    "an addendum between asterisks": f" **********ADDENDUM***********\n IMPRESSION: Left.\n{LINE}{FINAL}"
+    " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.\n",
+    "a final addendum between asterisks": " FINDINGS: Clear lungs.\n IMPRESSION:  Normal.\n\n        FINAL ADDENDUM\n"
+    " **********ADDENDUM***********\n IMPRESSION: Left.\n",
+    "impression and recommendations": " FINDINGS: Clear lungs.\n IMPRESSION AND RECOMMENDATION(S):  Normal.",
+    "wide colons": " FINDINGS：Clear lungs.\n IMPRESSION：Normal.",
+    "titles without colons": " Findings\n Clear lungs.\n\n Impression\n Normal.",
+    "impression first": " IMPRESSION: Normal.\n\n FINDINGS: Clear lungs.\n",
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_layouts(case: str) -> None:
+    sections = split_report(LAYOUTS[case])
+    assert (normal(sections.findings), sections.impression) == ("Clear lungs.", "Normal.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The\n IMPRESSION is that of edema.\n FINDINGS consistent with edema.",
+        "1. Edema.\n 2. Comparison: larger than before.\n 3. Recommendation: diuretics.",
+        "Edema, see\n comparison above.\n Technique limits the\n findings - no more.",
+        "Chest: clear. Heart: large.\n Lungs:\n clear.",
+    ],
+)
+def test_what_only_resembles_a_header_is_text(text: str) -> None:
+    assert split_report(f" IMPRESSION: {text}").impression == text
+
+
 def test_a_misspelt_indication_is_no_impression() -> None:
     sections = split_report(" NDICATION:  Cough.\n\n TECHNIQUE:  PA.\n COMPARISION:  None.\n IMPRESSION:  Normal.")
     assert sections == ReportSections("", "Normal.", "None.", "Cough.", "PA.")

@@ -26,7 +26,7 @@ def test_plain_tables_a_tar_of_reports_radiologists_labels_and_dicom(tmp_path: P
     dicoms = raw.folder / "mimic-cxr"
     data = {"images": str(dicoms), "tables": str(raw.jpg), "reports": str(raw.folder / "reports.tar.gz")}
     data["demographics"] = str(raw.folder / "hosp")
-    ingest_settings = {"labels": "chexpert", "test_set_labels": True, "image_format": "dcm", "checksums": False}
+    ingest_settings = raw.settings()["ingest"] | {"test_set_labels": True, "image_format": "dcm"}
     for path in ingest({"data": data, "ingest": ingest_settings})["images"]["path"]:
         write_dicom(dicoms / path)
     overlay = tmp_path / "overlay.yaml"

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from biomedjourney import tables
 from biomedjourney.ingest.ingest import ingest
 from biomedjourney.pair.pair import pair
-from tests.helpers.raw_files import LABELS, METADATA, RawFiles, label_row, report_name
+from biomedjourney.rewrite.study import Study
+from biomedjourney.rewrite.writers import impression
+from tests.helpers.raw_files import LABELS, METADATA, RawFiles, label_row, raw_files, report_name
 
 REPORTS = (
     " FINDINGS:  Clear lungs.\n\n IMPRESSION:  Normal ___.\n",
@@ -31,9 +33,17 @@ drawn_study = st.tuples(
 
 
 def raw_cohort(
-    folder: Path, drawn_studies: list[Any], stray_reports: int, unlisted_images: int, unknown_patient: bool
+    folder: Path,
+    drawn_studies: list[Any],
+    stray_reports: int,
+    unlisted_images: int,
+    unknown_patient: bool,
+    odd_cells: list[tuple[str, str]],
 ) -> tuple[RawFiles, Any]:
-    """Raw files of the studies, with some reports without study and images without split; the problem of each image."""
+    """Raw files of the studies, with some reports without study and images without split; the problem of each image.
+
+    The first rows of the metadata have one odd cell each.
+    """
     raw = RawFiles(folder)
     problems = {}
     for i, (subject, day, views, report, problem) in enumerate(drawn_studies):
@@ -55,6 +65,8 @@ def raw_cohort(
     raw.chexpert.append(label_row(1, 1))
     for i in range(stray_reports):
         raw.reports[report_name(18000000, 51000000 + i)] = b" IMPRESSION:  Nobody's."
+    for row, (column, cell) in zip(raw.metadata, odd_cells, strict=False):
+        row[column] = cell
     people = sorted({study[0] for study in drawn_studies})[int(unknown_patient) :] or [99]
     raw.patients = [{"subject_id": s, "gender": "F", "anchor_age": 60, "anchor_year": 2180} for s in people]
     raw.admissions = [{"subject_id": s, "race": "WHITE"} for s in people]
@@ -68,6 +80,7 @@ def raw_cohort(
     stray_reports=st.integers(0, 3),
     unlisted_images=st.integers(0, 8),
     unknown_patient=st.booleans(),
+    odd_cells=st.lists(st.sampled_from([("StudyTime", "256000"), ("StudyDate", ""), ("subject_id", "x")]), max_size=7),
     views=st.sampled_from([["PA"], ["PA", "AP"]]),
     sections=st.sampled_from([["impression"], ["impression", "findings"]]),
     priors=st.sampled_from(["last", "all"]),
@@ -80,6 +93,7 @@ def test_the_counts_add_up_from_raw_rows_to_pairs(
     stray_reports: int,
     unlisted_images: int,
     unknown_patient: bool,
+    odd_cells: list[tuple[str, str]],
     views: list[str],
     sections: list[str],
     priors: str,
@@ -87,7 +101,7 @@ def test_the_counts_add_up_from_raw_rows_to_pairs(
     split: str,
 ) -> None:
     raw, problems = raw_cohort(
-        tmp_path_factory.mktemp("raw"), drawn_studies, stray_reports, unlisted_images, unknown_patient
+        tmp_path_factory.mktemp("raw"), drawn_studies, stray_reports, unlisted_images, unknown_patient, odd_cells
     )
     pair_settings = {"views": views, "same_view": True, "priors": priors, "largest_gap_days": gap, "text": sections}
     pair_settings |= {"split": split, "validation_share": 0.4}
@@ -129,3 +143,39 @@ def test_the_counts_add_up_from_raw_rows_to_pairs(
     races = cohort[cohort["step"] == "races: known"]
     assert races["kept"].iloc[0] == people["race"].notna().sum()
     assert races["kept"].iloc[0] + races["dropped"].sum() == len(people)
+
+
+EARLY = "WET READ: ABCd MON 3:12 PM\n  Left effusion."
+PROVISIONAL = "PROVISIONAL FINDINGS IMPRESSION (PFI): ABCd SUN 5:32 PM\n  Left effusion."
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        (" FINDINGS:  Large heart.\n\n IMPRESSION:  As above.\n", "Large heart."),
+        (" FINDINGS:  See impression.\n\n IMPRESSION:  Large heart.\n", "Large heart."),
+        (" FINDINGS:  Large heart.\n\n IMPRESSION:  Unchanged.\n", "Large heart."),
+        (" IMPRESSION:  Unchanged.\n", "Unchanged."),
+        (f" FINDINGS:  Large heart.\n\n IMPRESSION:  See above.\n\n {PROVISIONAL}\n", "Large heart."),
+        (f" {EARLY}\n {'_' * 78}\n   FINAL REPORT\n IMPRESSION:  Large heart.\n", "Large heart."),
+        (f" {PROVISIONAL}\n", None),
+        (" FINDINGS:  As below.\n\n IMPRESSION:  As above.\n", None),
+    ],
+)
+def test_the_text_of_a_report_is_the_same_for_singles_and_for_the_impression_as_a_description(
+    tmp_path: Path, report: str, text: str | None
+) -> None:
+    raw = raw_files(tmp_path)
+    raw.reports[report_name(19000019, 59000002)] = report.encode()
+    raw.write()
+    ingested = ingest(raw.settings())
+    files = pd.DataFrame({"dicom_id": ingested["images"]["dicom_id"], "bytes": 1, "problem": ""})
+    pair_settings = {"views": ["PA"], "same_view": True, "priors": "last", "largest_gap_days": None, "split": "paper"}
+    pair_settings |= {"validation_share": 0.1, "text": ["impression", "findings"]}
+    paired = pair(ingested["studies"], ingested["images"], files, {"seed": 0, "pair": pair_settings})
+    singles = paired["singles"].set_index("study_id")["text"]
+    assert singles.get(59000002) == text
+    row = ingested["studies"].set_index("study_id").loc[59000002]
+    study = Study(findings=row["findings"], impression=row["impression"])
+    assert impression(Study(), study) == (text or "no significant change")
+    assert "ABCd" not in row["findings"] + row["impression"]

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from biomedjourney.errors import UserError
+from biomedjourney.ingest.decode import decode
 from biomedjourney.ingest.sections import split_report
 
 LARGEST = 1 << 20  # bytes; real reports have less than 10 kB
+TOO_LARGE = "the report is larger than 1 MB"
 AT_ONCE = 512  # reports in a part
 _NAME = re.compile(r"(?:^|/)p(\d{8})/s(\d{8})\.txt$")
 
@@ -23,13 +25,14 @@ T = TypeVar("T")
 
 
 class Report(NamedTuple):
-    """The name of one report in the archive, and the two sections that are used."""
+    """The name of one report in the archive, the two sections that are used, and why it was not read, if it was not."""
 
     name: str
     subject_id: int
     study_id: int
     findings: str
     impression: str
+    problem: str
 
 
 class _Packed(NamedTuple):
@@ -43,15 +46,15 @@ class _Packed(NamedTuple):
     deflated: bool
 
 
-Part = Callable[[], Iterable[tuple[str, bytes]]]
+Part = Callable[[], Iterable[tuple[str, bytes | None]]]  # name and content; None: larger than `LARGEST`
 
 
 def parts(path: Path) -> Iterator[Part]:
     """The reports ``…/p10000032/s50414267.txt`` in parts of `AT_ONCE`, for `split`; other files are skipped.
 
     If the source can be read at any place (a zip, a folder), a part holds only names and places, and another process
-    can read the texts. Raises UserError, with archive and entry, for a source that is missing, cut off or damaged, for
-    a name that leads out of the folder, and for a report larger than `LARGEST`.
+    can read the texts. Raises UserError, with archive and entry, for a source that is missing, cut off or damaged, and
+    for a name that leads out of the folder.
     """
     with _reading(path):
         if path.is_dir():
@@ -67,17 +70,14 @@ def parts(path: Path) -> Iterator[Part]:
 
 
 def split(part: Part, path: Path) -> list[Report]:
-    """The reports of a part of ``path``. Raises UserError for an entry that is damaged or not in UTF-8."""
+    """The reports of a part of ``path``. Raises UserError for an entry that is damaged."""
     report_rows = []
     with _reading(path):
         for name, content in part():
-            try:
-                sections = split_report(content.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                where = f"{path}, {name}: byte {error.start}"
-                raise UserError(f"{where} is not UTF-8: convert or replace the file") from None
+            sections = split_report(decode(content or b""))
             subject, study = _NAME.search(name).groups()  # type: ignore[union-attr]  # `parts` yields only such names
-            report_rows.append(Report(name, int(subject), int(study), sections.findings, sections.impression))
+            problem = TOO_LARGE if content is None else ""
+            report_rows.append(Report(name, int(subject), int(study), sections.findings, sections.impression, problem))
     return report_rows
 
 
@@ -98,14 +98,10 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cut off or damaged ({error}): download it again") from None
 
 
-def _is_report(path: Path, name: str, size: int) -> bool:
-    """Whether an entry is a report. Raises UserError for an unsafe name and for a report that is too large."""
+def _is_report(path: Path, name: str) -> bool:
+    """Whether an entry is a report. Raises UserError for an unsafe name."""
     if name.startswith(("/", "\\")) or (".." in name and ".." in re.split(r"[/\\]", name)):
         raise UserError(f"{path}: the entry {name!r} leads out of the folder: use the archive as PhysioNet ships it")
-    if size > LARGEST and name.endswith(".txt"):
-        raise UserError(
-            f"{path}, {name}: {size / 1e6:.0f} MB is too large for a report (at most 1 MB): replace the file"
-        )
     return _NAME.search(name) is not None
 
 
@@ -114,7 +110,7 @@ def _in_zip(path: Path) -> list[_Packed]:
         entries = archive.infolist()
     packed_reports = []
     for entry in entries:
-        if _is_report(path, entry.filename, entry.file_size):
+        if _is_report(path, entry.filename):
             method = entry.compress_type
             if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
                 where = f"{path}, {entry.filename}"
@@ -125,10 +121,10 @@ def _in_zip(path: Path) -> list[_Packed]:
     return packed_reports
 
 
-def _from_zip(path: Path, entries: list[_Packed]) -> Iterator[tuple[str, bytes]]:
+def _from_zip(path: Path, entries: list[_Packed]) -> Iterator[tuple[str, bytes | None]]:
     with path.open("rb") as file:
         for entry in entries:
-            yield entry.name, _inflate(file, entry)
+            yield entry.name, _inflate(file, entry) if entry.size <= LARGEST else None
 
 
 def _inflate(file: BinaryIO, entry: _Packed) -> bytes:
@@ -146,13 +142,13 @@ def _inflate(file: BinaryIO, entry: _Packed) -> bytes:
     return content
 
 
-def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
+def _in_tar(path: Path) -> Iterator[tuple[str, bytes | None]]:
     with tarfile.open(path, "r|*") as archive:
         for entry in archive:
-            if _is_report(path, entry.name, entry.size) and entry.isfile():
+            if _is_report(path, entry.name) and entry.isfile():
                 file = archive.extractfile(entry)
                 if file is not None:
-                    yield entry.name, file.read()
+                    yield entry.name, file.read() if entry.size <= LARGEST else None
             archive.members = []  # type: ignore[attr-defined]  # otherwise every entry stays in memory
 
 
@@ -162,11 +158,12 @@ def _in_folder(path: Path, below: str = "") -> Iterator[tuple[str, str]]:
         name = f"{below}{entry.name}"
         if entry.is_dir():
             yield from _in_folder(path, f"{name}/")
-        elif _is_report(path, name, entry.stat().st_size if name.endswith(".txt") else 0):
+        elif _is_report(path, name):
             yield name, entry.path
 
 
-def _from_folder(files: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+def _from_folder(files: list[tuple[str, str]]) -> Iterator[tuple[str, bytes | None]]:
     for name, place in files:
         with open(place, "rb") as file:
-            yield name, file.read()
+            content = file.read(LARGEST + 1)
+            yield name, content if len(content) <= LARGEST else None

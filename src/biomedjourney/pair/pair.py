@@ -8,7 +8,7 @@ import pandas as pd
 
 from biomedjourney.errors import UserError
 from biomedjourney.ingest.cohort import Account
-from biomedjourney.pair.text import clean, is_usable
+from biomedjourney.pair.text import report_text
 from biomedjourney.tables import SPLITS
 
 # The number of single image-report pairs in arXiv 2310.10765.
@@ -23,10 +23,11 @@ def pair(
 
     ``settings`` has ``seed`` and the section ``pair``. A usable study has a whole image of a listed view, and text in a
     listed section. Its image is of the first listed view that the study has. Of several such images the one with the
-    most pixels is taken, and of equally large ones the first by dicom_id. Singles are the usable studies. A pair is a
-    usable study and the last usable study of the same patient before it, or each one before it (``priors`` all). With
-    ``same_view`` only studies whose image has the same view count as earlier ones. Studies at the same time are sorted
-    by study_id, but make no pair. Raises UserError, with the filter that emptied the cohort, if nothing is left.
+    most pixels is taken, and of equally large ones the first by dicom_id; a null size is the smallest. Singles are the
+    usable studies. A pair is a usable study and the last usable study of the same patient before it, or each one before
+    it (``priors`` all). With ``same_view`` only studies whose image has the same view count as earlier ones. Studies at
+    the same time are sorted by study_id, but make no pair. Raises UserError, with the filter that emptied the cohort,
+    if nothing is left.
     """
     pair_settings = settings["pair"]
     account = Account()
@@ -67,7 +68,8 @@ def _with_image(
     _keep_images(images, whole, step, "file " + problems, account)
 
     step, reason = "images: one per study", "the study has another image that comes first"
-    ranked = images[whole].assign(rank=rank[whole], pixels=-images["rows"].astype(np.int64) * images["columns"])
+    pixels = (images["rows"].astype(float) * images["columns"].astype(float)).fillna(0)
+    ranked = images[whole].assign(rank=rank[whole], pixels=-pixels)
     ranked = ranked.sort_values(["study_id", "rank", "pixels", "dicom_id"])
     first = ~ranked["study_id"].duplicated()
     _keep_images(ranked, first, step, pd.Series(reason, index=ranked.index), account)
@@ -87,10 +89,8 @@ def _keep_images(images: pd.DataFrame, kept: pd.Series, step: str, reasons: pd.S
 
 
 def _with_text(studies: pd.DataFrame, sections: list[str], account: Account) -> pd.DataFrame:
-    """The studies that have text in a listed section, with the cleaned text of the first such section."""
-    texts = []
-    for row in zip(*(studies[section] for section in sections), strict=True):
-        texts.append(next((text for text in map(clean, row) if is_usable(text)), ""))
+    """The studies that have text in a listed section, with the text that `report_text` takes."""
+    texts = [report_text(*row) for row in zip(*(studies[section] for section in sections), strict=True)]
     text = pd.Series(texts, index=studies.index, dtype=object)
     usable = text != ""
     reason = f"no text in {' or '.join(sections)}"

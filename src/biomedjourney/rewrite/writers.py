@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedjourney import progress, tables
-from biomedjourney.pair.text import clean
+from biomedjourney.pair.text import report_text
 from biomedjourney.rewrite import checks, model_writer, prompt
 from biomedjourney.rewrite.model_writer import Draft, Pair
 from biomedjourney.rewrite.rules import describe
@@ -24,11 +24,11 @@ DECISIVE_CHECKS = {"impression": ("check_removed_text",)}
 
 
 def impression(prior: Study, current: Study) -> str:
-    """The current report's Impression, its Findings where it has none, without removed text (___).
+    """The current report's Impression, or its Findings where that says nothing by itself, without removed text (___).
 
     The current report is the one that the pair is read to; read backward, it is the earlier one.
     """
-    return clean(current.impression) or clean(current.findings) or "no significant change"
+    return report_text(current.impression, current.findings) or "no significant change"
 
 
 def studies_by_id(path: Path, study_ids: set[int]) -> dict[int, Study]:

@@ -1,10 +1,11 @@
-"""What a film shows: a frontal chest or a lateral one, upright or upside down, bones bright or dark."""
+"""What a film shows: a frontal chest or a lateral one, upright or not, bones bright or dark."""
 
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
 
 from biomedjourney.preprocess.field import valid_pixels
 
@@ -15,6 +16,10 @@ MEANS = Path(__file__).with_name("means.png")  # tools/mean_views.py makes it
 # By how much another view must fit better than an upright frontal one. Measured by bench/preprocess_views.py.
 DOWN, LATERAL = 0.08, 0.11
 LEAST_FIT = 0.2  # of lower correlation, a picture looks like none of the views
+EDGES = 32  # pixels, the side of the square that edges are seen in
+NEIGHBOURHOOD, EDGE = 3.0, 2.0  # pixels of that square: the standard deviations of the Gaussians there
+# Upright real films are at 0.12 to 1.12, turned by a quarter -1.12 to -0.12. Measured by bench/preprocess_views.py.
+ON_ITS_SIDE = -0.2
 
 
 def recognise(picture: np.ndarray) -> tuple[bool, str]:
@@ -24,7 +29,7 @@ def recognise(picture: np.ndarray) -> tuple[bool, str]:
     of the phantom: frontal, frontal upside down (turned or mirrored), and lateral, each as it is and as a negative. The
     sign of the strongest upright frontal fit decides whether bones are dark, so that a film and its negative get
     opposite answers. The second answer is "" for a frontal film, or where no other view fits clearly better. Otherwise
-    it is "upside down" or "lateral".
+    it is "lying on its side" (`uprightness`), "upside down" or "lateral".
     """
     padded = np.pad(standardised(picture), REACH)
     patches = sliding_window_view(padded, (GRID, GRID)).reshape(-1, GRID * GRID)
@@ -33,11 +38,41 @@ def recognise(picture: np.ndarray) -> tuple[bool, str]:
     strengths = np.maximum(best, -worst)
     frontal, down, lateral = float(strengths[0]), float(strengths[1:3].max()), float(strengths[3:].max())
     fault = ""
-    if lateral > max(frontal + LATERAL, down, LEAST_FIT):
+    if uprightness(picture) < ON_ITS_SIDE:
+        fault = "lying on its side"
+    elif lateral > max(frontal + LATERAL, down, LEAST_FIT):
         fault = "lateral"
     elif down > max(frontal + DOWN, LEAST_FIT):
         fault = "upside down"
     return bool(-worst[0] > best[0]), fault
+
+
+def uprightness(picture: np.ndarray) -> float:
+    """How far vertical edges outweigh horizontal ones in a picture in [0, 1]: half the log ratio of their energies.
+
+    The outlines of lungs, heart, spine and chest wall run along the body. So the value is positive for a chest that is
+    upright or upside down, also for a lateral one, and negative for one that lies on its side. It is the same for a
+    negative, and a turn by 90 degrees changes its sign. The picture is seen in a square of 32 pixels, whatever its
+    aspect. Each pixel is normalised by its neighbourhood, so that neither exposure nor one dense lung matters. 0 where
+    there is nothing to see.
+    """
+    from PIL import Image
+
+    square, valid = (
+        np.asarray(Image.fromarray(array).resize((EDGES, EDGES), Image.Resampling.BOX), dtype=np.float64)
+        for array in (picture, valid_pixels(picture).astype(np.float32))
+    )
+    weight = (valid > 0.5).astype(np.float64)
+    share = ndimage.gaussian_filter(weight, NEIGHBOURHOOD) + 1e-6
+    difference = weight * (square - ndimage.gaussian_filter(weight * square, NEIGHBOURHOOD) / share)
+    variance = ndimage.gaussian_filter(difference**2, NEIGHBOURHOOD) / share
+    local = difference / np.sqrt(variance + 1e-3)
+    inside = ndimage.binary_erosion(weight > 0, iterations=2)  # off the border of the field, which is an edge too
+    across, down = (
+        float((ndimage.gaussian_filter(local, EDGE, order=order)[inside] ** 2).sum()) + 1e-9
+        for order in ((0, 1), (1, 0))
+    )
+    return 0.5 * float(np.log(across / down))
 
 
 def standardised(picture: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ END = 0.01  # black and white: so much of the range at both ends
 
 
 class Decoded(NamedTuple):
-    """``array``: (rows, columns) or (rows, columns, 3). ``dark_bones``: MONOCHROME1. ``window_ignored``: see `decode`."""
+    """``array``: (rows, columns), or (rows, columns, 3). ``dark_bones``: MONOCHROME1. For the rest see `decode`."""
 
     array: np.ndarray
     dark_bones: bool

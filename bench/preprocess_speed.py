@@ -79,7 +79,7 @@ def memory(count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "pixels.parquet"
         files_of_16 = films.paths(films.folder())[:16]
-        rows_of_16 = [preprocess_rows.row(preprocess_rows.Job("", film, 64)) for film in files_of_16]
+        rows_of_16 = [preprocess_rows.work(preprocess_rows.Job("", film, 64)).row for film in files_of_16]
         made = [rows_of_16[k % 16] | {"dicom_id": f"{k:06}"} for k in range(count + 1)]
         tables.write_stream(path, "pixels", [made[k : k + 64] for k in range(0, len(made), 64)])
         pairs = [rows.Pair(str(k), f"{k:06}", f"{k + 1:06}") for k in range(count)]

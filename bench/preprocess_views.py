@@ -1,4 +1,4 @@
-"""How surely `preprocess` recognises views: real films upright, upside down and as negatives; the phantom's laterals.
+"""How surely `preprocess` recognises views: films in all four turns and both mirrorings, tilted, and their negatives.
 
 BIOMEDJOURNEY_FILMS=FOLDER python bench/preprocess_views.py [--images images.parquet --root FOLDER]
 """
@@ -15,37 +15,44 @@ from biomedjourney.preprocess import field, files, film, views
 from tests.helpers import films
 
 WAYS = {
-    "as it is": lambda grey: grey,
-    "turned by 180 degrees": lambda grey: grey[::-1, ::-1],
-    "mirrored top to bottom": lambda grey: grey[::-1],
-    "turned by 15 degrees": lambda grey: _turned(grey, 15.0),
-    "turned by -15 degrees": lambda grey: _turned(grey, -15.0),
-}
+    f"{90 * quarters}°{', mirrored' * mirrored}": (
+        lambda grey, quarters=quarters, mirrored=mirrored: np.rot90(grey[:, ::-1] if mirrored else grey, quarters)
+    )
+    for mirrored in (False, True)
+    for quarters in range(4)
+} | {f"{degrees}°": lambda grey, degrees=degrees: _turned(grey, degrees) for degrees in (15, -15)}
+HEADINGS = (
+    *("turned to the left by", "negative", "on its side", "upside down", "lateral", "passed"),
+    *("grey scale right", "uprightness"),
+)
+FAULTS = ("lying on its side", "upside down", "lateral", "")
 
 
 def _turned(grey: np.ndarray, degrees: float) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).rotate(degrees, Image.Resampling.BILINEAR))
 
 
-def recognised(grey: np.ndarray) -> tuple[bool, str]:
-    """As `preprocess.canonical` sees it."""
-    small = film.shrink(np.ascontiguousarray(grey), 512)
-    left, top, right, bottom = field.field_box(field.window(small))
-    return views.recognise(film.shrink(field.window(small[top:bottom, left:right]), views.SIDE))
+def small(grey: np.ndarray) -> np.ndarray:
+    """The exposed field, as `preprocess.canonical` looks at it."""
+    shrunk = film.shrink(np.ascontiguousarray(grey), 512)
+    left, top, right, bottom = field.field_box(field.window(shrunk))
+    return film.shrink(field.window(shrunk[top:bottom, left:right]), views.SIDE)
 
 
 def report(name: str, paths: list[Path]) -> None:
-    greys = [files.read(path, 256)[0] for path in paths]
+    greys = [files.read(path, 256).grey for path in paths]
+    print(f"\n{name}: {len(greys)} films\n")
+    print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
     for way, change in WAYS.items():
         for negative in (False, True):
-            seen = [recognised(change(grey.max() - grey if negative else grey)) for grey in greys]
-            counted = Counter(fault or "frontal" for _, fault in seen)
+            pictures = [small(change(grey.max() - grey if negative else grey)) for grey in greys]
+            seen = [views.recognise(picture) for picture in pictures]
+            counted = Counter(fault for _, fault in seen)
             right = sum(inverted == negative for inverted, fault in seen if not fault)
-            shown = ", ".join(f"{kind} {number}" for kind, number in sorted(counted.items()))
-            sign = "negative" if negative else "positive"
-            print(
-                f"{name:18}{way:24}{sign:10}{shown}; grey scale right in {right} of {counted['frontal']} frontal ones"
-            )
+            values = sorted(views.uprightness(picture, field.valid_pixels(picture)) for picture in pictures)
+            cells = [way, "yes" if negative else "no", *(counted[fault] for fault in FAULTS)]
+            cells += [f"{right} of {counted['']}", f"{values[0]:.2f} to {values[-1]:.2f}"]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""How well registration fits on real films: a known truth recovered, and the correlation of real pairs.
+"""How well registration fits on real films: a known truth recovered, the correlation of real pairs, and the scores of
+pairs that do not belong together.
 
 BIOMEDJOURNEY_FILMS=FOLDER python bench/registration_accuracy.py
 """
@@ -11,6 +12,7 @@ import numpy as np
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import load
 from biomedjourney.register import Registration, register
+from biomedjourney.register.registration import THRESHOLD
 from tests.helpers import films
 
 
@@ -55,6 +57,29 @@ def real_pairs(transform: str, side: int, prepared: bool) -> None:
     print(f"  accepted {np.mean([r.accepted for r in results]):.1%}, identity {kept}")
 
 
+def wrong_pairs(transform: str, side: int) -> None:
+    """Scores of real pairs as they are, swapped, with a mirrored prior, and with the prior of another patient."""
+    paths = films.pairs(films.folder())
+    pictures = [[load(path, side).picture for path in pair] for pair in paths]
+    far = len(pictures) // 2  # pairs are sorted by patient
+    ways = {
+        "as they are": pictures,
+        "swapped": [(current, prior) for prior, current in pictures],
+        "prior mirrored": [(np.ascontiguousarray(prior[:, ::-1]), current) for prior, current in pictures],
+        "prior of another patient": [(pictures[k - far][0], current) for k, (_, current) in enumerate(pictures)],
+    }
+    print(f"scores, {transform}, preprocessed, {side} px: {len(pictures)} pairs")
+    own = None
+    for way, pairs in ways.items():
+        scores = np.array([register(prior, current, transform=transform).score_after for prior, current in pairs])
+        own = scores if own is None else own
+        print(
+            f"  {way}: median {np.median(scores):.2f}, at least {THRESHOLD}: {np.mean(scores >= THRESHOLD):.0%}, "
+            f"not below the pair as it is: {np.mean(scores >= own):.0%}, median difference "
+            f"{np.median(np.abs(scores - own)):.2f}"
+        )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transform", default="affine")
@@ -64,5 +89,6 @@ if __name__ == "__main__":
         partial(known_truth, options.transform, options.draws),
         partial(real_pairs, options.transform, films.SIDE, False),
         partial(real_pairs, options.transform, 256, True),
+        partial(wrong_pairs, options.transform, 256),
     ):
         step()

@@ -21,7 +21,7 @@ def mean(paths: list[Path]) -> np.ndarray:
     total = np.zeros((views.GRID, views.GRID))
     for path in paths:
         window = field.window(film.shrink(files.read(path, views.SIDE)[0], views.SIDE))
-        total += views.standardised(window)
+        total += views.standardised(window, field.valid_pixels(window))
     return np.rint(np.clip(0.5 + total / len(paths) / 4.0, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 

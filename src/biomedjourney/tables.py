@@ -404,7 +404,7 @@ _DECLARED = (
             Column(
                 "to_original",
                 pa.list_(pa.float64(), 6),
-                "row-major 2x3, maps a pixel centre (x, y) of the canonical image to the file's",
+                "row-major 2x3, maps a pixel centre (x, y) of the canonical image to the file's, as a viewer shows it",
                 "pixels",
                 True,
             ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import ExifTags, Image
 
 import biomedjourney
 from biomedjourney.cli import commands
@@ -86,6 +86,36 @@ def test_command_writes_what_the_function_returns(model: Path, film: np.ndarray,
     np.testing.assert_allclose(
         written, biomedjourney.edit(tmp_path / "film.png", "darker now", model, seed=3), atol=0.003
     )
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_film_with_a_tag_is_edited_upright_and_the_output_has_no_tag(
+    model: Path, film: np.ndarray, tmp_path: Path, orientation: int
+) -> None:
+    eight_bits = (film / film.max() * 255).astype(np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(np.rot90(eight_bits, {3: 2, 6: 1}[orientation]).copy())
+    stored.save(tmp_path / "film.png", exif=exif)
+    upright = biomedjourney.edit(eight_bits, "brighter", model)
+    with Image.open(tmp_path / "film.png") as image:
+        np.testing.assert_array_equal(biomedjourney.edit(image, "brighter", model), upright)
+    out = tmp_path / "edited.png"
+    words = ["edit", str(tmp_path / "film.png"), "brighter", "--out", str(out), "--model", str(model)]
+    CliRunner().invoke(commands, words, catch_exceptions=False)
+    with Image.open(out) as picture:
+        np.testing.assert_allclose(np.asarray(picture) / 255, upright, atol=0.003)
+        assert not picture.getexif()
+        assert "exif" not in picture.info
+
+
+def test_a_film_on_its_side_is_not_edited(model: Path, film: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(np.rot90(film / film.max() * 255).astype(np.uint8)).save(tmp_path / "film.png")
+    out = tmp_path / "edited.png"
+    words = ["edit", str(tmp_path / "film.png"), "brighter", "--out", str(out), "--model", str(model)]
+    with pytest.raises(UserError, match=r"film\.png: the film is lying on its side"):
+        CliRunner().invoke(commands, words, catch_exceptions=False)
+    assert not out.exists()
 
 
 def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_paths_of_dicom_files_and_the_folder_of_the_tables(raw: RawFiles) -> Non
     assert paths[0] == raw.folder / "mimic-cxr/files/p10/p10000032/s50000009/50000009-0.dcm"
     from biomedjourney.preprocess.files import read
 
-    grey, shape = read(paths[0], 64)
+    grey, shape, _ = read(paths[0], 64)
     assert shape == RAMP.shape
     assert grey[0, 0] > grey[-1, -1]  # MONOCHROME1: zero is white
 

@@ -9,6 +9,7 @@ from biomedjourney import pixels, tables, workers
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import rows
 from biomedjourney.preprocess.command import command
+from tests.helpers import dicom_files
 from tests.helpers.drawn_films import chest
 
 
@@ -38,7 +39,7 @@ def inputs(tmp_path):
     return tmp_path
 
 
-def run(folder, shard=0, shards=1, processes=1, largest_refused_share=0.05):
+def run(folder, shard=0, shards=1, processes=1, largest_refused_share=0.05, log=None):
     step_settings = {"size": 64, "shards": shards, "largest_refused_share": largest_refused_share}
     settings = {"data": {"images": str(folder / "data")}, "preprocess": step_settings}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -47,6 +48,8 @@ def run(folder, shard=0, shards=1, processes=1, largest_refused_share=0.05):
     more = [f"--config={folder / 'config.yaml'}", f"--shard={shard}", f"--out={out}", f"--processes={processes}"]
     result = CliRunner().invoke(command, flags + more, catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    if log is not None:
+        log.append(result.output)
     return list(tables.read_stream(out, "pixels"))
 
 
@@ -69,6 +72,25 @@ def test_shards_share_the_work_and_processes_change_nothing(inputs):
         (row["dicom_id"], row["png"]) for row in whole if row["png"]
     ]
     assert run(inputs, processes=2) == whole
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_log_counts_the_films_of_which_a_window_was_ignored(inputs, processes):
+    write_singles(inputs, good=3, missing=0)
+    images = tables.read(inputs / "images.parquet", "images").assign(path=[f"film{k}.dcm" for k in range(3)])
+    tables.write(inputs / "images.parquet", "images", images)
+    stored = (chest() * 4095).astype(np.uint16)
+    for name, width in (("film0", 4096), ("film1", 0), ("film2", 2)):
+        dicom_files.write(inputs / "data" / f"{name}.dcm", stored, WindowCenter=2048, WindowWidth=width)
+    log = []
+    rows = run(inputs, processes=processes, log=log)
+    assert len({row["png"] for row in rows}) == 1
+    assert "3 pictures" in log[0]
+    assert "a DICOM window of 2 films was ignored" in log[0]
+    dicom_files.write(inputs / "data" / "film1.dcm", stored)
+    dicom_files.write(inputs / "data" / "film2.dcm", stored)
+    run(inputs, processes=processes, log=log)
+    assert "window" not in log[1]
 
 
 def test_a_shard_too_many_is_refused(inputs):
@@ -110,5 +132,5 @@ def test_a_fault_of_the_program_ends_the_step_and_names_the_film(inputs, process
     """The fault here: a size that is no number."""
     job = rows.Job("a", inputs / "data" / "a.jpg", size=None)
     with pytest.raises(TypeError) as caught:
-        list(workers.map_ordered(rows.row, [job], processes))
+        list(workers.map_ordered(rows.work, [job], processes))
     assert caught.value.__notes__ == [f"preprocess was working on {inputs / 'data' / 'a.jpg'}"]

@@ -10,7 +10,7 @@ from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import views
 from biomedjourney.preprocess.film import load, load_field
-from biomedjourney.preprocess.rows import Job, row
+from biomedjourney.preprocess.rows import Job, work
 from biomedjourney.register import affine, rows, spline
 from biomedjourney.register.command import command
 from tests.helpers.drawn_films import bent, chest_with_vessels
@@ -33,7 +33,7 @@ def write_films(folder, films, no_films=None):
     """Each film in a file and, by `preprocess`, in one table of pixels; the stored pictures of no films in another."""
     for name, film in films.items():
         Image.fromarray(np.rint(film * 255).astype(np.uint8)).save(folder / f"{name}.png")
-    film_rows = [row(Job(name, folder / f"{name}.png", 64)) for name in films]
+    film_rows = [work(Job(name, folder / f"{name}.png", 64)).row for name in films]
     assert all(film_row["png"] for film_row in film_rows)
     other_rows = []
     for name, picture in (no_films or {}).items():
@@ -220,7 +220,7 @@ def bad_files(folder):
 def test_a_film_that_preprocess_refused_gives_a_row_with_its_reason_and_is_no_failure(tmp_path):
     Image.fromarray((chest_with_vessels(300) * 255).astype(np.uint8)).save(tmp_path / "good.png")
     bad = bad_files(tmp_path)
-    pixel_rows = [row(Job(name, tmp_path / name, 64)) for name in ("good.png", *bad)]
+    pixel_rows = [work(Job(name, tmp_path / name, 64)).row for name in ("good.png", *bad)]
     assert [pixel_row["dicom_id"] for pixel_row in pixel_rows if pixel_row["png"]] == ["good.png"]
     write_pixels(tmp_path, pixel_rows[::2], pixel_rows[1::2])
     pairs = [(name, "good.png") for name in bad] + [("good.png", name) for name in bad] + [("good.png", "good.png")]

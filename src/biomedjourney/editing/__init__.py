@@ -25,9 +25,10 @@ def edit(
     """What the film might look like after the progression that the text describes.
 
     ``image``: a frontal chest film as a 2-D array of any size and numeric type, a PIL image, or the path of a JPEG,
-    PNG or DICOM file; it is brought into canonical form first. ``text``: a progression description, as "new small left
-    pleural effusion". ``model``: a folder that ``biomedjourney generate export`` wrote. ``text_scale`` and
-    ``image_scale`` are guidance scales, ``steps`` the number of sampling steps; None takes the model's own.
+    PNG or DICOM file; it is read as a viewer shows it and brought into canonical form first. ``text``: a progression
+    description, as "new small left pleural effusion". ``model``: a folder that ``biomedjourney generate export`` wrote.
+    ``text_scale`` and ``image_scale`` are guidance scales, ``steps`` the number of sampling steps; None takes the
+    model's own.
 
     Returns a float32 array (size, size) in [0, 1], size being that of the model's pictures. The same arguments give
     the same picture. Raises UserError for a folder that is no such model, a file that is no image, and an empty text.

@@ -65,4 +65,4 @@ def _parts(folder: Path, written: int) -> tuple[models.Model, Any]:
 def _picture(image: Any, size: int) -> np.ndarray:
     if isinstance(image, str | Path):
         return load(image, size).picture
-    return canonical(np.asarray(image), size).picture
+    return canonical(image, size).picture

@@ -41,8 +41,11 @@ def command(
     largest_share = step_settings["largest_refused_share"]
     refusals = Refusals("preprocess", "films", len(jobs), largest_share, "preprocess.largest_refused_share")
     count = rows.Count()
-    with closing(workers.map_ordered(rows.row, jobs, processes, chunk=8)) as pixel_rows:
-        tracked_rows = progress.track(pixel_rows, "preprocess", total=len(jobs), unit="image")
-        tables.write_stream(out, "pixels", rows.groups(count.over(tracked_rows, refusals), ROWS_AT_ONCE))
+    with closing(workers.map_ordered(rows.work, jobs, processes, chunk=8)) as results:
+        tracked_results = progress.track(results, "preprocess", total=len(jobs), unit="image")
+        tables.write_stream(out, "pixels", rows.groups(count.over(tracked_results, refusals), ROWS_AT_ONCE))
     refused = refusals.reasons.total()
     click.echo(f"preprocess: {count.pictures} pictures, {count.inverted} inverted, {refused} films refused")
+    if count.windows_ignored:
+        reason = "not valid, or it clips nearly all of the picture"
+        click.echo(f"preprocess: a DICOM window of {count.windows_ignored} films was ignored ({reason})")

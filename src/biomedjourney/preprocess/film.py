@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -18,13 +19,16 @@ class Canonical:
     """A film in canonical form.
 
     ``picture``: float32 (size, size) in [0, 1], bones bright, the exposed field centred, black beside it.
-    ``to_original``: 2×3, maps a pixel centre (x, y) of the picture to one of the array or file it came from.
+    ``to_original``: 2×3, maps a pixel centre (x, y) of the picture to one of the array or file it came from. A file's
+    pixels are counted as a viewer shows them: turned as its tags say (`files.read`).
     ``inverted``: bones were dark; this has been undone.
+    ``window_ignored``: a window or VOI LUT of the DICOM file was of no use (`dicom.decode`).
     """
 
     picture: np.ndarray
     to_original: np.ndarray
     inverted: bool
+    window_ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class ExposedField:
 
     ``picture``: float32 (rows, columns) in [0, 1], bones bright, the longer side about twice ``size`` or less.
     ``size``: the side of the canonical picture in pixels. ``box``: where the field lies in the canonical picture, as
-    (left, top, columns, rows) in pixels. ``to_original``, ``inverted``: as in `Canonical`.
+    (left, top, columns, rows) in pixels. ``to_original``, ``inverted``, ``window_ignored``: as in `Canonical`.
     """
 
     picture: np.ndarray
@@ -41,6 +45,7 @@ class ExposedField:
     box: tuple[int, int, int, int]
     to_original: np.ndarray
     inverted: bool
+    window_ignored: bool = False
 
     def canonical(self) -> Canonical:
         """The field resized with antialiasing into its box of the black canonical square."""
@@ -51,7 +56,7 @@ class ExposedField:
         resized = image.resize((columns, rows), Image.Resampling.BILINEAR)
         square = np.zeros((self.size, self.size), dtype=np.float32)
         square[top : top + rows, left : left + columns] = np.clip(np.asarray(resized), 0.0, 1.0)
-        return Canonical(square, self.to_original, self.inverted)
+        return Canonical(square, self.to_original, self.inverted, self.window_ignored)
 
     def seen_at(self, points: np.ndarray) -> np.ndarray:
         """The film at the points (rows, columns, 2) of the canonical picture, as (x, y) in its pixels; float32.
@@ -74,30 +79,30 @@ class ExposedField:
         return replace(self, picture=1.0 - self.picture, inverted=not self.inverted)
 
 
-def canonical(array: np.ndarray, size: int) -> Canonical:
-    """The canonical form of a film, from an array of any size and numeric type, grey or RGB.
+def canonical(picture: Any, size: int) -> Canonical:
+    """The canonical form of a film, from a PIL image or an array of any size and numeric type, grey or RGB.
 
     Flat margins and borders are cropped (`field.field_box`), an inverted grey scale is undone
     (`views.recognise`), the 0.5th to the 99.5th percentile of the field become 0 to 1, and the field is resized
     with antialiasing, its aspect kept, into the middle of a black square. The same array gives the same bytes.
 
     Raises UserError where the array is no image, is blank, is smaller than 32 pixels on a side, is longer than
-    three times its width (or the reverse), or shows a lateral or an upside-down chest.
+    three times its width (or the reverse), or shows a lateral chest, or one that is upside down or on its side.
     """
-    return exposed_field(array, size).canonical()
+    return exposed_field(picture, size).canonical()
 
 
 def load(path: str | Path, size: int) -> Canonical:
-    """The canonical form of an image file (JPEG, PNG or DICOM); ``to_original`` refers to the file's pixels.
+    """The canonical form of an image file (JPEG, PNG or DICOM), read as a viewer shows it (`files.read`).
 
     Raises UserError, naming the file, where it is missing, truncated or no image, and as `canonical` does.
     """
     return load_field(path, size).canonical()
 
 
-def exposed_field(array: np.ndarray, size: int) -> ExposedField:
+def exposed_field(picture: Any, size: int) -> ExposedField:
     """The exposed field of a film on its way to a canonical picture of ``size`` pixels. Errors as in `canonical`."""
-    grey = files.to_grey(array)
+    grey = files.to_grey(picture)
     height, width = grey.shape
     if min(height, width) < LEAST_SIDE:
         raise UserError(f"the image is tiny ({width} x {height} pixels): at least {LEAST_SIDE} are expected")
@@ -108,26 +113,26 @@ def exposed_field(array: np.ndarray, size: int) -> ExposedField:
     if float(whole_picture.std()) < 1e-3:
         raise UserError("the image is blank: its pixels have one value")
     left, top, right, bottom = field.field_box(whole_picture)
-    picture = field.window(shrunk[top:bottom, left:right])
-    inverted, fault = views.recognise(shrink(picture, views.SIDE))
+    seen = field.window(shrunk[top:bottom, left:right])
+    inverted, fault = views.recognise(shrink(seen, views.SIDE))
     if fault:
         raise UserError(f"the film is {fault}: an upright frontal chest film is expected")
     if inverted:
-        picture = 1.0 - picture
-    factor = size / max(picture.shape)
-    rows, columns = (max(1, round(side * factor)) for side in picture.shape)
+        seen = 1.0 - seen
+    factor = size / max(seen.shape)
+    rows, columns = (max(1, round(side * factor)) for side in seen.shape)
     x0, y0 = (size - columns) // 2, (size - rows) // 2
     across, down = width / shrunk.shape[1], height / shrunk.shape[0]
     x = _line((right - left) / columns * across, x0, left * across)
     y = _line((bottom - top) / rows * down, y0, top * down)
     to_original = np.array([[x[0], 0.0, x[1]], [0.0, y[0], y[1]]])
-    return ExposedField(picture, size, (x0, y0, columns, rows), to_original, inverted)
+    return ExposedField(seen, size, (x0, y0, columns, rows), to_original, inverted)
 
 
 def load_field(path: str | Path, size: int) -> ExposedField:
     """As `exposed_field`, from an image file. Errors as in `load`."""
     path = Path(path)
-    grey, (rows, columns) = files.read(path, size)
+    grey, (rows, columns), window_ignored = files.read(path, size)
     try:
         film = exposed_field(grey, size)
     except UserError as error:
@@ -136,7 +141,7 @@ def load_field(path: str | Path, size: int) -> ExposedField:
     scale = np.array([[across], [down]])
     matrix = film.to_original * scale
     matrix[:, 2:] += 0.5 * scale - 0.5
-    return replace(film, to_original=matrix)
+    return replace(film, to_original=matrix, window_ignored=window_ignored)
 
 
 def shrink(grey: np.ndarray, longest: int) -> np.ndarray:

@@ -22,14 +22,25 @@ class Job:
     size: int
 
 
+@dataclass(frozen=True)
+class Result:
+    """``row``: of the table `pixels`. ``window_ignored``: as in `film.Canonical`."""
+
+    row: dict[str, Any]
+    window_ignored: bool = False
+
+
 @dataclass
 class Count:
     pictures: int = 0
     inverted: int = 0
+    windows_ignored: int = 0
 
-    def over(self, rows: Iterable[dict[str, Any]], refusals: Refusals) -> Iterator[dict[str, Any]]:
+    def over(self, results: Iterable[Result], refusals: Refusals) -> Iterator[dict[str, Any]]:
         """Passes the rows on and counts them. Raises UserError as soon as there are too many refusals."""
-        for row in rows:
+        for result in results:
+            row = result.row
+            self.windows_ignored += result.window_ignored
             if row["png"] is None:
                 refusals.add(row["reason"])
             self.pictures += row["png"] is not None
@@ -54,28 +65,29 @@ def image_paths(images: Path, root: Path, names: Iterable[str]) -> dict[str, Pat
     return {name: root / path for name, path in zip(ids, relative_paths, strict=True)}
 
 
-def row(job: Job) -> dict[str, Any]:
+def work(job: Job) -> Result:
     """The row of one image. Where its file gives no picture, the png is null and the reason says why.
 
     Any other exception is a fault of the program. It is raised with a note that names the file.
     """
     empty_row = {"dicom_id": job.dicom_id, "png": None, "inverted": False, "to_original": None}
     if job.path is None:
-        return empty_row | {"reason": "the images table does not know the image"}
+        return Result(empty_row | {"reason": "the images table does not know the image"})
     try:
         film = load(job.path, job.size)
     except UserError as error:
-        return empty_row | {"reason": str(error)}
+        return Result(empty_row | {"reason": str(error)})
     except Exception as error:
         error.add_note(f"preprocess was working on {job.path}")
         raise
-    return {
+    row = {
         "dicom_id": job.dicom_id,
         "png": pixels.encode_png(film.picture),
         "inverted": film.inverted,
         "to_original": film.to_original.ravel().tolist(),
         "reason": "",
     }
+    return Result(row, film.window_ignored)
 
 
 def groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -5,8 +5,7 @@
 
 PYTHON ?= python3.11
 VENV   := .venv
-BIN    := $(CURDIR)/$(VENV)/bin
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: env run tables test lint lock
 .DELETE_ON_ERROR:
@@ -14,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 env: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	pip install --disable-pip-version-check --requirement requirements.lock
 	pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
@@ -22,12 +21,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 run: env
 	snakemake --cores all
 	@cat results/report/main-table.txt
-	@echo "report: $(CURDIR)/results/report/index.html"
+	@echo "report: $$PWD/results/report/index.html"
 
 tables: env
 	snakemake --cores all --configfile workflow/configs/tables.yaml
 	@cat results/report/main-table.txt
-	@echo "report: $(CURDIR)/results/report/index.html"
+	@echo "report: $$PWD/results/report/index.html"
 
 lint: env
 	ruff check src tests tools bench

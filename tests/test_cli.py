@@ -1,7 +1,9 @@
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -20,9 +22,20 @@ HEAVY = (
 )
 
 
-def run(*words: str, folder: str | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", "from biomedjourney.cli import main; main()", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
+MAIN = "from biomedjourney.cli import main; main()"
+# `biomedjourney inspect` with another body, and a body for each way to end
+FAILING = """
+from biomedjourney.inspect import describe
+
+def fail(*_):
+    raise {error}
+
+describe.describe = fail
+"""
+
+
+def run(*words: str, folder: str | Path | None = None, code: str = MAIN) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=folder, timeout=60)
 
 
 def leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[click.Command, tuple[str, ...]]]:
@@ -95,3 +108,131 @@ def test_a_mistake_is_one_line_and_no_traceback(words: tuple[str, ...], status: 
     if status == 1:
         assert result.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ("KeyError('a key\\nof two lines')", "KeyError: 'a key\\nof two lines'"),
+        ("ValueError('two\\nlines')", "ValueError: two lines"),
+        ("RuntimeError('long ' * 1000)", "RuntimeError: long long long"),
+        ("EOFError('Compressed file ended')", "EOFError: Compressed file ended"),  # which click calls an abort
+        ("BrokenPipeError(32, 'of a worker')", "BrokenPipeError: [Errno 32] of a worker"),
+        ("MemoryError", "MemoryError in"),
+        ("AssertionError", "AssertionError in"),
+        ("ExceptionGroup('both', [ValueError(1), KeyError(2)])", "ExceptionGroup: both"),
+        ("UnicodeEncodeError('utf-8', '\\ud800', 0, 1, 'no')", "UnicodeEncodeError"),
+    ],
+)
+def test_an_unexpected_error_is_one_line_and_its_traceback_is_in_the_log(
+    error: str, shown: str, tmp_path: Path
+) -> None:
+    code = FAILING.format(error=error) + MAIN
+    result = run("inspect", "a b", folder=tmp_path, code=code)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: unexpected {shown}")
+    assert result.stderr.count("\n") == 1
+    assert len(result.stderr) < 500
+    assert "inspect/command.py, line " in result.stderr
+    assert "logs/errors.log" in result.stderr
+    assert result.stdout == ""
+    log = (tmp_path / "logs" / "errors.log").read_text()
+    assert "biomedjourney 0.1.0: inspect 'a b'\n" in log.splitlines(keepends=True)[0]
+    assert "Traceback (most recent call last):" in log
+    assert ", in fail\n" in log
+
+    run("inspect", "a b", folder=tmp_path, code=code)
+    assert (tmp_path / "logs" / "errors.log").read_text().count("inspect 'a b'") == 2, "the first entry is gone"
+
+
+def test_a_log_that_is_named_is_emptied_and_gets_the_traceback_with_its_causes(tmp_path: Path) -> None:
+    (tmp_path / "a log").write_text("of the run before")
+    assert run("--log", "a log", "inspect", "nowhere", folder=tmp_path).returncode == 1
+    assert (tmp_path / "a log").read_text() == ""
+    failing = FAILING.format(error="RuntimeError('what followed') from ZeroDivisionError('the cause')")
+    result = run("--log", "a log", "inspect", "nowhere", folder=tmp_path, code=failing + MAIN)
+    assert "a log" in result.stderr
+    assert result.stderr.count("\n") == 1
+    log = (tmp_path / "a log").read_text()
+    assert log.index("ZeroDivisionError: the cause") < log.index("RuntimeError: what followed")
+    assert os.listdir(tmp_path) == ["a log"]
+
+
+def test_a_traceback_is_never_lost(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where the folder would be")
+    code = f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n" + FAILING.format(error="KeyError(1)") + MAIN
+    result = run("inspect", "nowhere", folder=tmp_path, code=code)
+    assert result.stderr.count("\n") == 1
+    assert f"{tmp_path}/biomedjourney-errors.log" in result.stderr
+    assert "KeyError: 1" in (tmp_path / "biomedjourney-errors.log").read_text()
+    code = "import tempfile; tempfile.tempdir = '/proc'\n" + FAILING.format(error="KeyError(1)") + MAIN
+    result = run("inspect", "nowhere", folder=tmp_path, code=code)
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: unexpected KeyError: 1 in ")
+    result = run("--log", "logs/x.log", "inspect", "nowhere", folder=tmp_path)
+    assert result.stderr.startswith("error: logs/x.log: cannot be written (")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        ("KeyboardInterrupt", 130, "interrupted: what was finished is kept\n"),
+        ("OSError(28, 'No space left on device', '/tmp/x/file')", 1, "error: /tmp/x/file: cannot be written (No space"),
+        ("OSError(122, 'Disk quota exceeded')", 1, "error: standard output or a temporary file: cannot be written ("),
+        ("SystemExit(3)", 3, ""),
+    ],
+)
+def test_other_ends_have_no_traceback_anywhere(error: str, status: int, expected: str, tmp_path: Path) -> None:
+    result = run("inspect", "nowhere", folder=tmp_path, code=FAILING.format(error=error) + MAIN)
+    assert result.returncode == status
+    assert result.stderr.startswith(expected)
+    assert result.stderr.count("\n") == (1 if expected else 0)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("place", "expected"), [("> >(true)", ""), ("> /dev/full", "No space left on device")])
+def test_a_reader_that_stops_and_a_full_output_are_no_python_errors(place: str, expected: str, tmp_path: Path) -> None:
+    code = "import time; time.sleep(0.2)\n" + MAIN  # until `true` has ended
+    shell = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} inspect --help {place}; echo $? > status"
+    result = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (tmp_path / "status").read_text() == "1\n"
+    assert os.listdir(tmp_path) == ["status"]
+    assert result.stderr.count("\n") == (1 if expected else 0)
+    assert expected in result.stderr
+
+
+def test_a_full_disk_in_another_process_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    config = "{seed: 0, phantom: {patients: 10, image_size: 64}}"
+    words = ["phantom", "--config", config, "--out", "raw files", "--truth", "truth.parquet", "--processes", "2"]
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n" + MAIN
+    result = run(*words, folder=tmp_path, code=limited)
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("drawing films")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: raw files: cannot be written (File too large; space left in /")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_path_may_begin_with_the_home_folder_and_hold_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a command gets them from ``--out=~/x`` and from ``--out "~/x"``, in which the shell leaves them alone."""
+    monkeypatch.setenv("HOME", str(tmp_path / "a hömé"))
+    (tmp_path / "a hömé").mkdir()
+    (tmp_path / "a hömé" / "mine.yaml").write_text("{seed: 0, phantom: {patients: 10, image_size: 64}}")
+    words = ["--config=~/mine.yaml", "--out=~/my films", "--truth", "~/truth ü.parquet"]
+    result = run("phantom", *words, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert sorted(os.listdir(tmp_path / "a hömé")) == ["mine.yaml", "my films", "truth ü.parquet"]
+    assert os.listdir(tmp_path) == ["a hömé"]
+    assert "subject_id" in run("inspect", "~/truth ü.parquet", folder=tmp_path).stdout
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_path_of_a_command_may_begin_with_the_home_folder(verb: str) -> None:
+    verb_command = commands.get_command(click.Context(commands), verb)
+    assert verb_command is not None
+    for command, words in leaves(verb_command, (verb,)):
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Path):
+                converted = parameter.type.convert("~/x", parameter, click.Context(command))
+                assert converted == Path.home() / "x", (words, parameter.name)

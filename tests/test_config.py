@@ -374,6 +374,11 @@ def test_missing_paths_are_listed_by_key(tmp_path: Path) -> None:
     ]
 
 
+def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path) -> None:
+    [line] = config.faulty_paths(broken("data.images", str(tmp_path / "films {old}" / "jpg")))
+    assert line.startswith(f"configuration, data.images: {tmp_path}/films {{old}}/jpg: Snakemake takes braces")
+
+
 def test_the_phantom_is_not_drawn_over_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config.faulty_paths(DEFAULT) == []
@@ -400,3 +405,76 @@ def test_the_configuration_of_the_working_folder_comes_before_the_one_of_the_pac
     assert config._default_source() == (str(package / "config.yaml"),)
     (folder / "config.yaml").touch()
     assert config._default_source() == ("config.yaml",)
+
+
+PATHS = {
+    *(f"data.{name}" for name in ("images", "tables", "reports", "demographics")),
+    *(f"pretrain.{part}.weights" for part in ("first_stage", "text_tower")),
+    *(f"pretrain.judges.weights.{kind}" for kind in ("pathology", "race", "age")),
+    *("diffusion.unet.weights", "rewrite.openai.cache"),
+}
+
+
+def test_the_home_folder_takes_the_place_of_the_tilde_in_paths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/some one")
+    settings = broken("pretrain.judges.weights", {"pathology": "a", "race": "b", "age": "c"})
+    settings["train"]["runs"]["stage2"]["start"] = "stage1"
+    for path in leaves(settings):
+        with_tilde = config.merge(settings, nested(path, "~/é x"))
+        expected = config.merge(settings, nested(path, "/home/some one/é x")) if path in PATHS else with_tilde
+        assert config.with_home(with_tilde) == expected, path
+    assert leaves(settings).keys() >= PATHS
+    for unchanged in ("a~/x", "~nobody-of-this-name/x", "/~", "./~"):
+        assert config.with_home(nested("data.images", unchanged)) == nested("data.images", unchanged)
+
+
+def test_a_command_gets_paths_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("data: {images: ~/films}")
+    loaded = config.load([str(DEFAULT_FILE), "~/mine.yaml"], "preprocess")
+    assert loaded["data"]["images"] == str(tmp_path / "films")
+    both = config.load([str(DEFAULT_FILE), '{"pretrain": {"first_stage": {"weights": "~"}}}'], "pretrain first-stage")
+    assert both["pretrain"]["first_stage"]["weights"] == str(tmp_path)
+
+
+def test_numbers_and_letters_of_every_kind_make_the_way_to_a_command() -> None:
+    """YAML would read JSON's 1e-05 as a word, and a letter beyond 16 bits as two halves."""
+    over = {"train": {"learning_rate": 1e-05, "min_snr_gamma": 1e22}, "diffusion": {"unet": {"weights": "/a b/é/☺/𝛼"}}}
+    settings = config.merge(DEFAULT, over)
+    for text in (json.dumps(settings), json.dumps(settings, ensure_ascii=False)):
+        loaded = config.load([text], "train")
+        assert loaded["train"]["learning_rate"] == 1e-05
+        assert loaded["train"]["min_snr_gamma"] == 1e22
+        assert loaded["diffusion"]["unet"]["weights"] == "/a b/é/☺/𝛼"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1\nlabels: {}\nseed: 2\n", "the key 'seed' stands twice"),
+        ("evaluate: {bootstrap: 100, batch_size: 1, bootstrap: 200}", "the key 'bootstrap' stands twice"),
+        ("train:\n  runs:\n    a: {steps: 1}\n    a: {steps: 2}\n", "the key 'a' stands twice"),
+        ("seed: 2026-99-99", "not valid YAML"),
+        ("seed: &a [*a", "not valid YAML"),
+        ("seed: !!python/object:os.system x", "not valid YAML"),
+        ("a: b: c", "not valid YAML"),
+        ("\tseed: 1", "not valid YAML"),
+        ("just words", "a mapping of sections"),
+    ],
+)
+def test_a_text_that_is_no_configuration_is_one_line(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"mine.yaml: .*{expected}") as error:
+        config.read(tmp_path / "mine.yaml")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "# a comment\n", "---\n", "null", "{}"])
+def test_an_empty_configuration_changes_nothing(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    assert config.read(tmp_path / "mine.yaml") == {}
+
+
+def test_keys_from_an_anchor_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
+    assert config.read(tmp_path / "mine.yaml")["b"] == {"x": 1, "y": 3}

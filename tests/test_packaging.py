@@ -90,8 +90,8 @@ def code_versions(python: str | Path, folder: Path, **variables: str) -> tuple[P
 
 
 def test_the_wheel_holds_the_whole_package_and_nothing_else(installed: Installed) -> None:
-    package = installed.checkout / "src" / "biomedjourney"
-    shipped = {path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file()}
+    source = installed.checkout / "src"
+    shipped = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     with zipfile.ZipFile(installed.wheel) as wheel:
         files = {name for name in wheel.namelist() if not name.startswith(f"{NAME_AND_VERSION}.dist-info/")}
         assert wheel.read("biomedjourney/config.yaml") == (installed.checkout / "config.yaml").read_bytes()
@@ -155,8 +155,10 @@ def test_the_conda_environment_is_that_of_the_lock_and_holds_no_path() -> None:
 
 def test_pip_accepts_the_conda_environment_from_another_folder(tmp_path: Path) -> None:
     """As conda hands the section to pip, but with the packages that are installed already in place of an index."""
+    checkout = tmp_path / "it's a check out é"
+    copy_checkout(checkout)
     requirements = tmp_path / "condaenv.requirements.txt"
     requirements.write_text("\n".join(yaml.safe_load(ENVIRONMENT_FILE.read_text())["dependencies"][-1]["pip"]))
     as_conda_does = [sys.executable, "-m", "pip", "install", "-U", "-r", requirements, "--exists-action=b"]
-    said = run(*as_conda_does, "--dry-run", *OFFLINE, folder=tmp_path, BIOMEDJOURNEY=str(REPOSITORY))
+    said = run(*as_conda_does, "--dry-run", *OFFLINE, folder=tmp_path, BIOMEDJOURNEY=str(checkout))
     assert said.strip().splitlines()[-1] == f"Would install {NAME_AND_VERSION}"

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from biomedjourney import workers
+from biomedjourney.errors import UserError
 
 
 def square(x: int) -> int:
@@ -28,6 +29,14 @@ def slow_square(x: int) -> int:
 def square_slow_but_for_zero(x: int) -> int:
     time.sleep(3 if x else 0)
     return x * x
+
+
+def end(how: str) -> str:
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "refused":
+        raise UserError("row 3: not a number: correct it")
+    return how
 
 
 CHUNK = 200
@@ -79,6 +88,15 @@ def test_an_exception_comes_with_its_note_and_ends_the_work_at_once(tmp_path: Pa
         list(workers.map_ordered(partial(traced_square, tmp_path, 3), range(10_000), processes=2, chunk=CHUNK))
     assert caught.value.__notes__ == ["the note of item 3"]
     assert len(list(tmp_path.iterdir())) < CHUNK, "the chunk in the other process was worked through"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("killed", r"ended abruptly.*more memory"), ("refused", "^row 3: not a number: correct it$")],
+)
+def test_a_killed_process_and_a_mistake_of_the_user_are_one_line(how: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        list(workers.map_ordered(end, ["well"] * 20 + [how] + ["well"] * 20, processes=2))
 
 
 def test_an_iterator_that_is_closed_ends_the_work_at_once(tmp_path: Path) -> None:

@@ -1,12 +1,21 @@
 """The command ``biomedjourney``: one sub-command per verb; each is loaded when it is called."""
 
+import os
+import select
+import shlex
 import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 
 import click
 
 from biomedjourney import __version__
-from biomedjourney.errors import UserError
+from biomedjourney.config import PACKAGE, PATH
+from biomedjourney.errors import UserError, full_disk, no_space
 
 COMMANDS = {
     "phantom": "Draw the embedded cohort as raw files in MIMIC's layout.",
@@ -26,6 +35,8 @@ COMMANDS = {
     "inspect": "Explain a table and show its first rows.",
 }
 
+LOG = Path("logs/errors.log")
+LONGEST = 300  # characters of an unexpected error's own message that the user sees
 FOLDERS = {"edit": "editing"}  # a sub-module biomedjourney.edit would hide the function of that name
 
 
@@ -45,19 +56,84 @@ class _Commands(click.Group):
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="biomedjourney")
-def commands() -> None:
+@click.option(
+    "--log",
+    type=PATH,
+    default=LOG,
+    show_default=True,
+    help="File to which the traceback of an unexpected error is added; emptied at the start if it is given.",
+)
+@click.pass_context
+def commands(context: click.Context, log: Path) -> None:
     """BiomedJourney in the open: from raw MIMIC-CXR to the paper's tables, step by step.
 
     For research, not for clinical use.
     """
+    if context.get_parameter_source("log") is not click.core.ParameterSource.DEFAULT:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_bytes(b"")
+        except OSError as error:
+            raise UserError(f"{log}: cannot be written ({error.strerror}): give another file as --log") from None
 
 
 def main() -> None:
+    log, status = LOG, 1
     try:
-        commands(prog_name="biomedjourney")
+        with commands.make_context("biomedjourney", sys.argv[1:]) as context:
+            log = context.params["log"]
+            commands.invoke(context)
+        status = 0
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
     except UserError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: what was finished is kept", err=True)
-        sys.exit(130)
+        status = 130
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            _drop_output()
+        elif reason := full_disk(error):
+            _drop_output()
+            name = error.filename2 or error.filename if isinstance(error, OSError) else None
+            click.echo(f"error: {no_space(name or 'standard output or a temporary file', reason)}", err=True)
+        else:
+            click.echo(f"error: {_unexpected(error, log)}", err=True)
+    sys.exit(status)
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more, as in ``biomedjourney inspect TABLE | head``."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
+
+
+def _drop_output() -> None:
+    """Keeps Python from a second complaint, at its end, about standard output that cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unexpected(error: Exception, log: Path) -> str:
+    """Adds the traceback to the log, and returns the one line for the user, which names that file."""
+    entry = f"{datetime.now():%Y-%m-%d %H:%M:%S} biomedjourney {__version__}: {shlex.join(sys.argv[1:])}\n"
+    entry += "".join(traceback.format_exception(error))
+    where = "the traceback is above, since no log can be written"
+    for find in (lambda: log, lambda: Path(tempfile.gettempdir()) / f"biomedjourney-{log.name}"):
+        with suppress(OSError):
+            path = find()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(entry)
+            where = f"the traceback is in {path}: please report it"
+            break
+    else:
+        click.echo(entry, err=True)
+    message = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    module, line = next((path, line) for path, line in reversed(frames) if path.is_relative_to(PACKAGE))
+    return f"unexpected {message} in {module.relative_to(PACKAGE)}, line {line}: {where}"

@@ -1,6 +1,7 @@
 """Configuration: reading, overlaying and checking it, and what a step may depend on."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import cache, reduce
@@ -17,6 +18,16 @@ SCHEMA = PACKAGE / "config.schema.yaml"
 DEFAULT_FILE = "config.yaml"
 PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
 MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "biomedjourney")  # beside the training runs' folders
+
+
+class HomePath(click.Path):
+    """A path of the command line. A leading ``~``, which a shell leaves alone in ``--out=~/x``, is the home folder."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), parameter, context)
+
+
+PATH = HomePath(path_type=Path)
 
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -169,25 +180,67 @@ def load(sources: Iterable[str], command: str) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {}
     for source in sources:
-        text, name = source, "the text given to --config"
-        if not source.lstrip().startswith("{"):
-            name = source
-            try:
-                text = Path(source).read_text(encoding="utf-8")
-            except OSError as error:
-                raise UserError(f"{source}: configuration cannot be read ({error.strerror}): check --config") from None
-            except UnicodeDecodeError:
-                raise UserError(f"{source}: not UTF-8 text, so no configuration: check --config") from None
-        try:
-            overlay = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
-            raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(overlay, dict):
-            raise UserError(f"{name}: a configuration is a mapping of sections, see config.yaml")
-        settings = merge(settings, overlay)
+        is_text = source.lstrip().startswith("{")
+        settings = merge(settings, parse(source, "the text given to --config") if is_text else read(source))
     sections = {path.partition(".")[0] for path in SECTIONS[command]}
-    check({section: value for section, value in settings.items() if section in sections}, command)
-    return _parts(settings, SECTIONS[command], command)
+    settings = {section: value for section, value in settings.items() if section in sections}
+    check(settings, command)
+    return _parts(with_home(settings), SECTIONS[command], command)
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings in a YAML or JSON file. Raises UserError where it is missing or no mapping of sections."""
+    try:
+        text = Path(os.path.expanduser(path)).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: configuration cannot be read ({error.strerror}): check the path") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text, so no configuration: check the path") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> dict[str, Any]:
+    """The settings in a text, YAML or JSON. Raises UserError, with the name of the text, where it is neither."""
+    try:
+        settings = json.loads(text)  # YAML would take JSON's 1e-05 for a word and split what lies beyond 16 bits
+    except ValueError:
+        try:
+            settings = yaml.load(text, _Loader)
+        except (yaml.YAMLError, ValueError) as error:
+            raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{name}: a configuration is a mapping of sections, see config.yaml")
+    return settings
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that stands twice; PyYAML itself drops the first of the two."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                text = f"the key {key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def with_home(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the home folder in place of ``~`` in every path; the schema tells which values are paths."""
+    expanded: dict[str, Any] = _with_home(settings, schema())
+    return expanded
+
+
+def _with_home(value: Any, rules: dict[str, Any]) -> Any:
+    name = rules.get("$ref", "").removeprefix("#/$defs/")
+    rules = schema()["$defs"][name] if name else rules
+    if isinstance(value, dict):
+        others, known = rules.get("additionalProperties") or {}, rules.get("properties", {})
+        return {key: _with_home(inner, known.get(key, others)) for key, inner in value.items()}
+    return os.path.expanduser(value) if isinstance(value, str) and rules.get("format") == "path" else value
 
 
 def _parts(settings: dict[str, Any], paths: Iterable[str], command: str) -> dict[str, Any]:
@@ -279,7 +332,7 @@ def _plain_numbers(value: Any) -> Any:
 
 
 def faulty_paths(settings: dict[str, Any]) -> list[str]:
-    """One line for each path of the configuration that is not there, or that the phantom would be drawn over."""
+    """One line for each path that is not there, that the phantom would be drawn over, or that Snakemake misreads."""
     data = {f"data.{key}": Path(value) for key, value in settings["data"].items() if value is not None}
     needed = {key: Path(path) for key, path in _weights(settings, ()).items() if path is not None}
     lines = []
@@ -291,6 +344,11 @@ def faulty_paths(settings: dict[str, Any]) -> list[str]:
             for key, path in data.items()
             if path.is_file() or (path.is_dir() and any(path.iterdir()))
         ]
+    lines += [
+        f"configuration, {key}: {path}: Snakemake takes braces in a path for a wildcard: rename the folder"
+        for key, path in data.items()
+        if "{" in str(path)
+    ]
     return lines + [
         f"configuration, {key}: {path} does not exist: set it to the path of your copy"
         for key, path in needed.items()

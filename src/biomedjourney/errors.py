@@ -1,4 +1,19 @@
-"""The exception whose message is written for the user."""
+"""The exception whose message is written for the user, and what a write that failed says to the user."""
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# All that safetensors, shutil and torch's old format keep of it, and what Python's tempfile makes of it.
+TEXTS = (*(os.strerror(code) for code in FULL), "No usable temporary directory found")
+TORCH_WRITER = "inline_container.cc"  # names the file of torch's source that writes and reads zip files
+TORCH_READER = "PytorchStreamReader"
+NUMPY_WRITER = re.compile(r"\d+ requested and \d+ written")
 
 
 class UserError(Exception):
@@ -7,3 +22,35 @@ class UserError(Exception):
     The message is one line. It names the place, what was expected and what to do. The command line prints it without
     a traceback and exits with status 1.
     """
+
+
+def full_disk(error: BaseException | None) -> str | None:
+    """Why a write failed, where a full disk, a quota or the largest size of a file is the cause; None for other errors.
+
+    Libraries tell it in different ways: by the number of the system's error, by its text alone, in the exception that
+    another one followed, `torch.save` by an assertion about positions in the file, numpy by counts.
+    """
+    while error is not None and not isinstance(error, UserError):
+        if isinstance(error, OSError) and error.errno in FULL:
+            return os.strerror(error.errno)
+        said = str(error)
+        for text in TEXTS:
+            if text in said:
+                return text
+        if (TORCH_WRITER in said and TORCH_READER not in said) or NUMPY_WRITER.fullmatch(said):
+            return "the write failed"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
+    """The error for a file or folder that a full disk keeps from being written; it tells the space that is left.
+
+    Call it when what was written so far is removed.
+    """
+    folder = next(parent for parent in Path(path).absolute().parents if parent.is_dir())
+    free = tqdm.format_sizeof(shutil.disk_usage(folder).free, "B")
+    return UserError(
+        f"{path}: cannot be written ({reason}; space left in {folder} without it: {free}): "
+        "free some space or write elsewhere, then run the step again"
+    )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import tables
+from biomedjourney.config import PATH
 from biomedjourney.errors import UserError
 
 MEANING = {
@@ -46,8 +47,7 @@ class Inputs:
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds one option for each field of `Inputs`."""
     for name, meaning in reversed(MEANING.items()):
-        path = click.Path(path_type=Path)
-        command = click.option(f"--{name.replace('_', '-')}", type=path, multiple=True, help=meaning)(command)
+        command = click.option(f"--{name.replace('_', '-')}", type=PATH, multiple=True, help=meaning)(command)
     return command
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from biomedjourney import weights
 from biomedjourney.errors import UserError
 
 
@@ -118,13 +119,8 @@ def sample(
 
 
 def load_unet(folder: Path) -> Any:
-    """The UNet of a folder as diffusers writes it, in float32. Raises UserError where it is missing or damaged."""
+    """The UNet of a folder in diffusers' format, in float32. Raises UserError as `weights.load` does."""
     from diffusers import UNet2DConditionModel
 
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no diffusers UNet (config.json is not there): check the path or run train")
-    try:
-        return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"{folder}: the UNet cannot be read ({first_line}): check the folder") from None
+    classes = {"UNet2DConditionModel": UNet2DConditionModel}
+    return weights.load(folder, classes, "UNet", "unet", "check the path, download it or run train again")

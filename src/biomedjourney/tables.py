@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biomedjourney import measures
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, full_disk, no_space
 from biomedjourney.measures import RACES as RACES
 
 CHEXPERT_LABELS = (
@@ -517,36 +517,78 @@ def _refuse_duplicates(declared: Table, data: pa.Table) -> None:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block ends well, and is removed if not."""
+    """A temporary path beside ``path`` that takes its place if the block ends well, and is removed if not.
+
+    Raises UserError, with the path and the space that is left, where the disk is full, and where the place does not
+    let itself be written.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _errors_of_writing(target):
+        with _errors_of_the_place(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+            os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with _errors_of_the_place(target):
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new folder beside ``path`` that takes its place if the block ends well, and is removed if not."""
+    """A new folder beside ``path`` that takes its place if the block ends well, and is removed if not.
+
+    Raises UserError as `atomic_path` does.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    with _errors_of_writing(target):
+        with _errors_of_the_place(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        try:
+            yield temporary
+            with _errors_of_the_place(target):
+                temporary.chmod(0o777 & ~_umask())
+                before = temporary.with_suffix(".old")
+                if target.exists():
+                    target.replace(before)
+                try:
+                    temporary.replace(target)
+                except OSError:
+                    if before.exists():
+                        before.replace(target)
+                    raise
+            shutil.rmtree(before, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _errors_of_writing(target: Path) -> Iterator[None]:
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        before = temporary.with_suffix(".old")
-        if target.exists():
-            target.replace(before)
-        temporary.replace(target)
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if reason := full_disk(error):
+            raise no_space(target, reason) from error
+        raise
+
+
+@contextmanager
+def _errors_of_the_place(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if full_disk(error):
+            raise
+        raise UserError(
+            f"{target}: cannot be written ({error.strerror}): choose another place, or allow writing there"
+        ) from error
 
 
 def _umask() -> int:

@@ -10,11 +10,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.synchronize import Event
 from threading import Thread
 from typing import TypeVar
+
+from biomedjourney.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,7 +46,7 @@ def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chun
 
     An exception of ``work`` ends it all: each process finishes the item at hand and no other. A caller that may stop
     before the last result closes the iterator (`contextlib.closing`), with the same effect. The processes end with
-    this one, however it ends.
+    this one, however it ends. Raises UserError where the system kills one of them.
     """
     limit_threads(1)
     if processes <= 1:
@@ -61,6 +64,13 @@ def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chun
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        if error.__cause__ is not None:
+            raise
+        raise UserError(
+            "a process of this step ended abruptly, most likely killed for want of memory: give the step more memory "
+            "(resources.VERB.mem_mb) or fewer processes (resources.VERB.threads)"
+        ) from error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

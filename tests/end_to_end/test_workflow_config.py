@@ -102,3 +102,80 @@ def test_the_tables_configuration_adds_its_rows(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout[-3000:]
     for path in ("results/models/stage2-no-registration", "results/models/text-only", "results/scores/no-registration"):
         assert path in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["data.images=/films"],
+            "error: --config data.images=/films: no name of a section: write 'data: {images: /films}'",
+        ),
+        (["train.runs.stage2.steps=5"], "write 'train: {runs: {stage2: {steps: 5}}}' into a file of yours"),
+        (["data.images="], "--config data.images=: no name of a section"),
+        (["seed=1", "results/tables/pairs.parquet"], "--config results/tables/pairs.parquet: no NAME=VALUE"),
+        (["seed"], "--config seed: no NAME=VALUE with the name of a section, as in --config seed=1"),
+        (["=1"], "--config =1: no NAME=VALUE"),
+        (["a b=1"], "--config a b=1: no NAME=VALUE"),
+        (["1seed=1"], "--config 1seed=1: no NAME=VALUE"),
+        (["data=5"], "configuration, data: 5 is not of type 'object'"),
+        (["data="], "configuration, data: None is not of type 'object'"),
+        (["data={images"], "configuration, data: '{images' is not of type 'object'"),
+        (["data=[1, 2]"], "configuration, data: ['1', '2'] is not of type 'object'"),
+        (["data={imagse: x}"], "data: unknown key 'imagse': did you mean 'images'?"),
+        (["train={runs: {stage2: 5}}"], "train.runs.stage2: '5' is not of type 'object'"),
+        (["dta={images: x}"], "top level: unknown key 'dta': did you mean 'data'?"),
+        (["seed=many"], "seed: 'many' is not of type 'integer'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+    result = snakemake(tmp_path, "--dry-run", "--config", *words)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout
+    [line] = [line for line in result.stdout.splitlines() if not line.startswith("Config file ")]
+    assert line.startswith("error: ")
+    assert said in line
+
+
+def test_sections_on_the_command_line_still_count(tmp_path: Path) -> None:
+    result = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--config", "seed=3", "data={images: 'my films/jpg'}")
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "--out 'my films'" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "configuration cannot be read (No such file or directory)"),
+        (b"a: [1", "not valid YAML"),
+        (b"seed: 1\n\tdata: 2", "not valid YAML"),
+        (b"- 1\n- 2", "a configuration is a mapping of sections"),
+        (b"5", "a configuration is a mapping of sections"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"seed: 1\nseed: 2", "the key 'seed' stands twice"),
+        (b"evaluate: {bootstrap: 100, bootstrap: 200}", "the key 'bootstrap' stands twice"),
+        (b"seed: 2026-99-99", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "my file.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    result = snakemake(tmp_path, "--dry-run", "--configfile", str(path))
+    assert result.returncode != 0
+    [line] = result.stdout.splitlines()
+    assert line.startswith(f"error: {path}: ")
+    assert said in line
+
+
+def test_a_folder_in_place_of_a_file_and_a_broken_default_are_one_line(tmp_path: Path) -> None:
+    result = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path))
+    assert result.stdout.startswith(f"error: {tmp_path}: configuration cannot be read (Is a directory)")
+    for name in ("Snakefile", "workflow", "envs"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    (tmp_path / "config.yaml").write_text("seed: [")
+    (tmp_path / "empty.yaml").write_text("# nothing yet")
+    for words in ([], ["--configfile", "empty.yaml"]):
+        result = snakemake(tmp_path, "--dry-run", *words, snakefile=tmp_path / "Snakefile")
+        [line] = result.stdout.splitlines()
+        assert line.startswith(f"error: {tmp_path}/config.yaml: not valid YAML")

@@ -269,6 +269,12 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
     )
     refused("pictures", "biomedjourney", [*inputs, "--model", str(tmp_path)], "not the folder of a trained model")
     refused("pictures", "biomedjourney", [*tiny.flags(paths, "first_stage"), *model], "--triples is missing")
+    no_schedule = shutil.copytree(model[1], tmp_path / "no-schedule")
+    shutil.rmtree(no_schedule / "scheduler")
+    words = [*inputs, "--model", str(no_schedule)]
+    refused(
+        "pictures", "biomedjourney", words, r"scheduler_config.json: the noise schedule cannot be read .*: run train"
+    )
     fewer_texts = tmp_path / "texts.parquet"
     tables.write(fewer_texts, "texts", tables.read(paths["texts"], "texts").iloc[:1])
     words = flags(paths | {"texts": fewer_texts}, "biomedjourney")

@@ -200,6 +200,9 @@ def test_wrong_names_and_missing_files_are_refused_with_the_expected_name(
         judges.copy_published(weights | {kind: str(tmp_path / "renamed.pt")}, tmp_path / "out")
     with pytest.raises(UserError, match=f"{expected}: the weights of the judge of {kind} are missing"):
         judges.copy_published(weights | {kind: str(tmp_path / expected)}, tmp_path / "out")
+    folder = published[kind].parent
+    with pytest.raises(UserError, match=f"^{folder}: a folder, but .* are a file: give {folder / expected}$"):
+        judges.copy_published(weights | {kind: str(folder)}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -112,6 +112,40 @@ def test_a_damaged_file_is_a_user_error(folder: Path, name: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_safetensors_file_in_half_precision_is_loaded(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    expected = load_text_tower(folder).states(TEXTS)
+    weights = torch.load(folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_pytorch_model.bin").unlink()
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    for name in ("open_clip_model.safetensors", "open_clip_model.fp16.safetensors"):
+        save_file(half, folder / name)
+        for one, other in zip(load_text_tower(folder).states(TEXTS), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=5e-3)
+        (folder / name).unlink()
+
+
+def test_shards_and_a_file_in_place_of_the_folder_are_named(folder: Path) -> None:
+    weights = folder / "open_clip_pytorch_model.bin"
+    with pytest.raises(UserError, match=f"^{weights}: a file, but a folder in BiomedCLIP's format .*: give {folder}$"):
+        load_text_tower(weights)
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(UserError, match=r"index.json: the weights are in shards: join them .*open_clip_model.safet"):
+        load_text_tower(folder)
+
+
+def test_a_pickle_cannot_run_code(folder: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (folder / "harm",)
+
+    torch.save({"logit_scale": Harmful()}, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(UserError, match="not a text tower in BiomedCLIP's format"):
+        load_text_tower(folder)
+    assert not (folder / "harm").exists()
+
+
 def test_training_writes_a_folder_that_loads_and_a_published_one_is_copied(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.measures import MEASURES
 from tests.helpers import evaluation, fabricated
+from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
 
 BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
@@ -285,3 +286,18 @@ def test_a_browser_shows_all_pictures_and_tables(written: Path, tmp_path: Path) 
     command += ["--window-size=1200,3000", "--dump-dom", probe.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert f'data-seen="pictures {pictures} of {pictures}, tables {page_tables}, wider false"' in shown
+
+
+@pytest.mark.parametrize("size", [200, 2_000, 50_000])
+def test_a_full_disk_leaves_the_three_files_of_an_earlier_report(
+    inputs: dict[str, Path], written: Path, tmp_path: Path, size: int
+) -> None:
+    """One file after the other is the first that does not fit."""
+    out = tmp_path / "report"
+    shutil.copytree(written, out)
+    before = {name: (out / name).read_bytes() for name in files(out)}
+    with largest_file(size):
+        result = report(inputs, out, report={"cohort": "another cohort"})
+    assert isinstance(result.exception, UserError)
+    assert re.search(r"report/[\w.-]+: cannot be written \(File too large; space left in /.*B\)", str(result.exception))
+    assert {name: (out / name).read_bytes() for name in files(out)} == before

@@ -17,6 +17,7 @@ from biomedjourney.errors import UserError
 from biomedjourney.train.command import command
 from tests.helpers import tiny
 from tests.helpers.fabricated import config_text
+from tests.helpers.full_disk import files, largest_file
 
 # The command: it has saved its state at step 2, and waits to be killed when it is about to save the one at step 4.
 WAITS_AT_STEP_4 = """
@@ -107,6 +108,16 @@ def test_kill_and_resume_give_the_same_weights_bit_for_bit(paths: dict[str, Path
     assert (killed / "alone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == whole
     resumed = tables.read(killed / "alone.parquet", "training")
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), course.drop(columns="seconds"), check_exact=True)
+
+
+@pytest.mark.parametrize(("run", "file"), [("alone", "state-2.pt"), ("untrained", "untrained")])
+def test_a_full_disk_is_one_line_and_nothing_half_written(
+    run: str, file: str, paths: dict[str, Path], tmp_path: Path
+) -> None:
+    """In the middle of the run, where the checkpoint is written, and at its end."""
+    with largest_file(20_000), pytest.raises(UserError, match=rf"/{file}: cannot be written \(.*space left in /"):
+        train(tmp_path, run, tiny.flags(paths, *TRIPLES))
+    assert files(tmp_path) == set()
 
 
 def test_only_accepted_training_triples_are_learned(paths: dict[str, Path], tmp_path: Path) -> None:
@@ -214,7 +225,9 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
     refused("alone", [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path)], "leave the option out")
     refused("stage1", tiny.flags(paths, *SINGLES), "set prior: none", run_settings("stage1", prior="registered"))
     refused(
-        "stage2", [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path / "nowhere")], "nowhere.*no diffusers UNet"
+        "stage2",
+        [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path / "nowhere")],
+        "nowhere.*config.json: not a UNet",
     )
     other = [*tiny.flags(paths, *SINGLES, "texts")[:-1], str(tmp_path / "absent.parquet")]
     refused("stage1", other, "absent.parquet.*not there")

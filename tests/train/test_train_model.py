@@ -68,7 +68,7 @@ def test_saved_unet_is_read_back_by_stock_diffusers(tmp_path: Path) -> None:
 
 
 def test_unfit_weights_and_settings_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no diffusers UNet"):
+    with pytest.raises(UserError, match=r"config.json: not a UNet"):
         model.build(tiny.UNET | {"weights": str(tmp_path / "absent")}, tiny.SHAPE, tiny.WIDTH, 0)
     with pytest.raises(UserError, match="attention has 1 values for 2"):
         model.build(tiny.UNET | {"attention": [True]}, tiny.SHAPE, tiny.WIDTH, 0)

@@ -1,6 +1,7 @@
 # Helper functions of all rules. No other rule file defines any.
 
 import json
+import shlex
 
 from biomedjourney import config as configuration
 from biomedjourney import systems, versions
@@ -10,6 +11,7 @@ from biomedjourney.rewrite import endpoint
 faults = []
 try:
     configuration.check(config)
+    config.update(configuration.with_home(config))
     faults += configuration.faulty_paths(config)
     # a cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
     if workflow.is_main_process and "openai" in config["rewrite"]["writers"]:
@@ -24,7 +26,7 @@ ENVIRONMENT = os.path.join(workflow.basedir, "envs", "biomedjourney.yaml")
 os.environ.update(
     BIOMEDJOURNEY=workflow.basedir,  # where that environment finds the package
     # What every command gets as --config. It is no param, since the rules depend on a part of it only: params.settings.
-    BIOMEDJOURNEY_CONFIG=json.dumps(config),
+    BIOMEDJOURNEY_CONFIG=json.dumps(config, ensure_ascii=False),
 )
 
 RUNS = config["train"]["runs"]
@@ -147,8 +149,8 @@ REPORTED = {
 
 
 def flags(name, paths):
-    """``--name A --name B`` for an option that takes several files."""
-    return " ".join(f"--{name} {path}" for path in paths)
+    """``--name A --name B`` for an option that takes several files, quoted for the shell."""
+    return " ".join(f"--{name} {shlex.quote(path)}" for path in paths)
 
 
 def example_inputs(run, directions):
@@ -202,5 +204,5 @@ def input_flags(inputs):
     words = []
     for name, paths in inputs.items():
         for path in [paths] if isinstance(paths, str) else paths:
-            words.append(f"--{name.replace('_', '-')} {path}")
+            words.append(flags(name.replace("_", "-"), [path]))
     return " ".join(words)

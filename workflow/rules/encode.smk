@@ -18,8 +18,8 @@ rule encode_images:
         settings=settings("encode pictures"),
         code=code("encode pictures"),
     shell:
-        'biomedjourney encode pictures --config "$BIOMEDJOURNEY_CONFIG" --pictures {input.pictures}'
-        " --first-stage {input.first_stage} --out {output.latents} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} encode pictures --config "$BIOMEDJOURNEY_CONFIG" --pictures {input.pictures:q}'
+        " --first-stage {input.first_stage:q} --out {output.latents:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 use rule encode_images as encode_priors with:
@@ -55,8 +55,8 @@ rule encode_reports:
         code=code("encode texts"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney encode texts --config "$BIOMEDJOURNEY_CONFIG" {params.inputs} --out {output.texts}'
-        " --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} encode texts --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        " --out {output.texts:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 use rule encode_reports as encode_descriptions with:

@@ -21,8 +21,8 @@ rule evaluate_guidance:
         code=code("evaluate guidance"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney evaluate guidance --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " {params.inputs} --guidance {output.guidance} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} evaluate guidance --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " {params.inputs} --guidance {output.guidance:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule evaluate_scores:
@@ -46,8 +46,8 @@ rule evaluate_scores:
         code=code("evaluate scores"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney evaluate scores --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " {params.inputs} --scores {output.scores} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} evaluate scores --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " {params.inputs} --scores {output.scores:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule evaluate_systems:
@@ -77,6 +77,6 @@ rule evaluate_systems:
         code=code("evaluate systems", "findings"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney evaluate systems --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
-        " --all-scores {output.scores} --systems {output.systems} --ablations {output.ablations}"
-        " --findings {output.findings} --subgroups {output.subgroups} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} evaluate systems --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        " --all-scores {output.scores:q} --systems {output.systems:q} --ablations {output.ablations:q}"
+        " --findings {output.findings:q} --subgroups {output.subgroups:q} 2>&1 | tee -a {log:q}"

@@ -19,8 +19,8 @@ rule gather_triples:
         code=code("gather triples"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney gather triples --writer {wildcards.writer} --direction {wildcards.direction} {params.inputs}"
-        " --out {output.triples} 2>&1 | tee {log}"
+        "biomedjourney --log {log:q} gather triples --writer {wildcards.writer}"
+        " --direction {wildcards.direction} {params.inputs} --out {output.triples:q} 2>&1 | tee -a {log:q}"
 
 
 rule gather_cohort:
@@ -44,8 +44,8 @@ rule gather_cohort:
         code=code("gather cohort"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        "biomedjourney gather cohort {params.inputs} --cohort {output.cohort} --exclusions {output.exclusions}"
-        " 2>&1 | tee {log}"
+        "biomedjourney --log {log:q} gather cohort {params.inputs} --cohort {output.cohort:q}"
+        " --exclusions {output.exclusions:q} 2>&1 | tee -a {log:q}"
 
 
 rule gather_parts:
@@ -65,4 +65,5 @@ rule gather_parts:
     params:
         code=lambda wildcards: code("gather parts", wildcards.table),
     shell:
-        "biomedjourney gather parts {wildcards.table} {input.parts} --out {output.table} 2>&1 | tee {log}"
+        "biomedjourney --log {log:q} gather parts {wildcards.table} {input.parts:q} --out {output.table:q}"
+        " 2>&1 | tee -a {log:q}"

@@ -17,8 +17,8 @@ rule generate_sweep:
         code=code("generate sweep"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney generate sweep --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " --shard {wildcards.shard} {params.inputs} --out {output.pictures} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} generate sweep --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " --shard {wildcards.shard} {params.inputs} --out {output.pictures:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule generate_pictures:
@@ -42,8 +42,8 @@ rule generate_pictures:
         code=code("generate pictures"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney generate pictures --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " --shard {wildcards.shard} {params.inputs} --out {output.pictures} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} generate pictures --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " --shard {wildcards.shard} {params.inputs} --out {output.pictures:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule copy_pictures:
@@ -66,8 +66,8 @@ rule copy_pictures:
         code=code("generate copies"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney generate copies --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " --shard {wildcards.shard} {params.inputs} --out {output.pictures} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} generate copies --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
+        " --shard {wildcards.shard} {params.inputs} --out {output.pictures:q} 2>&1 | tee -a {log:q}"
 
 
 rule export_model:
@@ -92,5 +92,5 @@ rule export_model:
         code=code("generate export"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney generate export --config "$BIOMEDJOURNEY_CONFIG" --system biomedjourney {params.inputs}'
-        " --out {output.model} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} generate export --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system biomedjourney {params.inputs} --out {output.model:q} 2>&1 | tee -a {log:q}"

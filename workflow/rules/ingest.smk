@@ -20,9 +20,9 @@ rule ingest_raw_files:
         settings=settings("ingest tables"),
         code=code("ingest tables"),
     shell:
-        'biomedjourney ingest tables --config "$BIOMEDJOURNEY_CONFIG" --patients {output.patients}'
-        " --studies {output.studies} --images {output.images} --cohort {output.cohort}"
-        " --exclusions {output.exclusions} --processes {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} ingest tables --config "$BIOMEDJOURNEY_CONFIG" --patients {output.patients:q}'
+        " --studies {output.studies:q} --images {output.images:q} --cohort {output.cohort:q}"
+        " --exclusions {output.exclusions:q} --processes {threads} 2>&1 | tee -a {log:q}"
 
 
 rule check_images:
@@ -44,5 +44,5 @@ rule check_images:
         settings=settings("ingest check"),
         code=code("ingest check"),
     shell:
-        'biomedjourney ingest check --config "$BIOMEDJOURNEY_CONFIG" --images {input.images} --out {output.files}'
-        " --processes {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} ingest check --config "$BIOMEDJOURNEY_CONFIG" --images {input.images:q}'
+        " --out {output.files:q} --processes {threads} 2>&1 | tee -a {log:q}"

@@ -23,7 +23,8 @@ rule pair_studies:
         settings=settings("pair"),
         code=code("pair"),
     shell:
-        'biomedjourney pair --config "$BIOMEDJOURNEY_CONFIG" --studies {input.studies} --images {input.images}'
-        " --image-files {input.image_files} --ingest-cohort {input.ingest_cohort} --ingest-exclusions {input.ingest_exclusions}"
-        " --pairs {output.pairs} --singles {output.singles} --cohort {output.cohort}"
-        " --exclusions {output.exclusions} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} pair --config "$BIOMEDJOURNEY_CONFIG" --studies {input.studies:q}'
+        " --images {input.images:q} --image-files {input.image_files:q} --ingest-cohort {input.ingest_cohort:q}"
+        " --ingest-exclusions {input.ingest_exclusions:q} --pairs {output.pairs:q}"
+        " --singles {output.singles:q} --cohort {output.cohort:q}"
+        " --exclusions {output.exclusions:q} 2>&1 | tee -a {log:q}"

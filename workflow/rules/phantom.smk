@@ -19,5 +19,5 @@ if config["phantom"] is not None:
             code=code("phantom"),
             out=lambda wildcards, output: os.path.dirname(os.path.dirname(output.checksums)),
         shell:
-            'biomedjourney phantom --config "$BIOMEDJOURNEY_CONFIG" --out {params.out} --truth {output.truth}'
-            " --processes {threads} 2>&1 | tee {log}"
+            'biomedjourney --log {log:q} phantom --config "$BIOMEDJOURNEY_CONFIG" --out {params.out:q}'
+            " --truth {output.truth:q} --processes {threads} 2>&1 | tee -a {log:q}"

@@ -19,6 +19,6 @@ rule preprocess_images:
         settings=settings("preprocess"),
         code=code("preprocess"),
     shell:
-        'biomedjourney preprocess --config "$BIOMEDJOURNEY_CONFIG" --pairs {input.pairs} --singles {input.singles}'
-        " --images {input.images} --shard {wildcards.shard} --out {output.pixels} --processes {threads}"
-        " 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} preprocess --config "$BIOMEDJOURNEY_CONFIG" --pairs {input.pairs:q}'
+        " --singles {input.singles:q} --images {input.images:q} --shard {wildcards.shard} --out {output.pixels:q}"
+        " --processes {threads} 2>&1 | tee -a {log:q}"

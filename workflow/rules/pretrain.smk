@@ -19,8 +19,8 @@ rule pretrain_first_stage:
         code=code("pretrain first-stage"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
-        'biomedjourney pretrain first-stage --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles}'
-        " {params.pixels} --out {output.model} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} pretrain first-stage --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles:q}'
+        " {params.pixels} --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule pretrain_text_tower:
@@ -45,9 +45,9 @@ rule pretrain_text_tower:
         settings=settings("pretrain text-tower"),
         code=code("pretrain text-tower"),
     shell:
-        'biomedjourney pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles}'
-        " --pairs {input.pairs} --progressions {input.progressions} --studies {input.studies}"
-        " --out {output.model} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles:q}'
+        " --pairs {input.pairs:q} --progressions {input.progressions:q} --studies {input.studies:q}"
+        " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule pretrain_judges:
@@ -73,6 +73,6 @@ rule pretrain_judges:
         code=code("pretrain judges"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
-        'biomedjourney pretrain judges --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles}'
-        " --studies {input.studies} --patients {input.patients} {params.pixels}"
-        " --out {output.model} --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles:q}'
+        " --studies {input.studies:q} --patients {input.patients:q} {params.pixels}"
+        " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"

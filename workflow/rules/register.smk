@@ -21,6 +21,7 @@ rule register_priors:
         code=code("register"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
-        'biomedjourney register --config "$BIOMEDJOURNEY_CONFIG" --direction {wildcards.direction} --pairs {input.pairs}'
-        " --images {input.images} {params.pixels} --shard {wildcards.shard} --registered {output.registered}"
-        " --registrations {output.registrations} --processes {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} register --config "$BIOMEDJOURNEY_CONFIG" --direction {wildcards.direction}'
+        " --pairs {input.pairs:q} --images {input.images:q} {params.pixels} --shard {wildcards.shard}"
+        " --registered {output.registered:q} --registrations {output.registrations:q}"
+        " --processes {threads} 2>&1 | tee -a {log:q}"

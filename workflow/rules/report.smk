@@ -23,4 +23,5 @@ rule write_report:
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         out=lambda wildcards, output: os.path.dirname(output.page),
     shell:
-        'biomedjourney report --config "$BIOMEDJOURNEY_CONFIG" {params.inputs} --out {params.out} 2>&1 | tee {log}'
+        'biomedjourney --log {log:q} report --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        " --out {params.out:q} 2>&1 | tee -a {log:q}"

@@ -17,6 +17,6 @@ rule rewrite_reports:
         settings=lambda wildcards: settings("rewrite", writer=wildcards.writer),
         code=lambda wildcards: rewrite_code(wildcards.writer),
     shell:
-        'biomedjourney rewrite --config "$BIOMEDJOURNEY_CONFIG" --writer {wildcards.writer}'
-        " --direction {wildcards.direction} --pairs {input.pairs} --studies {input.studies}"
-        " --progressions {output.progressions} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} rewrite --config "$BIOMEDJOURNEY_CONFIG" --writer {wildcards.writer}'
+        " --direction {wildcards.direction} --pairs {input.pairs:q} --studies {input.studies:q}"
+        " --progressions {output.progressions:q} 2>&1 | tee -a {log:q}"

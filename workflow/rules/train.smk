@@ -20,6 +20,6 @@ rule train_stage:
         checkpoints="results/checkpoints",
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney train --config "$BIOMEDJOURNEY_CONFIG" --run {wildcards.run} {params.inputs}'
-        " --checkpoints {params.checkpoints} --out {output.model} --training {output.training}"
-        " --threads {threads} 2>&1 | tee {log}"
+        'biomedjourney --log {log:q} train --config "$BIOMEDJOURNEY_CONFIG" --run {wildcards.run} {params.inputs}'
+        " --checkpoints {params.checkpoints:q} --out {output.model:q} --training {output.training:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-PATH = click.Path(path_type=Path)
+from biomedjourney.config import PATH
+
 MODEL = Path("results/models/biomedjourney")
 
 

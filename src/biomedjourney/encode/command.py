@@ -7,7 +7,7 @@ import click
 
 from biomedjourney import config
 
-FILE = click.Path(path_type=Path)
+FILE = config.PATH
 THREADS = click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 
 

@@ -8,7 +8,7 @@ import click
 
 from biomedjourney import config
 
-FILE = click.Path(path_type=Path)
+FILE = config.PATH
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
 JUDGES = click.option("--judges", type=FILE, required=True, help="Input: folder of the judging classifiers.")
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
+from biomedjourney.config import PATH
 from biomedjourney.pair.directions import DIRECTIONS
-
-PATH = click.Path(path_type=Path)
 
 
 @click.group()

@@ -8,7 +8,7 @@ import click
 
 from biomedjourney import config, examples
 
-PATH = click.Path(path_type=Path)
+PATH = config.PATH
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
 SHARD = click.option("--shard", type=click.IntRange(0), default=0, show_default=True, help="Which part of the pairs.")
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)

@@ -62,7 +62,11 @@ def load(folder: Path, first_stage: Path) -> Model:
     knows_prior = facts(folder)["settings"]["run"]["prior"] != "none"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet = sampling.load_unet(folder / "unet").to(device).eval()
-    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+    schedule = folder / "scheduler" / "scheduler_config.json"
+    try:
+        scheduler = DDIMScheduler.from_config(json.loads(schedule.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{schedule}: the noise schedule cannot be read ({error}): run train again") from None
     return Model(unet, scheduler, load_first_stage(first_stage).to(device).eval(), knows_prior)
 
 

@@ -7,7 +7,7 @@ import click
 
 from biomedjourney import config
 
-_FILE = click.Path(path_type=Path)
+_FILE = config.PATH
 
 
 @click.command()

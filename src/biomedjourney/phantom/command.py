@@ -13,14 +13,14 @@ from biomedjourney.errors import UserError
 @config.option("phantom")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=config.HomePath(path_type=Path, file_okay=False),
     default=Path("resources/phantom"),
     show_default=True,
     help="Output: folder of the raw files; an earlier phantom in it is replaced.",
 )
 @click.option(
     "--truth",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=config.HomePath(path_type=Path, dir_okay=False),
     default=Path("results/tables/truth.parquet"),
     show_default=True,
     help="Output: truth table, the true severities and positions.",

@@ -16,11 +16,11 @@ ROWS_AT_ONCE = 64
     "--images images.parquet --shard 0 --out pixels.parquet"
 )
 @config.option("preprocess")
-@click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Input: pairs table.")
-@click.option("--singles", type=click.Path(path_type=Path), required=True, help="Input: singles table.")
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Input: images table.")
+@click.option("--pairs", type=config.PATH, required=True, help="Input: pairs table.")
+@click.option("--singles", type=config.PATH, required=True, help="Input: singles table.")
+@click.option("--images", type=config.PATH, required=True, help="Input: images table.")
 @click.option("--shard", type=click.IntRange(min=0), default=0, show_default=True, help="Shard of the images.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output: pixels table.")
+@click.option("--out", type=config.PATH, required=True, help="Output: pixels table.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 def command(
     settings: dict[str, Any], pairs: Path, singles: Path, images: Path, shard: int, out: Path, processes: int

@@ -8,7 +8,7 @@ import click
 
 from biomedjourney import config
 
-FILE = click.Path(path_type=Path)
+FILE = config.PATH
 
 
 _pixels = click.option(

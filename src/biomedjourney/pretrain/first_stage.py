@@ -1,6 +1,5 @@
 """The first stage: diffusers' AutoencoderKL if weights are given, else a patch autoencoder with its interface."""
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +12,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
-from biomedjourney import pixels, progress, tables
-from biomedjourney.errors import UserError
+from biomedjourney import pixels, progress, tables, weights
 from biomedjourney.pretrain.schedule import one_cycle
 
 # Standard deviation of the noise on the standardised latents in training. With it the decoder learns to tolerate the
@@ -131,26 +129,15 @@ def psnr(model: Any, pictures: np.ndarray) -> float:
     return float(10 * np.log10(4.0 / error))  # 4: the square of the range from -1 to 1
 
 
-def copy_published(weights: Path, out: Path) -> None:
+def copy_published(published: Path, out: Path) -> None:
     """Copies a published AutoencoderKL after checking that it opens. Raises UserError if it does not."""
-    load(weights)
+    load(published)
     with tables.atomic_folder(out) as folder:
-        shutil.copytree(weights, folder, dirs_exist_ok=True)
+        shutil.copytree(published, folder, dirs_exist_ok=True)
 
 
 def load(folder: Path) -> Any:
     """The first stage of a folder, frozen, in evaluation mode. Raises UserError if there is none or it is damaged."""
-    path = Path(folder) / "config.json"
-    try:
-        name = json.loads(path.read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a first stage ({error}): give a folder with a diffusers AutoencoderKL") from None
-    kinds: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}
-    if name not in kinds:
-        raise UserError(f"{path}: a {name} is not a first stage: give a folder with {' or '.join(kinds)}")
-    try:
-        model = kinds[name].from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder}: the first stage cannot be read ({reason}): download or train it again") from None
-    return model.requires_grad_(False).eval()
+    classes = {"AutoencoderKL": AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}
+    remedy = "give a folder with a diffusers AutoencoderKL, download it or train it again"
+    return weights.load(Path(folder), classes, "first stage", "vae", remedy).requires_grad_(False).eval()

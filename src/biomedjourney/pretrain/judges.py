@@ -236,6 +236,9 @@ def _pathology_files() -> dict[str, str]:
 def _check_published(weights: Path, kind: str) -> None:
     """Raises UserError, with the expected name, if the file has another name or is missing."""
     expected = sorted(_pathology_files()) if kind == "pathology" else [PUBLISHED_FILES[kind]]
+    if weights.is_dir():
+        inside = next((weights / name for name in expected if (weights / name).is_file()), "the file itself")
+        raise UserError(f"{weights}: a folder, but the weights of the judge of {kind} are a file: give {inside}")
     if weights.name not in expected:
         raise UserError(
             f"{weights}: torchxrayvision has no weights of {kind} with this name: "

@@ -20,6 +20,7 @@ from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
 
 CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+ENDINGS = (".safetensors", ".bin", ".pth")  # of files that open_clip takes where it finds none of its usual names
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 VOCABULARY = 2000  # largest number of word pieces
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -106,13 +107,17 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
     """The open_clip model of a folder, offline: the configuration of its BERT is read from the same folder."""
     import open_clip
 
+    if folder.is_file():
+        raise UserError(f"{folder}: a file, but a folder in BiomedCLIP's format is expected: give {folder.parent}")
     config = _read_config(folder)
     for name in ("config.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: missing: put BERT's config.json and the tokenizer beside {CONFIG}")
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise UserError(f"{folder / VOCABULARIES[0]}: missing: download the tokenizer into the folder")
-    if with_weights and not any((folder / name).is_file() for name in WEIGHTS):
+    if index := next(folder.glob("*.index.json"), None):
+        raise UserError(f"{index}: the weights are in shards: join them into the one file {folder / WEIGHTS[0]}")
+    if with_weights and not any(path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
         raise UserError(f"{folder / WEIGHTS[1]}: the weights are missing: download them into the folder")
     local_names = {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
     try:

@@ -18,12 +18,12 @@ ROWS_AT_ONCE = 64
     "--shard 0 --registered registered.parquet --registrations registrations.parquet"
 )
 @config.option("register")
-@click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Input: pairs table.")
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Input: images table.")
+@click.option("--pairs", type=config.PATH, required=True, help="Input: pairs table.")
+@click.option("--images", type=config.PATH, required=True, help="Input: images table.")
 @click.option(
     "--pixels",
     "pixel_tables",
-    type=click.Path(path_type=Path),
+    type=config.PATH,
     required=True,
     multiple=True,
     help="Input: pixels table; repeat.",
@@ -36,8 +36,8 @@ ROWS_AT_ONCE = 64
     help="backward: the later film of each training pair onto the earlier one.",
 )
 @click.option("--shard", type=click.IntRange(min=0), default=0, show_default=True, help="Shard of the pairs.")
-@click.option("--registered", type=click.Path(path_type=Path), required=True, help="Output: registered table.")
-@click.option("--registrations", type=click.Path(path_type=Path), required=True, help="Output: registrations table.")
+@click.option("--registered", type=config.PATH, required=True, help="Output: registered table.")
+@click.option("--registrations", type=config.PATH, required=True, help="Output: registrations table.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 def command(
     settings: dict[str, Any],

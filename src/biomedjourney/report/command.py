@@ -7,7 +7,7 @@ import click
 
 from biomedjourney import config
 
-FILE = click.Path(path_type=Path)
+FILE = config.PATH
 
 
 @click.command()

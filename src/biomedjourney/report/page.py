@@ -1,5 +1,6 @@
 """Puts the report together: reads the tables, draws, fills the template, writes three files."""
 
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
@@ -53,9 +54,9 @@ def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
     grid = shown.get("grid") or charts.png(charts.notice("Pictures of patients are left out: report.show_patients."))
     page = _fill(inputs, read, settings, shown)
     next(steps)
-    for name, content in (("main-table.txt", table.encode()), ("grid.png", grid), ("index.html", page.encode())):
-        with tables.atomic_path(out / name) as temporary:
-            temporary.write_bytes(content)
+    with ExitStack() as all_or_none:
+        for name, content in (("index.html", page.encode()), ("grid.png", grid), ("main-table.txt", table.encode())):
+            all_or_none.enter_context(tables.atomic_path(out / name)).write_bytes(content)
     list(steps)
     return f"{table}\nThe report: {out / 'index.html'}"
 

@@ -7,9 +7,10 @@ disks.
 
 import hashlib
 import json
-import secrets
 from pathlib import Path
 from typing import Any
+
+from biomedjourney.tables import atomic_path
 
 
 def key(*parts: Any) -> str:
@@ -35,8 +36,5 @@ class Cache:
         return answer if isinstance(answer, dict) else None
 
     def put(self, key: str, answer: dict[str, Any]) -> None:
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{key}.{secrets.token_hex(4)}.part")
-        temporary.write_text(json.dumps(answer))
-        temporary.replace(path)
+        with atomic_path(self._path(key)) as temporary:
+            temporary.write_text(json.dumps(answer))

@@ -12,7 +12,7 @@ from biomedjourney.pair.directions import DIRECTIONS, in_direction
 from biomedjourney.rewrite import audit as audit_sheet
 from biomedjourney.rewrite import checks, model_writer, writers
 
-FILE = click.Path(path_type=Path)
+FILE = config.PATH
 TABLES = Path("results/tables")
 
 

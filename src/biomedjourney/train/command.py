@@ -7,7 +7,7 @@ import click
 
 from biomedjourney import config, examples
 
-PATH = click.Path(path_type=Path)
+PATH = config.PATH
 
 
 @click.command()

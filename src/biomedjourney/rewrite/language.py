@@ -89,7 +89,7 @@ def _of_sentence(
         inside = [span for span in found_spans if start <= span.start and span.end <= end]
         segments = segments_of(sentence, without_advice(sentence, inside, start), start, end)
         if not segments:
-            segments = carried_on(sentence[start:end], inside, previous)
+            segments = carried_on(sentence, inside, previous, start, end)
         told = []
         for segment in segments:
             if default and not any(group.sides for group in segment.groups):

@@ -346,7 +346,7 @@ CHANGES = {
     rf"now {_SEEN}|not {_SEEN} (?:previously|before|(?:on|in|at) (?:the |an? )?{_OLDER}|(?:on|in)(?=\W*$))|"
     r"previously (?:normal|absent|clear|not|un\w+)|"
     r"(?:has|have) become (?:visible|apparent|evident)|recurren\w+|recurred|reappear\w+",
-    "worse": r"increas(?!ed (?:interstitial|lung|bronch|density of|markings))\w+(?: in size)?|larger|enlarging|"
+    "worse": r"increas(?!ed (?:interstitial (?!(?:pulmonary )?edema)|lung (?!edema)|bronch|density of|markings))\w+(?: in size)?|larger|enlarging|"
     r"(?:has|have) (?:\w+ )?enlarged|enlarged since|enlarged in size|enlargement of(?! (?:the )?(?:heart|cardi|"
     r"mediast))|"
     r"(?:interval|progressive|slight)(?= (?:enlargement|widening) )|"
@@ -403,7 +403,6 @@ CHANGED_BEFORE = (
 NO_MORE_CHANGED = r"no longer (?:enlarg\w+|increas\w+|decreas\w+|wors\w+|improv\w+)"
 
 # What is done with tubes and lines.
-_CENTIMETERS = r"(?: (?:back|slightly|approximately|about|by|another|\d[\d.]*)+| \d[\d.]* ?(?:cm|mm))*"
 HANDLING = {
     "new": r"(?:newly |recently |interval )?(?:placement|insertion|plac(?:ed|ing)|inserted|introduced|implanted|added|"
     r"introduction)(?: of)?|(?:has|have) undergone (?:re-?)?intubation",

@@ -29,6 +29,7 @@ _ELLIPSIS = re.compile(
     r"(?: (?:upper|middle|lower)(?: lobe| lung)?)?(?=\s*(?:is\b|are\b|has\b|have\b|was\b|remains?\b|appears?\b|"
     r"persists?\b|now\b|it\b|they\b|unchanged|stable|small|moderate|large|resolved|increas|decreas|improv|wors))"
 )
+_FILLER = re.compile(r"\b(?:now|in|on|at|size|is|are|the|base|side|interval|today|and|also)\b|\W")
 _STARTS_WITH_PRONOUN = re.compile(rf"\W*(?:and |but |also |overall,? )?(?:{lexicon.PRONOUN})\b")
 
 
@@ -98,15 +99,10 @@ def _cut(sentence: str, spans: list[Span], left: Span, right: Span) -> int:
         for match in _NEW_PART.finditer(sentence, left.end, right.start)
         if not any(s.start <= match.start() < s.end for s in gap if s.kind not in ("link", "end"))
     ]
-    if (
-        not parts
-        and gap
-        and gap[0].kind in ("change", "handling")
-        and gap[0].value != "new"
-        and _is_terse(sentence, spans)
-    ):
-        return gap[0].end  # "NGT REMOVED LEFT EFFUSION INCREASED"
     if not parts:
+        is_told_after = gap and gap[0].kind in ("change", "handling") and gap[0].value != "new"
+        if is_told_after and _is_terse(sentence, spans):
+            return gap[0].end  # "NGT REMOVED LEFT EFFUSION INCREASED"
         return _first_adjective(sentence, gap, right)
     i = len(parts) - 1
     while i > 0 and parts[i].group() == "and":  # "and moderate right and small left effusions"
@@ -140,13 +136,11 @@ def _first_adjective(sentence: str, gap: list[Span], noun: Span) -> int:
 def _pieces(sentence: str, spans: list[Span]) -> Iterator[list[Span]]:
     piece: list[Span] = []
     for span in spans:
-        starts_piece = span.kind in ("link", "end") or (
-            piece and re.search(r"\bwith\b", sentence[piece[-1].end : span.start])
-        )
-        if starts_piece:
+        is_link = span.kind in ("link", "end")
+        if is_link or (piece and re.search(r"\bwith\b", sentence[piece[-1].end : span.start])):
             yield piece
             piece = []
-        if span.kind not in ("link", "end"):
+        if not is_link:
             piece.append(span)
     yield piece
 
@@ -363,30 +357,28 @@ def _exchange(segments: list[Segment], spans: list[Span]) -> None:
                 group.change = "stable" if is_same else change
 
 
-def carried_on(clause: str, spans: list[Span], previous: list[Segment]) -> list[Segment]:
+def carried_on(sentence: str, spans: list[Span], previous: list[Segment], start: int, end: int) -> list[Segment]:
     """A clause that goes on about the finding before: "it has grown", "the left is smaller"."""
     if not {span.kind for span in spans} & {"change", "handling", "denied", "size"}:
         return []
-    is_only = _is_only_change(clause, spans)
-    sides = [span for span in spans if span.kind == "side"]
-    tells_side = _ELLIPSIS.search(clause) is not None
-    tells_side |= bool(sides) and is_only
-    if not (tells_side or _STARTS_WITH_PRONOUN.match(clause) or is_only):
+    clause = sentence[start:end]
+    is_only = _is_only_change(sentence, spans, start, end)
+    tells_side = _ELLIPSIS.search(clause) is not None or (is_only and any(span.kind == "side" for span in spans))
+    if not (tells_side or is_only or _STARTS_WITH_PRONOUN.match(clause)):
         return []
     subjects = [s for s in previous if not tells_side or s.anchor.value[0] in lexicon.SIDED]
     if not subjects:
         return []
     subject = subjects[-1 if tells_side else 0]
-    carried = Segment(replace(subject.anchor, start=0, end=0), [], spans)
-    carried.groups = _groups(clause, carried, len(clause))
+    carried = Segment(replace(subject.anchor, start=start, end=start), [], spans)
+    carried.groups = _groups(sentence, carried, end)
     if not any(group.sides for group in carried.groups):
         carried.groups = [replace(carried.groups[0], sides=group.sides) for group in subject.groups]
     return [carried]
 
 
-def _is_only_change(clause: str, spans: list[Span]) -> bool:
+def _is_only_change(sentence: str, spans: list[Span], start: int, end: int) -> bool:
     """Whether a clause holds nothing but a change or a size: "Unchanged." or "Now moderate in size."."""
-    rest = "".join(
-        " " if any(s.start <= place < s.end for s in spans) else character for place, character in enumerate(clause)
-    )
-    return not re.sub(r"\b(?:now|in|on|at|size|is|are|the|base|side|interval|today|and|also)\b|\W", "", rest)
+    is_told = {place for span in spans for place in range(span.start, span.end)}
+    rest = "".join(" " if place in is_told else sentence[place] for place in range(start, end))
+    return not _FILLER.sub("", rest)

@@ -25,7 +25,7 @@ class Span:
     | handling | the same of a tube or line; exchange, exchange back |
     | denial | absent; unknown where only something new is denied |
     | link | , ; : and or |
-    | other, denied, doubt, doubted, rejected, history, advice, end, pronoun, neutral | none |
+    | other, denied, doubt, doubted, rejected, history, advice, end, neutral | none |
     """
 
     kind: str
@@ -73,7 +73,6 @@ _PATTERNS: list[tuple[str, Any, re.Pattern[str]]] = [
     ("history", None, re.compile(rf"(?<![\w-])(?:{lexicon.HISTORY})")),
     ("advice", None, words(lexicon.ADVICE)),
     ("end", None, words(lexicon.SCOPE_END)),
-    ("pronoun", None, words(lexicon.PRONOUN)),
     *(("past size", None, words(pattern.format(size=_SIZE))) for pattern in lexicon.PAST),
     ("size", None, words(lexicon.RANGE.format(size=_SIZE))),
     ("size", None, words(_SIZE)),

@@ -346,7 +346,8 @@ CHANGES = {
     rf"now {_SEEN}|not {_SEEN} (?:previously|before|(?:on|in|at) (?:the |an? )?{_OLDER}|(?:on|in)(?=\W*$))|"
     r"previously (?:normal|absent|clear|not|un\w+)|"
     r"(?:has|have) become (?:visible|apparent|evident)|recurren\w+|recurred|reappear\w+",
-    "worse": r"increas(?!ed (?:interstitial (?!(?:pulmonary )?edema)|lung (?!edema)|bronch|density of|markings))\w+(?: in size)?|larger|enlarging|"
+    "worse": r"increas(?!ed (?:interstitial (?!(?:pulmonary )?edema)|lung (?!edema)|bronch|density of|"
+    r"markings))\w+(?: in size)?|larger|enlarging|"
     r"(?:has|have) (?:\w+ )?enlarged|enlarged since|enlarged in size|enlargement of(?! (?:the )?(?:heart|cardi|"
     r"mediast))|"
     r"(?:interval|progressive|slight)(?= (?:enlargement|widening) )|"

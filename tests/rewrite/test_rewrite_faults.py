@@ -141,7 +141,7 @@ def test_the_model_gets_the_reason_why_its_answer_cannot_be_used(tmp_path: Path)
     before, again = (request.body["messages"] for request in server.requests)
     assert again[: len(before)] == before
     assert again[-2] == {"role": "assistant", "content": json.dumps(INVENTED_FRACTURE)}
-    assert "names a finding that neither report names" in again[-1]["content"]
+    assert "tells a finding that the reports do not tell" in again[-1]["content"]
 
 
 @pytest.mark.parametrize("form", ["seconds", "milliseconds", "date"])

@@ -202,13 +202,16 @@ CHECKS: dict[str, tuple[Callable[[Case], bool], str]] = {
     "check_removed_text": (check_removed_text, "the description must not contain ___"),
     "check_identifiers": (check_identifiers, "the description must hold no date and no name"),
     "check_comparison": (check_comparison, "the description must not refer to another study or to a comparison"),
-    "check_findings": (check_findings, "the description names a finding that neither report names"),
+    "check_findings": (
+        check_findings,
+        "the description tells a finding that the reports do not tell, or denies one that they tell",
+    ),
     "check_sides": (check_sides, "the description names a side that no report names for that finding"),
     "check_direction": (
         check_direction,
-        "the description calls a finding new, resolved or unchanged against the reports",
+        "the description says that a finding changed in another way than the reports say",
     ),
-    "check_size": (check_size, "the description gives a finding a size that the current report does not give it"),
+    "check_size": (check_size, "the description gives a finding a size that the reports do not give it"),
 }
 SCHEMA = "check_schema"  # whether the model's last answer followed the schema; true where no model was asked
 

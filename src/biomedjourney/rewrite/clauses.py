@@ -18,7 +18,7 @@ def clauses(sentence: str, spans: list[Span]) -> list[tuple[int, int]]:
     for i, link in enumerate(breaks):
         ends = [other.start for other in breaks[i + 1 :]] + [len(sentence)]
         is_hard = link.kind != "link" or link.value[0] in ";:"
-        if is_hard and link.kind != "link" and not names(spans, start, link.start):
+        if link.kind != "link" and not (names(spans, start, link.start) or FINITE.search(sentence, start, link.start)):
             starts_clause = False  # "improving but still large effusion"
         elif is_hard:
             hard = [b.start for b in breaks[i + 1 :] if b.kind != "link" or b.value[0] in ";:"]

@@ -27,7 +27,7 @@ from biomedjourney.rewrite.spans import Span, spans_of, words
 from biomedjourney.rewrite.spelling import sentences
 
 _PHRASE_START = words(lexicon.PHRASE_START)
-_LABEL = re.compile(r"([a-z][a-z /]{1,40}?)\s?:\s+(?=\S)")
+_LABEL = re.compile(r"(?:[-*•]\s*)?([a-z][a-z /]{1,40}?)\s?:\s+(?=\S)")
 _NO_EVENT = re.compile(r"(?:history|indication|clinical|reason|comparison|technique|exam\w*)\b")
 _CLEAR = [(names, words(pattern)) for names, pattern in lexicon.CLEAR]
 _ALTERNATIVES = re.compile(r"[\w-]+(?: [\w-]+)? or [\w-]+\.?$")  # "effusions or pneumothorax": the end of a denial
@@ -61,8 +61,8 @@ def mentions(text: str) -> tuple[Mention, ...]:
     result: list[Mention] = []
     previous: list[Segment] = []
     for sentence in sentences(text):
-        found, previous = _of_sentence(sentence, previous)
-        result += found
+        sentence_mentions, previous = _of_sentence(sentence, previous)
+        result += sentence_mentions
     return tuple(result)
 
 
@@ -80,27 +80,27 @@ def _of_sentence(
             return [], []
         label_spans = spans_of(label[1])
         if not any(span.kind in ("finding", "heart") for span in label_spans):
-            given = attributes(label_spans, is_device=False)
-            rest, last = _of_sentence(sentence[label.end() :], previous, given)
-            return result + rest, last
+            label_group = attributes(label_spans, is_device=False)
+            rest_mentions, last_segments = _of_sentence(sentence[label.end() :], previous, label_group)
+            return result + rest_mentions, last_segments
     label_end = label.end() if label else 0
-    found_spans = [span for span in spans_of(sentence) if span.kind != "link" or span.start >= label_end]
-    for start, end in clauses(sentence, found_spans):
-        inside = [span for span in found_spans if start <= span.start and span.end <= end]
-        segments = segments_of(sentence, without_advice(sentence, inside, start), start, end)
+    sentence_spans = [span for span in spans_of(sentence) if span.kind != "link" or span.start >= label_end]
+    for start, end in clauses(sentence, sentence_spans):
+        clause_spans = [span for span in sentence_spans if start <= span.start and span.end <= end]
+        segments = segments_of(sentence, without_advice(sentence, clause_spans, start), start, end)
         if not segments:
-            segments = carried_on(sentence, inside, previous, start, end)
-        told = []
+            segments = carried_on(sentence, clause_spans, previous, start, end)
+        told_segments = []
         for segment in segments:
             if default and not any(group.sides for group in segment.groups):
                 segment.groups = [replace(group, sides=default.sides) for group in segment.groups]
             if default and not any(group.change for group in segment.groups):
                 segment.groups = [replace(group, change=default.change) for group in segment.groups]
-            found = list(_of_segment(sentence, segment, segments, inside, start, end))
-            if any(mention.present is not False or mention.change for mention in found):
-                told.append(segment)
-            result += found
-        previous = told or ([] if any(s.anchor.kind == "other" for s in segments) else previous)
+            segment_mentions = list(_of_segment(sentence, segment, segments, clause_spans, start, end))
+            if any(mention.present is not False or mention.change for mention in segment_mentions):
+                told_segments.append(segment)
+            result += segment_mentions
+        previous = told_segments or ([] if any(s.anchor.kind == "other" for s in segments) else previous)
     return result, previous
 
 
@@ -108,7 +108,7 @@ def _of_clear_regions(sentence: str) -> list[Mention]:
     result = []
     for findings, pattern in _CLEAR:
         for region in pattern.finditer(sentence):
-            side = (region["side"] or "").strip()
+            side = {"lingula": "left"}.get(words_of_side := (region["side"] or "").strip(), words_of_side)
             result += [Mention(name, False, frozenset((side,)) if side else frozenset()) for name in findings]
     return result
 
@@ -137,7 +137,9 @@ def _of_segment(
         elif anchor.kind == "stand-in":
             change = _of_stand_in(sentence, segment, group)
         for name in anchor.value:
-            sides = group.sides if name in lexicon.SIDED or anchor.kind == "stand-in" else frozenset()
+            is_sided = name in lexicon.SIDED or anchor.kind == "stand-in"
+            is_told_apart = name == "edema" and len(segment.groups) > 1  # else edema has no side
+            sides = group.sides if is_sided or is_told_apart else frozenset()
             if is_unknown or change == "doubted":
                 yield Mention(name, None, sides, group.size, "" if change == "doubted" else change)
             elif denial or change == "absent" or not present:
@@ -220,14 +222,15 @@ def _is_unknown(sentence: str, segment: Segment, spans: list[Span]) -> bool:
             continue
         if span.kind == "doubt" and span.start >= scope:
             return True
-        if span.kind == "advice":
+        if span.kind == "advice" and span.start >= scope:
             return True
         if span.kind in ("rejected", "history"):
             gap = [s for s in spans if span.end <= s.start < anchor.start]
             is_list = names(gap, span.end, anchor.start) and not re.search(
                 r"\bnow\b", sentence[span.end : anchor.start]
             )
-            ends = ";:" if is_list else ",;:"
+            next_link = next((s.start for s in spans if s.kind == "link" and s.start >= anchor.end), len(sentence))
+            ends = ";:" if is_list and not FINITE.search(sentence, anchor.end, next_link) else ",;:"
             if not any(s.kind == "link" and s.value[0] in ends for s in gap) and not FINITE.search(
                 sentence, span.end, anchor.start
             ):  # fmt: skip

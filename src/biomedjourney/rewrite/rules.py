@@ -72,7 +72,7 @@ ALIKE = {
     "consolidation": ("pneumonia",),
 }
 UNSIZED = ("larger", "smaller")  # verbs for sizes alone
-ABSORBED = {"lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia"), "pneumonia": ("consolidation",)}
+ABSORBED = {"lung_opacity": ("consolidation", "edema", "atelectasis", "pneumonia")}
 
 
 @dataclass
@@ -286,10 +286,10 @@ def _tell_of(mention: Mention, before: dict[str, State], after: dict[str, State]
     """What "improved aeration" and its like tell of the findings of the earlier report, where the later names none."""
     findings = STANDS_FOR[mention.finding]
     sides = mention.sides or {""}
-    told = [f for f in findings if before[f].present and any(_is_on(before[f], side) for side in sides)]
-    if not told and mention.finding == "aeration" and not any(after[f].present for f in findings):
-        told = ["lung_opacity"]
-    for finding in told:
+    affected = [f for f in findings if before[f].present and any(_is_on(before[f], side) for side in sides)]
+    if not affected and mention.finding == "aeration" and not any(after[f].present for f in findings):
+        affected = ["lung_opacity"]
+    for finding in affected:
         now, then = after[finding], before[finding]
         on = {side for side in sides if side} or set(then.severity) or {""}
         if mention.change == "resolved":
@@ -346,7 +346,7 @@ def _phrase(change: Change, key: str) -> str:
     verbs = [verb for verb in VERBS[change.direction] if sized or verb not in UNSIZED]
     verb = _pick(verbs, key, change.finding, change.side, change.direction)
     severity = "" if change.finding in DEVICES else (SIZES if sized else DEGREES).get(change.severity, "")
-    side = change.side if change.finding in SIDED else ""
+    side = change.side
     if change.side == "bilateral":
         noun = PLURALS.get(noun, noun)
     words = [verb, side, noun]

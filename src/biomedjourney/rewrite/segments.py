@@ -78,12 +78,14 @@ def segments_of(sentence: str, spans: list[Span], start: int, end: int) -> list[
 
 
 def _joined(sentence: str, segments: list[Segment]) -> list[Segment]:
-    """ "Mild edema has progressed to moderate edema" tells of one finding: the first size is that of the past."""
+    """ "Mild edema has progressed to moderate edema" tells of one finding, whose first size is that of the past."""
     result: list[Segment] = []
     for segment in segments:
         before = result[-1] if result else segment
         gap = sentence[before.anchor.end : segment.anchor.start]
-        if before is not segment and before.anchor.value == segment.anchor.value and re.search(r"\b(?:in)?to\b", gap):
+        is_again = before is not segment and before.anchor.value == segment.anchor.value
+        is_elsewhere = segment.groups[0].sides and segment.groups[0].sides != before.groups[0].sides
+        if is_again and not is_elsewhere and segment.groups[0].size and re.search(r"\b(?:to|into|with|only)\b", gap):
             for group in before.groups:
                 group.past_size, group.size = group.size, segment.groups[0].size
         else:
@@ -165,11 +167,11 @@ def _groups(sentence: str, segment: Segment, end: int) -> list[Group]:
     base = Group()
     groups: list[Group] = []
     for piece in _pieces(sentence, segment.before):
-        given = attributes(piece, is_device=segment.is_device)
-        if given.sides:
-            groups.append(_filled(given, groups[-1]) if groups else given)
+        piece_group = attributes(piece, is_device=segment.is_device)
+        if piece_group.sides:
+            groups.append(_filled(piece_group, groups[-1]) if groups else piece_group)
         else:
-            base = _filled(given, base)
+            base = _filled(piece_group, base)
     groups = [_filled(group, base) for group in groups] or [base]
     after = [
         s for s in segment.after if s.kind != "denied" or not _STATED.search(sentence, segment.anchor.end, s.start)
@@ -178,16 +180,19 @@ def _groups(sentence: str, segment: Segment, end: int) -> list[Group]:
     sided_pieces = sum(any(span.kind == "side" for span in piece) for piece in pieces)
     current: Group | None = None
     for piece in pieces:
-        given = attributes(piece, is_device=segment.is_device)
-        if _compares_sides(sentence, piece, given, groups) and sided_pieces == 1:
+        piece_group = attributes(piece, is_device=segment.is_device)
+        if _compares_sides(sentence, piece, piece_group, groups) and sided_pieces == 1:
             continue
-        is_bare = given.sides and not (given.change or given.size) and any(group.sides for group in groups)
+        is_bare = (
+            piece_group.sides and not (piece_group.change or piece_group.size) and any(group.sides for group in groups)
+        )
         if is_bare and FINITE.search(sentence, piece[0].end, _end_of(piece, after, end)):
             continue  # "a right effusion; the left lung is clear"
-        if given.sides:
-            current = _group_of(given.sides, groups)
+        if piece_group.sides:
+            current = _group_of(piece_group.sides, groups)
+            current.change = piece_group.change or current.change
         for group in [current] if current else groups:
-            _say(group, given)
+            _say(group, piece_group)
     if segment.is_device:
         _mind_what_is_left(sentence, segment, groups, end)
     return [group for group in groups if group.sides or len(groups) == 1]
@@ -203,11 +208,11 @@ def _filled(group: Group, other: Group) -> Group:
     return Group(group.sides, group.size or other.size, group.past_size or other.past_size, change)
 
 
-def _say(group: Group, given: Group) -> None:
-    group.size = given.size or group.size
-    group.past_size = given.past_size or group.past_size
-    if given.change and _FORCE.get(given.change, 0) <= _FORCE.get(group.change, 0):
-        group.change = given.change
+def _say(group: Group, piece_group: Group) -> None:
+    group.size = piece_group.size or group.size
+    group.past_size = piece_group.past_size or group.past_size
+    if piece_group.change and _FORCE.get(piece_group.change, 0) <= _FORCE.get(group.change, 0):
+        group.change = piece_group.change
 
 
 def _group_of(sides: frozenset[str], groups: list[Group]) -> Group:
@@ -228,13 +233,13 @@ def _group_of(sides: frozenset[str], groups: list[Group]) -> Group:
     return groups[-1] if missing else groups.pop()
 
 
-def _compares_sides(sentence: str, piece: list[Span], given: Group, groups: list[Group]) -> bool:
+def _compares_sides(sentence: str, piece: list[Span], piece_group: Group, groups: list[Group]) -> bool:
     """Whether a piece says on which side there is more, not what changed: "bilateral effusions, larger on the left"."""
     return (
         len(groups) == 1
         and len(groups[0].sides) == 2
-        and len(given.sides) == 1
-        and given.change == "worse"
+        and len(piece_group.sides) == 1
+        and piece_group.change == "worse"
         and not FINITE.search(sentence, piece[0].start - 8, piece[-1].end)
         and re.match(r"(?:\w+ly )?(?:larger|greater|worse|bigger|more)\b", sentence[piece[0].start :]) is not None
     )

@@ -25,7 +25,9 @@ class Span:
     | handling | the same of a tube or line; exchange, exchange back |
     | denial | absent; unknown where only something new is denied |
     | link | , ; : and or |
-    | other, denied, doubt, doubted, rejected, history, advice, end, neutral | none |
+    | other | a thing that is no finding |
+    | neutral | none: its words are taken from other kinds |
+    | denied, doubt, doubted, rejected, history, advice, end | none |
     """
 
     kind: str
@@ -63,10 +65,10 @@ _PATTERNS: list[tuple[str, Any, re.Pattern[str]]] = [
     ("change", "stable", words(lexicon.NO_MORE_CHANGED)),
     ("heart is", "large", words(lexicon.HEART_LARGE)),
     ("doubt", None, words(lexicon.NOT_EXCLUDED)),
+    ("denied", None, words(lexicon.NONE)),
     ("denial", "unknown", words(lexicon.NOTHING_NEW)),
     ("denial", "absent", words(lexicon.NEGATION)),
     ("denied", None, words(lexicon.POST_NEGATION)),
-    ("denied", None, words(lexicon.NONE)),
     ("rejected", None, words(lexicon.REJECTED)),
     ("doubted", None, words(lexicon.POST_UNCERTAIN)),
     ("doubt", None, re.compile(rf"(?<![\w-])(?:{lexicon.UNCERTAIN})(?!\w)|\?")),
@@ -86,18 +88,20 @@ LARGER = 1.05  # a measure has changed where it is more than 5 % larger or small
 @lru_cache(maxsize=8192)  # many sentences are the same in many reports
 def spans_of(sentence: str) -> tuple[Span, ...]:
     """The spans of a sentence, as `biomedjourney.rewrite.spelling.sentences` gives it, from left to right."""
-    found = [
+    candidates = [
         (match.start() - match.end(), place, span)
         for place, (kind, value, pattern) in enumerate(_PATTERNS)
         for match in pattern.finditer(sentence)
         if (span := _span(kind, value, match)) is not None
     ]
     if favored := _FAVORED_OVER.search(sentence):
-        found.append((favored.start("over") - favored.end("over"), 0, Span("rejected", None, *favored.span("over"))))
-    found.sort(key=lambda candidate: (candidate[0], candidate[1], candidate[2].start))
+        candidates.append(
+            (favored.start("over") - favored.end("over"), 0, Span("rejected", None, *favored.span("over")))
+        )
+    candidates.sort(key=lambda candidate: (candidate[0], candidate[1], candidate[2].start))
     is_taken = bytearray(len(sentence))
     kept = []
-    for _, _, span in found:
+    for _, _, span in candidates:
         if not any(is_taken[span.start : span.end]):
             is_taken[span.start : span.end] = b"\1" * (span.end - span.start)
             kept.append(span)
@@ -114,7 +118,7 @@ def _span(kind: str, value: Any, match: re.Match[str]) -> Span | None:
             return None
         ratio = now * (10 if unit == "cm" else 1) / max(then * (10 if unit_then == "cm" else 1), 1e-6)
         change = "worse" if ratio > LARGER else "improved" if ratio < 1 / LARGER else "stable"
-        return Span("change", change, match.start(), match.end())
+        return Span("change", change, *match.span("change"))
     if kind in ("size", "past size"):
         value = _rank(groups.get("low") or groups.get("size") or match.group())
     return Span(kind, value, match.start(), match.end())

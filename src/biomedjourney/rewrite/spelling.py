@@ -44,7 +44,7 @@ def _spelled(word: str) -> str:
     """The word of the lexicon that this one is a slip of, or the word itself.
 
     A slip is one edit, or two in a word of ten letters or more. A word of English, and one that is as near to two words
-    of the lexicon, is left as it is, so that no finding turns into another one.
+    of the lexicon with different stems, is left as it is, so that no finding turns into another one.
     """
     if word in lexicon.SPELLINGS or word in lexicon.OWN_WORDS or word in _english():
         return word
@@ -57,5 +57,6 @@ def _spelled(word: str) -> str:
         if distance <= allowed:
             near[candidate] = distance
     best = min(near.values(), default=0)
-    nearest = [candidate for candidate, distance in near.items() if distance == best]
-    return nearest[0] if len(nearest) == 1 else word
+    nearest = sorted((candidate for candidate, distance in near.items() if distance == best), key=len)
+    is_one_stem = all(candidate[: len(nearest[0]) - 2] == nearest[0][:-2] for candidate in nearest)
+    return nearest[-1] if nearest and is_one_stem else word

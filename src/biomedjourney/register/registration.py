@@ -104,7 +104,7 @@ def register(
 
     The default threshold is 0.4. On real consecutive films the scores after registration form one hill around 0.7;
     three of 98 lie below 0.4, and two of these do not fit by eye. The score measures the fit. It does not recognise
-    the person: frontal films of different patients reach 0.55 in the median. Nor does it recognise the order of two
+    the person: frontal films of different patients reach 0.54 in the median. Nor does it recognise the order of two
     films, or a mirrored one (docs/films.md). It does not recognise the view either: `preprocess` refuses films that are
     lateral, upside down or on their side.
 

@@ -28,9 +28,9 @@ def test_pairs_of_reports_are_read_as_a_careful_reader_reads_them() -> None:
     for pair in PAIRS:
         right[pair.kind].append(is_read_right(pair))
     every = [one for of_kind in right.values() for one in of_kind]
-    assert len(every) > 700
-    assert sum(every) / len(every) >= 0.97
-    assert min(sum(of_kind) / len(of_kind) for of_kind in right.values()) >= 0.93
+    assert len(every) > 1100
+    assert sum(every) / len(every) >= 0.99
+    assert min(sum(of_kind) / len(of_kind) for of_kind in right.values()) >= 0.95
 
 
 # One sentence for each thing that an earlier reader took for another: what must be told, in full.
@@ -84,6 +84,13 @@ CASES = {
         "Lungs are clear.", "Left lung: new consolidation. Right lung: clear.", {"consolidation left new 0"}),
     "a pronoun": (
         "Left effusion.", "There is a left effusion. It has decreased.", {"pleural_effusion left improved 0"}),
+    "a measure before its noun": (
+        "Lungs are clear.", "A 2.5 cm right apical nodule, previously 2.0 cm.", {"lung_lesion right worse 0"}),
+    "a size of the past beside its noun": (
+        "Small left effusion.", "The small left effusion seen on the prior film has resolved.",
+        {"pleural_effusion left resolved 0"}),
+    "a lobe that is clear again": (
+        "Right lower lobe consolidation.", "The right lower lobe has cleared.", {"consolidation right resolved 0"}),
     "a measure": (
         "Left apical mass, 31 mm.", "The left apical mass measures 4.6 cm, previously 31 mm.",
         {"lung_lesion left worse 0"}),

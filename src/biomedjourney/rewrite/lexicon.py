@@ -50,7 +50,8 @@ _SPELLINGS = (
 SPELLINGS = frozenset(_SPELLINGS.split())
 _OWN_WORDS = (  # words of medicine that an English word list lacks
     "hemithorax pneumonitis pneumonias cardia granulomata extubation intubation extubate intubate opacify opacified "
-    "infiltrative mediastinitis nodularity lesional basilic reintubated reintubation subpulmonic"
+    "infiltrative mediastinitis nodularity lesional basilic reintubated reintubation subpulmonic "
+    "biapical bibasal masslike perihilar interlobar subapical"
 )
 OWN_WORDS = frozenset(_OWN_WORDS.split())
 
@@ -237,7 +238,7 @@ GONE_BEFORE = r"residual|remaining|persistent|longer|more"  # "no residual X": X
 POST_NEGATION = (
     rf"(?:is|are|was|were|has been|have been)?\s*(?:not|never) (?:\w+[ -]){{0,2}}?{_SEEN}(?!\s+(?:previously|before|"
     rf"(?:on|in|at)(?: the| an?)? {_OLDER}|(?:on|in)\W*$))|"
-    r"(?:is|are) absent|(?:has|have) been (?:excluded|ruled out)|(?:is|are) excluded"
+    r"(?:is|are) (?:\w+ )?absent|(?:has|have) been (?:excluded|ruled out)|(?:is|are) excluded"
 )
 NONE = (
     r"(?:none|absent|negative|nil)(?=\W*(?:$|[;,.]|on the|at the|right|left|seen|identified|bilateral))|no(?=\W*$|[;,])"

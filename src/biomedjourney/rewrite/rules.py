@@ -182,9 +182,11 @@ def _direction(finding: str, side: str, earlier: State, later: State, has_alike:
         was_there = has_alike or worded_change == "still"
         return "stable" if was_there and worded_change != "new" and earlier.present is not False else "new"
     before, now = later.severity_before.get(side) or _severity(earlier, side), later.severity[side]
-    if worded_change == "new" or (before and now > before):
-        return "stable" if is_device else "worse"
-    return "improved" if now and now < before else "stable"
+    if is_device or (before and before == now):
+        return "stable"
+    if before and now:
+        return "worse" if now > before else "improved"
+    return "worse" if worded_change == "new" else "stable"
 
 
 def _severity(state: State, side: str) -> int:

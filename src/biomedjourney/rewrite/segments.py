@@ -191,7 +191,8 @@ def _groups(sentence: str, segment: Segment, end: int) -> list[Group]:
         if piece_group.sides:
             current = _group_of(piece_group.sides, groups)
             current.change = piece_group.change or current.change
-        for group in [current] if current else groups:
+        is_of_all = _OF_BOTH.search(sentence, piece[0].start - len("both "), piece[-1].end)
+        for group in [current] if current and not is_of_all else groups:
             _say(group, piece_group)
     if segment.is_device:
         _mind_what_is_left(sentence, segment, groups, end)

@@ -10,7 +10,7 @@ from biomedjourney.rewrite import lexicon
 # An end of a sentence is also an end before a small letter: dictation is often written without capitals.
 _SENTENCE = re.compile(
     r"(?<=[.!?])(?<!\bvs\.)(?<!\b[Dd]r\.)(?<!\b[LRlr]\.)(?<!\b[LRlr]t\.)(?<!\bapprox\.)(?<!\be\.g\.)(?<!\bi\.e\.)\s+|"
-    r"(?<=[a-z\s][.!?])(?=[A-Z][a-z])|"
+    r"(?<=[a-z\s][.!?])(?=[A-Z][a-z])|(?<=[A-Z]{2}[.!?])(?=[A-Z]{2})|(?:^|(?<=\s))\d\)\s+|"
     r"\n\s*\n|\n\s*(?=[-*•]|[A-Za-z][A-Za-z /]{1,40}:)|(?:^|(?<=[\s.]))\d+[.)]\s*(?=[A-Z])",
     re.MULTILINE,
 )
@@ -26,7 +26,7 @@ def sentences(text: str) -> list[str]:
 
 @lru_cache(maxsize=8192)
 def _normal(sentence: str) -> str:
-    text = " ".join(sentence.split()).lower()
+    text = re.sub(r",(?=[a-z])", ", ", " ".join(sentence.split()).lower())
     for pattern, words in _ABBREVIATIONS:
         text = pattern.sub(words, text)
     return " ".join(WORD.sub(lambda word: _spelled(word.group()), text).split())
@@ -43,12 +43,12 @@ def _english() -> frozenset[str]:
 def _spelled(word: str) -> str:
     """The word of the lexicon that this one is a slip of, or the word itself.
 
-    A slip is one edit, or two in a word of ten letters or more. A word of English, and one that is as near to two words
-    of the lexicon with different stems, is left as it is, so that no finding turns into another one.
+    A slip is one edit, or two in a word of eight letters or more. A word of English, and one that is as near to two
+    words of the lexicon with different stems, is left as it is, so that no finding turns into another one.
     """
     if word in lexicon.SPELLINGS or word in lexicon.OWN_WORDS or word in _english():
         return word
-    allowed = 2 if len(word) >= 10 else 1
+    allowed = 2 if len(word) >= 8 else 1
     near: dict[str, int] = {}
     for candidate in lexicon.SPELLINGS:
         if abs(len(candidate) - len(word)) > allowed:

@@ -30,12 +30,13 @@ _NAMES = {
 }
 # Why a request is refused whatever the form of its parameters, and how a refusal speaks of it.
 WRONG_KEY, WRONG_MODEL = "the key is wrong", "it does not know the model"
+FILTERED = "the server's filter refused the text"
 _TOO_LONG = "prompt and max_tokens are too long for the server"
 _CAUSES = {
     WRONG_KEY: r"api[_ -]?key",
     WRONG_MODEL: r"model_?not_?found|invalid_?model|\bmodel\b.{0,80}(?:does not exist|not found)",
-    "the server's filter refused the text": r"content[_ -]?(?:filter|policy|management)|content_blocked|safety|"
-    r"responsible_?ai|usage policies|invalid_prompt",
+    FILTERED: r"content[_ -]?(?:filter|policy|management)|content_blocked|safety|"
+    r"responsible_?ai|usage policies|invalid_prompt|moderation|\bflagged\b",
     _TOO_LONG: r"context[_ ]?(?:length|window|size)|maximum context|too (?:long|large)|too many (?:input )?tokens|"
     r"reduce the length|exceed|above_max_length|must be at least 1\b",
 }

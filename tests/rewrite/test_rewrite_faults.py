@@ -680,6 +680,31 @@ def test_a_server_that_cuts_prompts_ends_the_step_and_no_answer_is_kept(limit: i
         assert len(server.requests) == 20
 
 
+@pytest.mark.parametrize(("limit", "sentences"), [(256, 12), (512, 24), (1024, 110)])
+def test_a_cut_that_leaves_as_much_as_a_cache_would_is_found_by_its_count(
+    limit: int, sentences: int, tmp_path: Path
+) -> None:
+    """The count is near the size of the pair's own reports, but the same for all pairs."""
+    pairs = [
+        (
+            replace(
+                prior, findings=f"{prior.findings} {'The lungs are clear. ' * (sentences + sentences * (i % 4) // 6)}"
+            ),
+            current,
+        )
+        for i, (prior, current) in enumerate(map(pair, range(20)))
+    ]
+    pairs = [(replace(p, impression=f"{p.impression} {'No effusion. ' * sentences}"), c) for p, c in pairs]
+
+    def behave(request: Request) -> Reply:
+        return answer(NEW_EDEMA, tokens_read=min(limit, len(counted(request))))
+
+    message = f"read {limit} tokens of a prompt of about"
+    with running(behave) as server, pytest.raises(UserError, match=message):
+        model_writer.write(pairs, writer_settings(server.url, tmp_path), seed=0, credentialed=True)
+    assert len(server.requests) <= 8
+
+
 def usage(**counts: Any) -> Reply:
     reply = answer(NEW_EDEMA)
     return Reply(body=reply.body | {"usage": counts or None})

@@ -368,6 +368,7 @@ SHAPES: dict[str, tuple[int, Callable[[str], Any]]] = {
     "message alone": (400, lambda p: {"message": f"unknown variant `{p}`, expected one of `text`"}),
     "detail is a text": (400, lambda p: {"detail": f"{p}: not implemented"}),
     "list": (400, lambda p: [{"error": {"code": 400, "message": f"{p} is unknown", "status": "INVALID_ARGUMENT"}}]),
+    "not implemented": (501, lambda p: {"error": {"message": f"{p} is not implemented", "code": 501}}),
     "no JSON": (400, lambda p: f"<p>{p} not allowed</p>".encode()),
     "nothing said": (400, lambda p: {"error": {"message": "Bad Request", "param": None, "code": None}}),
     "empty": (400, lambda p: b""),

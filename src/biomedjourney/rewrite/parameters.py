@@ -1,7 +1,7 @@
 """The parameters of a request in the form that a server takes, learned from what it refuses.
 
-Servers refuse a request with 400 or 422 for a parameter that they do not know, or not with this value. What was learned
-holds for the rest of the run. The keys of cached answers are made of the parameters as they were wanted.
+Servers refuse a request with 400, 422 or 501 for a parameter that they do not know, or not with this value. What was
+learned holds for the rest of the run. The keys of cached answers are made of the parameters as they were wanted.
 """
 
 import json
@@ -15,7 +15,7 @@ from biomedjourney.errors import UserError
 Message = dict[str, str]
 Levels = dict[str, int]  # the form that each parameter has: its place among the parameter's forms
 
-STATUSES = (400, 422)
+STATUSES = (400, 422, 501)
 MOST_SEARCHES = 3  # if every form of three requests is refused, the form is not the reason
 
 # How a refusal speaks of each parameter. "system" is the first message, where it has a role of its own.

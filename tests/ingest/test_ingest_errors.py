@@ -107,6 +107,10 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
         lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text + b"x,1\r\n"),
         f"{SPLIT}, line 12: 2 values in a row, expected 4",
     ),
+    "a row with more values in all lines": (
+        lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.replace(b",train", b",train,x")),
+        f"{SPLIT}: no row has as many values as there are column names, 4",
+    ),
     "a header in UTF-16": (
         lambda raw: rewrite_gzip(raw.jpg / SPLIT, lambda text: text.decode().encode("utf-16")),
         f"{SPLIT}: the column names are not UTF-8",
@@ -128,7 +132,7 @@ BAD_FILES: dict[str, tuple[Callable[[RawFiles], None], str]] = {
             raw.jpg / SPLIT,
             lambda text: text.replace(b",50000009,", b',"50000009,', 1).replace(b",50000003,", b',50000003",', 1),
         ),
-        f"{SPLIT}: not a readable CSV file (10 lines hold 8 rows, a quotation mark is not closed)",
+        f"{SPLIT}, line 2: study_id is '50000009,10000032,train",
     ),
     "a zip encrypted": (lambda raw: mark_encrypted(raw.reports_path), "is encrypted or packed in an unusual way"),
     "a zip cut off": (lambda raw: cut(raw.reports_path), "mimic-cxr-reports.zip: cut off, or not a zip file"),

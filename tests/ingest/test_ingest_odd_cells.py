@@ -1,5 +1,6 @@
 """One odd cell leaves its image or study out, or is null, and is counted; many of them end the step."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,9 @@ def test_an_odd_label_leaves_its_study_out(raw: RawFiles, cell: str) -> None:
     assert 50000003 not in set(results["studies"]["study_id"])
 
 
-@pytest.mark.parametrize(("cell", "label"), [("1", 1), ("-1", -1), (" 0.0", 0), ("1.", 1), ("nan", None), ("", None)])
+@pytest.mark.parametrize(
+    ("cell", "label"), [("1", 1), ("-1", -1), (" 0.0", 0), ("1.", 1), ("nan", None), ("", None), ("nan ", None)]
+)
 def test_other_forms_of_a_label_are_read(raw: RawFiles, cell: str, label: int | None) -> None:
     raw.chexpert[1]["Edema"] = cell
     results = run(raw)
@@ -296,8 +299,6 @@ def test_odd_demographics_are_null(raw: RawFiles) -> None:
 
 def test_a_row_of_unequal_length_is_left_out(raw: RawFiles) -> None:
     raw.write()
-    import gzip
-
     path = raw.jpg / SPLIT
     lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
     lines[2] = b"50000009-1,50000009,10000032\r\n"
@@ -307,10 +308,47 @@ def test_a_row_of_unequal_length_is_left_out(raw: RawFiles) -> None:
     assert results["images"]["official_split"].isna().sum() == 2
 
 
+def test_a_row_of_unequal_length_in_the_metadata_is_counted(raw: RawFiles) -> None:
+    raw.write()
+    path = raw.jpg / METADATA
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"\r\n", b",x\r\n")
+    path.write_bytes(gzip.compress(b"".join(lines)))
+    results = {name: tables.conform(name, data).to_pandas() for name, data in ingest(raw.settings()).items()}
+    assert_counts_add_up(results["cohort"])
+    reason = "the number of values is not that of the columns"
+    assert exclusions(results) == {("image", f"line 3 of {METADATA}"): reason}
+    assert counted(results, "images: readable") == {reason: 1}
+    assert len(results["images"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "left_out"),
+    [
+        ("PerformedProcedureStepDescription", "CHEST (PA,\n LAT, OBL), 3 VIEWS", False),
+        ("PatientOrientationCodeSequence_CodeMeaning", "Erect\r\n", False),
+        ("StudyTime", "120000\n", False),
+        ("StudyTime", "12\n0000", True),
+        ("StudyDate", "2180\n0506", True),
+    ],
+)
+def test_a_line_break_in_a_cell_concerns_its_row_alone(raw: RawFiles, column: str, cell: str, left_out: bool) -> None:
+    raw.metadata[2][column] = cell  # the first image of study 50000003
+    results = run(raw)
+    assert len(results["studies"]) == 7 - left_out
+    assert (50000003 in set(results["studies"]["study_id"])) is not left_out
+
+
+def test_spaces_around_column_names_do_not_matter(raw: RawFiles) -> None:
+    expected = run(raw)
+    path = raw.jpg / METADATA
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b",StudyTime,", b", StudyTime ,", 1)))
+    results = {name: tables.conform(name, data).to_pandas() for name, data in ingest(raw.settings()).items()}
+    pd.testing.assert_frame_equal(results["studies"], expected["studies"])
+
+
 @pytest.mark.parametrize("cell", [b"\xe9", "é".encode(), b"\xe9 and \xc3\xa9"])
 def test_a_cell_that_is_not_utf_8_is_an_odd_cell(raw: RawFiles, cell: bytes) -> None:
-    import gzip
-
     raw.admissions[0]["race"] = "WHITE@"
     raw.split[0]["split"] = "tr@in"
     raw.write()

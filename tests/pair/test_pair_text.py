@@ -101,16 +101,26 @@ SAYS_NOTHING = (
         "",
     ),
     *("SEE ABOVE/BELOW", "As above. Clinical correlation advised.", "See dictation.", "As above. Thank you."),
+    *("As indicated.", "As shown above.", "As described previously.", "a. As above. b. See findings.", "Vide supra."),
+    *("Multiple findings as described above.", "Please see above for interpretation.", "See wet read above."),
+    *("Report to follow.", "Final report pending.", "No impression was given.", "See report of CT abdomen/pelvis."),
+    "Please see the report of the CT performed the same day.",
+    "As above. Findings were communicated to Dr. ___ via telephone on ___ at 3:12 p.m.",
     *("As above. Discussed with Dr. ___ by phone at 5:32 PM.", "As detailed above.\n\n Reported to ___ at 10:15 am."),
 )
 TELLS_NO_CHANGE = (
     *("Unchanged.", "No change.", "Stable.", "No significant interval change.", "No relevant change since ___."),
     *("Stable appearance of the chest.", "As above, unchanged.", "Unchanged compared to the prior radiograph."),
     *("In comparison with the study of ___, there is little change.", "1. Unchanged. 2. See above.", "No acute change"),
+    *("No marked change.", "Minimal interval change.", "No change over the past 24 hours.", "No interval difference."),
+    *("No significant change since the exam from two days prior.", "Unchanged since 5:32 a.m.", "Interval stability."),
     *("Stable chest x-ray.", "No change from yesterday's film.", "Unchanged since 2 days ago."),
 )
 SAYS_SOMETHING = (
     *("Normal.", "Negative.", "Clear.", "No acute findings.", "As above, no acute process.", "Stable cardiomegaly."),
+    *("No acute process.", "Normal chest.", "Stable postoperative appearance.", "Stable lines and tubes.", "COPD."),
+    *("Tubes as above.", "Unremarkable as above.", "Postoperative changes.", "Improved since before.", "NAD."),
+    *("Unchanged position.", "Abnormal, see above.", "No new findings.", "Wet.", "Follow-up recommended.", "Multiple."),
     *("Unchanged effusion.", "See above. Edema.", "Improved.", "No pneumothorax.", "Findings as above, with edema."),
     *(
         "No new consolidation.",

@@ -75,6 +75,7 @@ PASSING_FAULTS = {
     "dropped in the body": Reply(body=GOOD.body, cut=200),
     "time-out": Reply(body=GOOD.body, delay=20.0),
     "no JSON in the protocol": Reply(body=b"<html>gateway</html>"),
+    "nested too deep": Reply(body=b"[" * 100_000),
     "no choices": Reply(body={"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": []}),
     "truncated JSON": answer(json.dumps(NEW_EDEMA)[:40]),
     "no JSON": answer("The edema is new."),
@@ -108,6 +109,11 @@ LASTING_FAULTS = {
     "refusal": (answer("", refusal="I cannot help with that"), "the model refused", 1),
     "content filter": (answer("", finish_reason="content_filter"), "the model refused", 1),
     "bad request": (Reply(400, {"error": {"message": "no"}}), "the server refused the request (400)", 1),
+    "flagged": (
+        Reply(403, {"error": {"message": "needs moderation, zebra was flagged", "code": 403, "metadata": {}}}),
+        "the server's filter refused the text (403)",
+        1,
+    ),
     "length": (answer("{", finish_reason="length"), "cut off at max_tokens", 2),
     "truncated JSON": (answer("{"), "check_schema: it is not complete JSON", 2),
     "invented finding": (answer(INVENTED_FRACTURE), "check_findings", 2),
@@ -224,6 +230,17 @@ def test_equal_pairs_of_texts_are_asked_once(tmp_path: Path) -> None:
         )
     assert len(drafts) == 20
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("name", ["code", "type"])
+def test_a_used_up_account_ends_the_step_at_once(name: str, tmp_path: Path) -> None:
+    body = {"error": {"message": "zebra", "code": None, "type": "x"} | {name: "insufficient_quota"}}
+    with (
+        running(lambda request: Reply(429, body)) as server,
+        pytest.raises(UserError, match=r"429 \(insufficient_quota"),
+    ):
+        write(server.url, tmp_path, count=20)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(("status", "says"), [(401, "key is wrong"), (404, "not know the model"), (307, "redirects")])
@@ -351,6 +368,7 @@ SHAPES: dict[str, tuple[int, Callable[[str], Any]]] = {
     "message alone": (400, lambda p: {"message": f"unknown variant `{p}`, expected one of `text`"}),
     "detail is a text": (400, lambda p: {"detail": f"{p}: not implemented"}),
     "list": (400, lambda p: [{"error": {"code": 400, "message": f"{p} is unknown", "status": "INVALID_ARGUMENT"}}]),
+    "not implemented": (501, lambda p: {"error": {"message": f"{p} is not implemented", "code": 501}}),
     "no JSON": (400, lambda p: f"<p>{p} not allowed</p>".encode()),
     "nothing said": (400, lambda p: {"error": {"message": "Bad Request", "param": None, "code": None}}),
     "empty": (400, lambda p: b""),
@@ -552,6 +570,12 @@ READABLE = {
     "other tags": answer(f"[THINK]{DRAFT}[/THINK]{TEXT}"),
     "channels": answer(f"<|channel|>analysis<|message|>{DRAFT}<|end|><|channel|>final<|message|>{TEXT}"),
     "answer tags": answer(f"<answer>{TEXT}</answer>"),
+    "list": answer(f"[{TEXT}]"),
+    "wrapped": answer({"progression": NEW_EDEMA}),
+    "wrapped, after words": answer(f'Here is the JSON: {{"response": {TEXT}}}'),
+    "written as a text": answer(json.dumps(TEXT)),
+    "after the schema": answer(f"{json.dumps(prompt.SCHEMA)}\n{TEXT}"),
+    "before the schema": answer(f"{TEXT}\n{json.dumps(prompt.SCHEMA)}"),
     "draft, then answer": answer(f"First: {DRAFT}\nWith the right degree: {TEXT}"),
     "the rule repeated": answer(f'I answer {{"changes": [], "description": 1}}. {TEXT} {{"finding": "edema"}}'),
     "line break in the text": answer(TEXT.replace("pulmonary edema", "pulmonary\n edema")),
@@ -610,6 +634,14 @@ def test_a_fault_inside_a_fence_is_told_and_the_thoughts_are_not_sent_back(tmp_p
     assert "it breaks the rule 'required' of the schema at changes.0" in request["content"]
 
 
+@pytest.mark.parametrize("piece", ["{", '{"', '{"a":', '{"a":"x{', '{"a":1}', "<think>"])
+def test_a_long_text_without_an_answer_is_soon_read(piece: str) -> None:
+    start = time.process_time()
+    with pytest.raises(prompt.NotAnAnswer):
+        prompt.description(piece * 50_000)
+    assert time.process_time() - start < 0.5
+
+
 def test_braces_inside_a_text_belong_to_it() -> None:
     assert prompt.description(f"So: {json.dumps(BRACES)} {{") == BRACES["description"]
 
@@ -647,6 +679,31 @@ def test_a_server_that_cuts_prompts_ends_the_step_and_no_answer_is_kept(limit: i
     with running(lambda request: GOOD) as server:
         assert write(server.url, tmp_path, count=20)[0].fallback_reason is None
         assert len(server.requests) == 20
+
+
+@pytest.mark.parametrize(("limit", "sentences"), [(256, 12), (512, 24), (1024, 110)])
+def test_a_cut_that_leaves_as_much_as_a_cache_would_is_found_by_its_count(
+    limit: int, sentences: int, tmp_path: Path
+) -> None:
+    """The count is near the size of the pair's own reports, but the same for all pairs."""
+    pairs = [
+        (
+            replace(
+                prior, findings=f"{prior.findings} {'The lungs are clear. ' * (sentences + sentences * (i % 4) // 6)}"
+            ),
+            current,
+        )
+        for i, (prior, current) in enumerate(map(pair, range(20)))
+    ]
+    pairs = [(replace(p, impression=f"{p.impression} {'No effusion. ' * sentences}"), c) for p, c in pairs]
+
+    def behave(request: Request) -> Reply:
+        return answer(NEW_EDEMA, tokens_read=min(limit, len(counted(request))))
+
+    message = f"read {limit} tokens of a prompt of about"
+    with running(behave) as server, pytest.raises(UserError, match=message):
+        model_writer.write(pairs, writer_settings(server.url, tmp_path), seed=0, credentialed=True)
+    assert len(server.requests) <= 8
 
 
 def usage(**counts: Any) -> Reply:

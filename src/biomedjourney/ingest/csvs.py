@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from biomedjourney.refusals import ALLOWED_ROWS, Refusals
 
 KEY = "ingest.largest_refused_share"
 BLANK = ["", "nan", "NaN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "None"]
+_BLANK_TIDY = frozenset(text.lower() for text in BLANK)
 LARGEST_NUMBER = 10**9 - 1
 UNEQUAL = "the number of values is not that of the columns"
 DAMAGED = "fix it, or download the file again"
@@ -62,21 +63,13 @@ class Rows:
         return line
 
     def mark(self, odd: np.ndarray, column: str, problem: str) -> None:
-        """Marks the rows where ``odd`` is true. ``problem`` completes a sentence: the column is ...
-
-        Raises UserError if such a cell holds a line break, because other rows are lost in it.
-        """
+        """Marks the rows where ``odd`` is true. ``problem`` completes a sentence: the column is ..."""
         places = np.flatnonzero(odd)
         if not len(places):
             return
         values = ["" if value is None else value for value in self.data[column].take(pa.array(places)).to_pylist()]
         reasons = self.reasons.setdefault(column, {})
         for row, value in zip(places.tolist(), values, strict=True):
-            if "\n" in value:
-                raise UserError(
-                    f"{self.path}, line {self.line(row)}: {column} is {_shown(value)}, a quotation mark that is not "
-                    f"closed: {DAMAGED}"
-                )
             reasons.setdefault(row, f"{column} is {problem if value.strip() else 'blank'}")
         first = int(places[0])
         shown = f": {_shown(values[0])}" if values[0].strip() else ""
@@ -148,7 +141,7 @@ class Rows:
         """
         encoded = self.data[column].combine_chunks().dictionary_encode()
         tidy = [re.sub(r"\.0*$", "", string.strip()).lower() for string in encoded.dictionary.to_pylist()]
-        keys: list[str | None] = [string or None for string in tidy]
+        keys: list[str | None] = [None if string in _BLANK_TIDY else string for string in tidy]
         known = np.array([key in values for key in keys] + [None in values])
         replacements = np.array([values.get(key) for key in keys] + [values.get(None)], dtype=object)
         places = np.asarray(pc.fill_null(encoded.indices, len(keys)))
@@ -203,10 +196,14 @@ def read(path: Path, columns: Iterable[str | tuple[str, ...]], largest_share: fl
         if not content.isascii():
             content = decode(content).encode()
         data, unequal_lines = _parse(content, present)
+        if _lines(content) > data.num_rows + len(unequal_lines):
+            _refuse_lost_rows(path, header, content)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}{_explain(error)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {_unreadable(error)}") from None
+    if data.num_rows == 0 and unequal_lines:
+        raise UserError(f"{path}: no row has as many values as there are column names, {len(header)}: {DAMAGED}")
     if data.num_rows == 0:
         raise UserError(f"{path}: has a header and no rows: download it again")
     return Rows(path, data.rename_columns([names[0] for names in alternatives]), unequal_lines, largest_share)
@@ -216,7 +213,7 @@ def _header(path: Path, content: bytes) -> list[str]:
     line, _, _ = content.partition(b"\n")
     if not line.strip():
         raise UserError(f"{path}: is empty, expected a line of column names: download it again")
-    return [name.strip().strip('"') for name in line.decode("utf-8-sig").rstrip("\r").split(",")]
+    return [name.strip('"') for name in line.decode("utf-8-sig").rstrip("\r").split(",")]
 
 
 def _parse(content: bytes, columns: list[str]) -> tuple[pa.Table, list[int]]:
@@ -229,10 +226,26 @@ def _parse(content: bytes, columns: list[str]) -> tuple[pa.Table, list[int]]:
         unequal_rows.append(row)
         return "skip"
 
-    data = pyarrow.csv.read_csv(
+    data = _read_strings(content, columns, skip)
+    last_line = data.num_rows + len(unequal_rows) + 1
+    for row in unequal_rows[-1:]:
+        if row.number == last_line and row.actual_columns < row.expected_columns:  # the file may be cut off here
+            raise pa.ArrowInvalid(
+                f"Row #{row.number}: Expected {row.expected_columns} columns, got {row.actual_columns}"
+            )
+    return data, [row.number for row in unequal_rows]
+
+
+def _read_strings(
+    content: bytes, columns: list[str], on_unequal_row: Callable[[pyarrow.csv.InvalidRow], str], named: bool = True
+) -> pa.Table:
+    """The columns as strings. Not ``named``: by their places f0, f1 and so on; then the header is a row."""
+    return pyarrow.csv.read_csv(
         pa.BufferReader(content),
-        read_options=pyarrow.csv.ReadOptions(block_size=8 << 20, use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        read_options=pyarrow.csv.ReadOptions(
+            block_size=8 << 20, use_threads=False, autogenerate_column_names=not named
+        ),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_unequal_row),
         convert_options=pyarrow.csv.ConvertOptions(
             include_columns=columns,
             column_types=dict.fromkeys(columns, pa.string()),
@@ -241,31 +254,35 @@ def _parse(content: bytes, columns: list[str]) -> tuple[pa.Table, list[int]]:
             quoted_strings_can_be_null=True,
         ),
     )
-    last_line = data.num_rows + len(unequal_rows) + 1
-    for row in unequal_rows[-1:]:
-        if row.number == last_line and row.actual_columns < row.expected_columns:  # the file may be cut off here
-            raise pa.ArrowInvalid(
-                f"Row #{row.number}: Expected {row.expected_columns} columns, got {row.actual_columns}"
-            )
-    lines = content.rstrip().count(b"\n") - content.count(b"\n\n") - content.count(b"\n\r\n")
-    if lines > data.num_rows + len(unequal_rows) and not _holds_line_breaks(data):
-        raise pa.ArrowInvalid(f"{lines} lines hold {data.num_rows} rows, a quotation mark is not closed")
-    return data, [row.number for row in unequal_rows]
 
 
-def _holds_line_breaks(data: pa.Table) -> bool:
-    """Whether a cell that is read holds a line break; `Rows.mark` names its line."""
-    return any(pc.any(pc.match_substring(column, "\n")).as_py() for column in data.columns)
+def _lines(content: bytes) -> int:
+    """How many lines after the first one are not empty."""
+    return content.rstrip().count(b"\n") - content.count(b"\n\n") - content.count(b"\n\r\n")
+
+
+def _refuse_lost_rows(path: Path, header: list[str], content: bytes) -> None:
+    """Raises UserError if a cell, read or not, has lost other rows in it. A line break alone does no harm."""
+    columns = [f"f{place}" for place in range(len(header))]
+    data = _read_strings(content, columns, lambda row: "skip", named=False)
+    for name, column in zip(header, data.columns, strict=True):
+        for row in np.flatnonzero(_true(pc.match_substring(column, "\n"))).tolist():
+            value = column[row].as_py()
+            if value.count(",") >= len(header) - 1:  # from a column to the same one of another row
+                raise UserError(
+                    f"{path}, line {row + 1}: {name} is {_shown(value)}, a quotation mark that is not closed: {DAMAGED}"
+                )
 
 
 def _present_name(path: Path, header: list[str], names: tuple[str, ...]) -> str:
-    """The first of the names that is in the header."""
+    """The first of the names that is in the header, as it stands there: maybe with spaces around it."""
     for name in names:
-        if header.count(name) > 1:
-            raise UserError(f"{path}: column {name!r} occurs {header.count(name)} times: keep one")
-        if name in header:
-            return name
-    lower_case = {name.lower(): name for name in reversed(header)}
+        present = [column for column in header if column.strip() == name]
+        if len(present) > 1:
+            raise UserError(f"{path}: column {name!r} occurs {len(present)} times: keep one")
+        if present:
+            return present[0]
+    lower_case = {name.strip().lower(): name for name in reversed(header)}
     similar = get_close_matches(names[0].lower(), lower_case, n=1)
     hint = f"is {lower_case[similar[0]]!r} meant? rename it" if similar else f"the columns are {', '.join(header)}"
     raise UserError(f"{path}: column {names[0]!r} is missing; {hint}")

@@ -59,7 +59,9 @@ def metadata(folder: Path, largest_share: float) -> pd.DataFrame:
     result.loc[two_patients, "study_reason"] = table.reason("subject_id")[two_patients]
     unnamed = result.index[~is_name | (dicom_ids.duplicated().to_numpy() & ~single)]
     result.loc[unnamed, "dicom_id"] = [f"line {table.line(row)} of {path.name}" for row in unnamed]
-    return result
+    names_of_unequal = [f"line {line} of {path.name}" for line in table.unequal_lines]
+    unequal = pd.DataFrame({"dicom_id": names_of_unequal, "reason": csvs.UNEQUAL, "study_reason": ""})
+    return pd.concat([result, unequal], ignore_index=True) if names_of_unequal else result
 
 
 def times(table: csvs.Rows) -> np.ndarray:

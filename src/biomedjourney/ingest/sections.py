@@ -11,7 +11,8 @@ and within a line, in capitals after a sentence or a gap. The other rules are:
   An unknown phrase ("LUNGS:") is not a header: it belongs to the section around it.
 - What was read before the final report ("WET READ: ABCd MON 3:12 PM", "PROVISIONAL FINDINGS IMPRESSION (PFI): ...",
   "PRELIMINARY REPORT") is a section of its own, with its initials and times. It is left out, even where it is all that
-  there is: the radiologist who answers for the report has not written it.
+  there is: the radiologist who answers for the report has not written it. Where findings or an impression begin anew
+  after it, those before them are of the preliminary reading.
 - A line of underscores, "FINAL REPORT", "PRELIMINARY REPORT" and "FINAL ADDENDUM" divide the file into parts. The
   report is the last part that has findings or an impression; an addendum is used only if no other part has them. A part
   that begins as a preliminary one is left out whole if another part follows. All other parts are left out too.
@@ -47,7 +48,7 @@ class ReportSections:
 # Phrases that are headers in upper and in lower case.
 _ANY_CASE = {
     FINDINGS: "findings|finding",
-    IMPRESSION: "impression|impressions|conclusion|conclusions|opinion",
+    IMPRESSION: "impression|impressions|final impression|overall impression|conclusion|conclusions|opinion",
     COMPARISON: "comparison|comparisons|comparison exam|comparison exams|comparison film|comparison films"
     "|comparison study|comparison studies|reference exam|reference examination",
     INDICATION: "indication|indications|history|clinical history|clinical indication|clinical indications"
@@ -62,7 +63,7 @@ _ANY_CASE = {
 # Phrases that are headers only in capitals: in lower case they occur in running text.
 _CAPITALS = {
     FINDINGS: "report|main report|bone windows",
-    IMPRESSION: "summary",
+    IMPRESSION: "summary|imp",
     COMPARISON: "prior exam|prior study|prior studies|compare",
     INDICATION: "interval history|additional clinical history provided|clinic indication|reason of exam",
     EXAMINATION: "exam|study|date|date of exam|time|procedure",
@@ -100,7 +101,8 @@ _VIEW_WORDS = _OBJECTS | _PROJECTIONS | _FILLERS
 _WET_READ = r"wet[ -]?read(?:s|ing)?"
 _BEFORE_FINAL = (
     rf"(?:{_WET_READ}|(?:provisional|prelim(?:inary)?) (?:findings?(?:(?: and |/| )impressions?)?|impressions?"
-    r"|read(?:ing)?|report|interpretation|results?)|(?:resident|overnight|nighthawk|initial|stat) read(?:ing)?|pfi)"
+    r"|read(?:ing)?|report|interpretation|results?)"
+    r"|(?:resident|overnight|nighthawk|initial|stat|e[dr]) (?:read(?:ing)?|impression|interpretation)|pfi)"
 )
 _PRELIMINARY_NAME = re.compile(rf"\b{_BEFORE_FINAL}\b|^(?:prelim(?:inary)?|provisional)$")
 _PRELIMINARY_PHRASE = re.compile(rf"{_WET_READ}\b.*|{_BEFORE_FINAL}(?: \(pfi\))?|prelim(?:inary)?|provisional")
@@ -111,12 +113,14 @@ _PRELIMINARY_PHRASE = re.compile(rf"{_WET_READ}\b.*|{_BEFORE_FINAL}(?: \(pfi\))?
 # 106052).
 _MAIN = "FINDINGS|IMPRESSION|CONCLUSION|COMPARISON|INDICATION|TECHNIQUE"
 _HEADER = re.compile(
-    r"\n[^\S\n]*+(?P<mark>[*#]{1,6}+[^\S\n]*+|\d{1,2}[.)][^\S\n]++)?(?:"
-    rf"(?P<preliminary>{_BEFORE_FINAL.upper()}\b)(?![.,;]|[^\S\n]+(?!by\b)[a-z])"
-    rf"|(?P<bare>(?:{_MAIN}|(?:{_MAIN.title()})(?=[*\s]*?(?:\n|$)))\**)"
-    r"(?:[^\S\n]*[-;.]?[^\S\n]*(?:\n[^\S\n]*:|(?=\n|$))|[^\S\n]*(?:[.;]|-{1,3}|[–—])[^\S\n]++|[^\S\n]{2,}+(?!:))"
-    r"|(?P<name>[A-Za-z][^:\n]{1,90}+(?:(?<=\d):(?=\d)[^:\n]*+){0,2})(?:(?<!\d):|:(?!\d))(?:\*{1,3}(?=\s))?"
-    r"|(?P<closing>Electronically (?:signed|approved)|ELECTRONICALLY (?:SIGNED|APPROVED)))"
+    r"\n[^\S\n]*+(?P<mark>[*#_>\[(-]{1,12}+[^\S\n]*+|\d{1,2}[.)][^\S\n]++)?(?:"
+    rf"(?P<preliminary>(?:{_BEFORE_FINAL.upper()}|Wet [Rr]ead [Vv]ersion)\b)(?![.,;]|[^\S\n]+(?!by\b)[a-z])"
+    r"|(?P<closing>Electronically (?:signed|approved)|ELECTRONICALLY (?:SIGNED|APPROVED)"
+    r"|ADDENDUM\b(?![.,;]|[^\S\n]+(?!to\b|by\b)[a-z]))"
+    rf"|(?P<bare>(?:{_MAIN}|(?:{_MAIN.title()}|[A-Z]{{7,14}})(?=[*_\])\s]*?(?:\n|$)))[*_\])]*)"
+    r"(?:[^\S\n]*[-;.]?[^\S\n]*(?:\n[^\S\n]*:|(?=\n|$))|[^\S\n]*(?:[.;]|-{1,3}|[–—])[^\S\n]++|[^\S\n]{2,}+(?!:)"
+    r"|[^\S\n](?=[A-Z][a-z]|\d{1,2}[.)]))"
+    r"|(?P<name>[A-Za-z][^:\n]{1,90}+(?:(?<=\d):(?=\d)[^:\n]*+){0,2})(?:(?<!\d):|:(?!\d)):*(?:[*_]{1,3}(?=\s))?)"
 )
 _DIVIDER = re.compile(
     r"\n[^\S\n]*(?:_{8,}|(?:FINAL REPORT|Final Report):?|(?P<preliminary>PRELIMINARY REPORT|Preliminary Report)"
@@ -203,9 +207,10 @@ def _header_kinds(match: re.Match[str]) -> tuple[str, ...]:
     if form == "closing":
         return (OTHER,)
     name, mark = match[form or 0], match["mark"]
-    if mark and mark[0].isdigit() and name.upper() != name:
-        return ()  # an item of a list
-    return _kinds(name)
+    if mark and mark[0] not in "*#" and name.upper() != name:
+        return ()  # an item of a list, or words in brackets
+    kinds = _kinds(name)
+    return kinds if form == "name" or {*_SECTIONS, EXAMINATION}.issuperset(kinds) else ()
 
 
 def _headers_within(text: str, ends: set[int]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
@@ -237,12 +242,15 @@ def _has_any_text(blocks: Blocks) -> bool:
 def _join(blocks: Blocks) -> ReportSections:
     sections: dict[str, str] = {}
     given: frozenset[str] = frozenset()  # the sections before a preliminary one, which may have headers of its own
+    is_after_preliminary, last_kinds = False, tuple[str, ...]()
     for kinds, body in blocks:
         if PRELIMINARY in kinds:
-            given = frozenset(sections)
+            given, is_after_preliminary = frozenset(sections), True
         for kind in kinds if body else ():
             if kind in _SECTIONS and kind not in given:
-                sections[kind] = f"{sections[kind]}\n{body}" if kind in sections else body
+                begins_anew = is_after_preliminary and kind not in last_kinds  # what stands before was preliminary too
+                sections[kind] = f"{sections[kind]}\n{body}" if kind in sections and not begins_anew else body
+        last_kinds = kinds
     return ReportSections(**sections)
 
 
@@ -274,7 +282,7 @@ def _titles(paragraphs: list[str], only_text: bool) -> int:
 @lru_cache(maxsize=65536)
 def _kinds(name: str) -> tuple[str, ...]:
     """The kinds of section that a header names; empty if the phrase is not a header."""
-    name = name.rstrip("* ")
+    name = name.rstrip("*_] " if "(" in name else "*_)] ")
     capitals = name.upper() == name
     phrase = " ".join(name.lower().split())
     if (_PRELIMINARY_NAME.search if capitals else _PRELIMINARY_PHRASE.fullmatch)(phrase):
@@ -287,7 +295,7 @@ def _kinds(name: str) -> tuple[str, ...]:
     if None not in kinds:
         return tuple(dict.fromkeys(kind for kind in kinds if kind))
     words = re.findall(r"[a-z]+", phrase)
-    if capitals and len(words) > 1:
+    if capitals and (len(words) > 1 or "addendum" in words):
         for word in ("addendum", *_WORDS):
             if word in words:
                 return (_KNOWN.get(word, OTHER),)

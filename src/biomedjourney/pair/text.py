@@ -31,7 +31,8 @@ _REFERRING = frozenset(
         r"\w+",
         """above below same ibid ditto as see refer referred reference referenced per described discussed noted detailed
         stated mentioned reported outlined listed dictated given documented provided summarized summarised
-        abovementioned aforementioned communicated telephoned phoned called paged relayed conveyed""",
+        abovementioned aforementioned communicated telephoned phoned called paged relayed conveyed indicated shown seen
+        enumerated written recorded interpreted attached supra infra vide cf""",
     )
 )
 _POINTING = _REFERRING | frozenset(
@@ -45,10 +46,14 @@ _POINTING = _REFERRING | frozenset(
         pm hours minutes after discovery team physician clinician nurse referring ordering emergency department he she
         they who result results critical person verbally directly dictation paragraph portion part remarks note notes
         read reading thank you thanks clinical clinically correlation correlate recommended advised suggested x ray
-        s""",
+        s a p m via interpretation interpretations result radiology radiologist attending official preliminary wet pfi
+        performed obtained acquired concurrently accompanying before previously formerly follows multiple several
+        various numerous recommendations abdomen abdominal torso thorax pelvis neck""",
     )
 )
-_CHANGING = frozenset(("unchanged", "stable", "change", "changes", "changed", "same", "identical", "similar"))
+_CHANGING = frozenset(
+    re.findall(r"\w+", "unchanged unaltered stable stability change changes changed same identical similar difference")
+)
 _COMPARING = (_CHANGING - {"same"}) | frozenset(
     re.findall(
         r"\w+",
@@ -56,17 +61,20 @@ _COMPARING = (_CHANGING - {"same"}) | frozenset(
         gross grossly major acute evidence definite obvious essentially largely overall basically relatively generally
         otherwise remains remain remained appears appear again since last earlier recent most yesterday today compared
         comparison compare comparing with than there it all its appearance appearances radiographs films exams studies
-        examinations images image radiographic radiographically little very days weeks ago""",
+        examinations images image radiographic radiographically little minimal very marked noticeable dramatic
+        considerable short over past two three one hour hours day days week weeks month months ago""",
     )
 )
 _NOTHING = re.compile(
-    r"none(?: (?:given|provided|stated|recorded|dictated|entered|available))?|n ?a|nil|tbd|blank|pending|deferred"
-    r"|not (?:applicable|available|given|provided|dictated|stated|recorded)|(?:dictation )?to follow"
+    r"none(?: (?:given|provided|stated|recorded|dictated|entered|available))?|n ?a|nil|tbd|blank|deferred"
+    r"|not (?:applicable|available|given|provided|dictated|stated|recorded)"
+    r"|(?:(?:final |full |formal |official )?(?:dictation|report|read|interpretation) )?(?:is )?(?:to follow|pending)"
+    r"|await(?:ing)? (?:final |full |formal |official )?(?:dictation|report|read|interpretation)"
     r"|no (?:(?:separate|further|additional|formal) )?(?:impression|comments?|conclusion|opinion|dictation)"
-    r"(?: (?:given|provided|stated|recorded|dictated|entered|available))?"
+    r"(?: (?:was )?(?:given|provided|stated|recorded|dictated|entered|available))?"
     r"|nothing(?: (?:further|more|else))?(?: to add)?"
 )
-_NUMBERING = re.compile(r"(?:^|(?<=\s))(?:\d{1,2}[.)]|\(\d{1,2}\)|[-*•])(?=\s|$)")
+_NUMBERING = re.compile(r"(?:^|(?<=\s))(?:(?:\d{1,2}|[a-h])[.)]|\((?:\d{1,2}|[a-h])\)|[-*•])(?=\s|$)")
 
 
 def clean(text: str) -> str:

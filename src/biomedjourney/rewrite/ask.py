@@ -165,7 +165,7 @@ class Asker:
             raise _Busy("the connection failed", was_read=True) from None
         except openai.APIStatusError as error:
             raise self._explained(error, levels, size) from None
-        except (openai.APIError, ValueError, AttributeError, IndexError, TypeError):
+        except (openai.APIError, ValueError, AttributeError, IndexError, TypeError, RecursionError):
             raise _Busy("the reply was not of the protocol", was_read=True) from None
         finally:
             self.spent.under_way -= 1
@@ -223,7 +223,11 @@ class Asker:
         status, headers = error.status_code, error.response.headers
         if status in parameters.STATUSES:
             return self._refused(status, error.response.content, levels)
-        if status in FATAL or 300 <= status < 400 or error.code == "insufficient_quota":
+        if status == 403:
+            refusal = parameters.read_refusal(status, error.response.content, set())
+            if refusal.cause == parameters.FILTERED:  # some servers say so of one text, and mean no other
+                return Failed(f"{refusal.cause} ({refusal})")
+        if status in FATAL or 300 <= status < 400 or "insufficient_quota" in (error.code, error.type):
             explanations = {
                 401: parameters.WRONG_KEY,
                 402: "the account has no money left",

@@ -7,6 +7,7 @@ CUT_SHARE = 0.5  # of the estimate; the tokenizers of GPT-4, Llama 3 and Llama 4
 # 0.9 of their estimate, and a few tokens of the chat's format; or next to nothing where an interrupted run asked it.
 LEAST_OWN, MOST_OWN, FORMAT, NEXT_TO_NOTHING = 0.5, 1.2, 16, 64
 CLEARLY_MISSING = 128  # tokens of the pair's own reports
+SAME_COUNTS, DIFFERENT_SIZES = 3, 1.1  # so many prompts, whose sizes have this ratio, do not count alike by chance
 
 
 def tokens_read(usage: Any) -> int:
@@ -26,13 +27,15 @@ class Context:
 
     def __init__(self) -> None:
         self.reads_whole = False  # it has counted a whole prompt
+        self._low_counts: set[int] = set()
+        self._low_sizes: list[int] = []  # of the prompts' own parts, as long as all of them have one count
 
     def is_cut(self, count: int, whole: int, own: int) -> bool:
         """Whether a prompt was cut: ``count`` tokens were read of about ``whole``, ``own`` of them in no other prompt.
 
         After a reply that counts a whole prompt, a low count is the work of a cache, unless a good part of the
         prompt's own tokens is missing too. Before, a low count is a cut, unless it is what a cache that is warm from
-        an earlier run would leave.
+        an earlier run would leave, and not the same for prompts of different sizes.
         """
         if count >= CUT_SHARE * whole:
             self.reads_whole = True
@@ -41,4 +44,11 @@ class Context:
             return False
         if self.reads_whole:
             return count < LEAST_OWN * own - CLEARLY_MISSING
-        return not LEAST_OWN * own <= count <= MOST_OWN * own + FORMAT
+        if not LEAST_OWN * own <= count <= MOST_OWN * own + FORMAT:
+            return True
+        self._low_counts.add(count)
+        if len(self._low_counts) > 1:
+            return False
+        self._low_sizes.append(own)
+        sizes = self._low_sizes
+        return len(sizes) >= SAME_COUNTS and max(sizes) > DIFFERENT_SIZES * min(sizes)

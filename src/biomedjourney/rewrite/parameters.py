@@ -1,7 +1,7 @@
 """The parameters of a request in the form that a server takes, learned from what it refuses.
 
-Servers refuse a request with 400 or 422 for a parameter that they do not know, or not with this value. What was learned
-holds for the rest of the run. The keys of cached answers are made of the parameters as they were wanted.
+Servers refuse a request with 400, 422 or 501 for a parameter that they do not know, or not with this value. What was
+learned holds for the rest of the run. The keys of cached answers are made of the parameters as they were wanted.
 """
 
 import json
@@ -15,7 +15,7 @@ from biomedjourney.errors import UserError
 Message = dict[str, str]
 Levels = dict[str, int]  # the form that each parameter has: its place among the parameter's forms
 
-STATUSES = (400, 422)
+STATUSES = (400, 422, 501)
 MOST_SEARCHES = 3  # if every form of three requests is refused, the form is not the reason
 
 # How a refusal speaks of each parameter. "system" is the first message, where it has a role of its own.
@@ -30,12 +30,13 @@ _NAMES = {
 }
 # Why a request is refused whatever the form of its parameters, and how a refusal speaks of it.
 WRONG_KEY, WRONG_MODEL = "the key is wrong", "it does not know the model"
+FILTERED = "the server's filter refused the text"
 _TOO_LONG = "prompt and max_tokens are too long for the server"
 _CAUSES = {
     WRONG_KEY: r"api[_ -]?key",
     WRONG_MODEL: r"model_?not_?found|invalid_?model|\bmodel\b.{0,80}(?:does not exist|not found)",
-    "the server's filter refused the text": r"content[_ -]?(?:filter|policy|management)|content_blocked|safety|"
-    r"responsible_?ai|usage policies|invalid_prompt",
+    FILTERED: r"content[_ -]?(?:filter|policy|management)|content_blocked|safety|"
+    r"responsible_?ai|usage policies|invalid_prompt|moderation|\bflagged\b",
     _TOO_LONG: r"context[_ ]?(?:length|window|size)|maximum context|too (?:long|large)|too many (?:input )?tokens|"
     r"reduce the length|exceed|above_max_length|must be at least 1\b",
 }

@@ -23,6 +23,7 @@ TITLES = {"forward": ("prior", "current"), "backward": ("earlier", "later")}  # 
 Message = dict[str, str]
 # how models that think begin and end their thoughts
 _THOUGHT_BEGINS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷", re.IGNORECASE)
+_ANSWER_BEGINS = re.compile(r'\{\s*"(?:changes|description)"\s*:')
 _THOUGHT_ENDS = re.compile(
     r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>", re.IGNORECASE
 )
@@ -123,13 +124,16 @@ def without_thoughts(text: str) -> str:
 def _object(text: str, *, is_cut: bool) -> Any:
     """The last object in a text that follows the schema, else the last that tries to."""
     with suppress(ValueError, RecursionError):
-        return json.loads(text)
+        whole = json.loads(text)
+        if isinstance(whole, str):  # an object written as a text
+            text = whole
+        elif isinstance(whole, dict) and SCHEMA["properties"].keys() & whole.keys():
+            return whole
     rest = without_thoughts(text)
     is_thinking = is_cut and _THOUGHT_BEGINS.search(rest)
     attempts: list[dict[str, Any]] = []
     for part in () if is_thinking else (rest,) if is_cut else (rest, text):  # some answer inside a thought
-        attempts = [found for found in _objects(part) if SCHEMA["properties"].keys() & found.keys()]
-        if attempts:
+        if attempts := list(_objects(part)):
             break
     if not attempts:
         raise NotAnAnswer("it is not complete JSON")
@@ -137,15 +141,13 @@ def _object(text: str, *, is_cut: bool) -> Any:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a text, one after the other."""
-    decoder, start = json.JSONDecoder(strict=False), text.find("{")  # models break lines inside a string
-    while start >= 0:
-        try:
-            found, end = decoder.raw_decode(text, start)
-            yield found
-        except (ValueError, RecursionError):
-            end = start + 1
-        start = text.find("{", end)
+    """The JSON objects in a text that begin like an answer, one after the other; also those inside another object."""
+    decoder, end = json.JSONDecoder(strict=False), 0  # models break lines inside a string
+    for beginning in _ANSWER_BEGINS.finditer(text):
+        if beginning.start() >= end:
+            with suppress(ValueError, RecursionError):
+                found, end = decoder.raw_decode(text, beginning.start())
+                yield found
 
 
 def description(text: str, *, is_cut: bool = False) -> str:

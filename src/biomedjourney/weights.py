@@ -9,7 +9,7 @@ from typing import Any
 
 from biomedjourney.errors import UserError, brief
 
-# As diffusers names them: one file or the index of shards, safetensors or torch's pickles, of a variant ("fp16") or not.
+# As diffusers names them: one file or an index of shards, safetensors or torch's pickles, of a variant ("fp16") or not.
 NAME = re.compile(
     r"diffusion_pytorch_model(\.(?P<variant>[\w-]+))?\.(?P<format>safetensors|bin)"
     r"(\.index(\.(?P<variant_of_index>[\w-]+))?\.json)?"

@@ -65,7 +65,9 @@ def read(path: Path, size: int) -> Film:
     Raises UserError, naming the file, where it is missing, truncated or no image.
     """
     if not path.is_file():
-        raise UserError(f"{path}: the image file is missing: check the data folder of the configuration")
+        raise UserError(
+            f"{path}: the image file is missing: check the path (of a cohort's films: data.images of the configuration)"
+        )
     dark_bones = window_ignored = False
     if path.suffix.lower() in (".dcm", ".dicom") or _begins_as_dicom(path):
         from biomedjourney.preprocess import dicom

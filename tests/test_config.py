@@ -379,6 +379,12 @@ def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path) -> None:
     assert line.startswith(f"configuration, data.images: {tmp_path}/films {{old}}/jpg: Snakemake takes braces")
 
 
+@pytest.mark.parametrize("source", ["", " \n"])
+def test_an_empty_source_is_named(source: str) -> None:
+    with pytest.raises(UserError, match=r"^--config: empty: give a file"):
+        config.load([source], "pair")
+
+
 @pytest.mark.parametrize("key", ["data.images", "pretrain.first_stage.weights"])
 def test_a_home_folder_of_nobody_is_named(key: str) -> None:
     settings = config.with_home(broken(key, "~nobody-here/x"))

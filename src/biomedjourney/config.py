@@ -176,10 +176,13 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 def load(sources: Iterable[str], command: str) -> dict[str, Any]:
     """The settings that ``command`` reads, from YAML files (or YAML text itself), later ones laid over earlier ones.
 
-    Raises UserError for a file that is missing or is not YAML, for a section that is absent, and as `check` does.
+    Raises UserError for an empty source, for a file that is missing or is not YAML, for a section that is absent, and
+    as `check` does.
     """
     settings: dict[str, Any] = {}
     for source in sources:
+        if not source.strip():
+            raise UserError("--config: empty: give a file or a configuration's text (an unset variable is empty too)")
         is_text = source.lstrip().startswith("{")
         settings = merge(settings, parse(source, "the text given to --config") if is_text else read(source))
     sections = {path.partition(".")[0] for path in SECTIONS[command]}

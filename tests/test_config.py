@@ -379,6 +379,20 @@ def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path) -> None:
     assert line.startswith(f"configuration, data.images: {tmp_path}/films {{old}}/jpg: Snakemake takes braces")
 
 
+@pytest.mark.parametrize("source", ["", " \n"])
+def test_an_empty_source_is_named(source: str) -> None:
+    with pytest.raises(UserError, match=r"^--config: empty: give a file"):
+        config.load([source], "pair")
+
+
+@pytest.mark.parametrize("key", ["data.images", "pretrain.first_stage.weights"])
+def test_a_home_folder_of_nobody_is_named(key: str) -> None:
+    settings = config.with_home(broken(key, "~nobody-here/x"))
+    [line] = config.faulty_paths(settings)
+    assert line.startswith(f"configuration, {key}: ~nobody-here/x: there is no such user")
+    assert not any("no such user" in line for line in config.faulty_paths(broken(key, "./~folder/x")))
+
+
 def test_the_phantom_is_not_drawn_over_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config.faulty_paths(DEFAULT) == []
@@ -452,6 +466,10 @@ def test_numbers_and_letters_of_every_kind_make_the_way_to_a_command() -> None:
     ("text", "expected"),
     [
         ("seed: 1\nlabels: {}\nseed: 2\n", "the key 'seed' stands twice"),
+        ('{"seed": 1, "labels": {}, "seed": 2}', "the key 'seed' stands twice"),
+        ('{"evaluate": {"bootstrap": 100, "bootstrap": 200}}', "the key 'bootstrap' stands twice"),
+        ("train: &all\n  runs: *all\n", "Circular reference"),
+        ("[" * 5000, "recursion"),
         ("evaluate: {bootstrap: 100, batch_size: 1, bootstrap: 200}", "the key 'bootstrap' stands twice"),
         ("train:\n  runs:\n    a: {steps: 1}\n    a: {steps: 2}\n", "the key 'a' stands twice"),
         ("seed: 2026-99-99", "not valid YAML"),

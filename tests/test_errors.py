@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import re
 import shutil
 import tempfile
@@ -189,3 +190,9 @@ def test_models_in_diffusers_format_are_whole_or_not_there(tmp_path: Path) -> No
         with tables.atomic_folder(tmp_path / "saved") as folder:
             model.save_pretrained(folder)
     assert {path.name for path in tmp_path.iterdir()} == {"vae"}
+
+
+def test_a_message_is_one_line_whatever_it_quotes() -> None:
+    told = UserError("a  b.dcm: not readable (no plugin:\n\tgdcm\r\n\tpyjpegls): replace it")
+    assert str(told) == "a  b.dcm: not readable (no plugin: gdcm pyjpegls): replace it"
+    assert str(pickle.loads(pickle.dumps(told))) == str(told)

@@ -123,6 +123,15 @@ def as_transformers_names_it(folder: Path) -> None:
     shutil.move(folder / PLAIN, folder / "model.safetensors")
 
 
+def a_link_to_nothing(folder: Path) -> None:
+    (folder / PLAIN).unlink()
+    (folder / PLAIN).symlink_to(folder / "blobs" / "none")
+
+
+def under_other_names(folder: Path) -> None:
+    save_file({f"model.{name}": value for name, value in load_file(folder / PLAIN).items()}, folder / PLAIN)
+
+
 def of_another_model(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text()) | {"block_out_channels": [32, 64]}
     (folder / "config.json").write_text(json.dumps(config))
@@ -133,23 +142,31 @@ def of_another_model(folder: Path) -> None:
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json: not a UNet"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not a UNet"),
-        (lambda folder: (folder / PLAIN).unlink(), f"no {PLAIN} or .bin beside config.json, but nothing"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "not a UNet .it has no _class_name"),
+        (
+            lambda folder: (folder / PLAIN).unlink(),
+            f"no {PLAIN} or .bin, nor an index of shards, beside config.json, but nothing",
+        ),
         (as_transformers_names_it, "beside config.json, but model.safetensors"),
         (lambda folder: (folder / PLAIN).write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "git-lfs"),
         (lambda folder: (folder / PLAIN).write_bytes(b"half"), "the UNet cannot be read"),
         (without_a_weight, r"weights are missing: conv_in.weight, 1 in all"),
         (without_a_shard, "00002-of-"),
-        (without_the_index, PLAIN),
-        (of_another_model, "the UNet cannot be read"),
+        (without_the_index, "nor an index of shards, .* but diffusion_pytorch_model-00001-of-"),
+        (a_link_to_nothing, f"no {PLAIN} or .bin"),
+        (of_another_model, "size mismatch for conv_in.weight"),
+        (under_other_names, r"weights are missing: [\w.]+, \d+ in all"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named_in_one_line(
-    spoil: Callable[[Path], object], said: str, unet_copy: Path
+    spoil: Callable[[Path], object], said: str, unet_copy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spoil(unet_copy)
+    capfd.readouterr()
     with pytest.raises(UserError, match=rf"^{unet_copy}.*{said}.*: check the path, download it") as refused:
         sampling.load_unet(unet_copy)
     assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", ""), "diffusers has its say"
 
 
 def test_a_file_and_a_pipeline_in_place_of_the_folder_are_named(unet: Path, vae: Path, tmp_path: Path) -> None:

@@ -39,6 +39,20 @@ def end(how: str) -> str:
     return how
 
 
+class NeedsTwo(Exception):
+    """An exception that pickle cannot rebuild."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+
+
+def fail_oddly(how: str) -> None:
+    class Local(Exception):
+        pass
+
+    raise NeedsTwo("row 3", "a reason ☺") if how == "two arguments" else Local("a reason ☺")
+
+
 CHUNK = 200
 
 
@@ -51,6 +65,13 @@ def traced_square(folder: Path, fails_at: int | None, x: int) -> int:
         raise error
     time.sleep(0.1 if x >= CHUNK else 0)
     return x * x
+
+
+@pytest.mark.parametrize(("how", "name"), [("two arguments", "NeedsTwo: row 3"), ("local", "Local")])
+def test_an_exception_that_cannot_be_passed_on_keeps_its_text_and_its_traceback(how: str, name: str) -> None:
+    with pytest.raises(RuntimeError, match=f"^{name}: a reason ☺$") as raised:
+        list(workers.map_ordered(fail_oddly, [how], 2))
+    assert "in fail_oddly" in str(raised.value.__cause__)
 
 
 def test_order_is_kept_whatever_the_number_of_processes() -> None:

@@ -15,7 +15,7 @@ import click
 
 from biomedjourney import __version__
 from biomedjourney.config import PACKAGE, PATH
-from biomedjourney.errors import UserError, full_disk, no_space
+from biomedjourney.errors import LONGEST, UserError, full_disk, no_space
 
 COMMANDS = {
     "phantom": "Draw the embedded cohort as raw files in MIMIC's layout.",
@@ -36,7 +36,6 @@ COMMANDS = {
 }
 
 LOG = Path("logs/errors.log")
-LONGEST = 300  # characters of an unexpected error's own message that the user sees
 FOLDERS = {"edit": "editing"}  # a sub-module biomedjourney.edit would hide the function of that name
 
 

@@ -176,10 +176,13 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 def load(sources: Iterable[str], command: str) -> dict[str, Any]:
     """The settings that ``command`` reads, from YAML files (or YAML text itself), later ones laid over earlier ones.
 
-    Raises UserError for a file that is missing or is not YAML, for a section that is absent, and as `check` does.
+    Raises UserError for an empty source, for a file that is missing or is not YAML, for a section that is absent, and
+    as `check` does.
     """
     settings: dict[str, Any] = {}
     for source in sources:
+        if not source.strip():
+            raise UserError("--config: empty: give a file or a configuration's text (an unset variable is empty too)")
         is_text = source.lstrip().startswith("{")
         settings = merge(settings, parse(source, "the text given to --config") if is_text else read(source))
     sections = {path.partition(".")[0] for path in SECTIONS[command]}
@@ -202,17 +205,27 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 def parse(text: str, name: str) -> dict[str, Any]:
     """The settings in a text, YAML or JSON. Raises UserError, with the name of the text, where it is neither."""
     try:
-        settings = json.loads(text)  # YAML would take JSON's 1e-05 for a word and split what lies beyond 16 bits
-    except ValueError:
+        # YAML would take JSON's 1e-05 for a word and split what lies beyond 16 bits
+        settings = json.loads(text, object_pairs_hook=_mapping)
+    except (ValueError, RecursionError):
         try:
             settings = yaml.load(text, _Loader)
-        except (yaml.YAMLError, ValueError) as error:
+            json.dumps(settings, default=str, skipkeys=True)  # raises ValueError for an alias inside its own anchor
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):
         raise UserError(f"{name}: a configuration is a mapping of sections, see config.yaml")
     return settings
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON. Raises ValueError for a key that stands twice: YAML's loader then says where."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a key stands twice")
+    return result
 
 
 class _Loader(yaml.SafeLoader):
@@ -332,9 +345,16 @@ def _plain_numbers(value: Any) -> Any:
 
 
 def faulty_paths(settings: dict[str, Any]) -> list[str]:
-    """One line for each path that is not there, that the phantom would be drawn over, or that Snakemake misreads."""
-    data = {f"data.{key}": Path(value) for key, value in settings["data"].items() if value is not None}
-    needed = {key: Path(path) for key, path in _weights(settings, ()).items() if path is not None}
+    """One line for each path that is not there, that the phantom would be drawn over, or that is misread."""
+    given = {f"data.{key}": value for key, value in settings["data"].items()} | _weights(settings, ())
+    if unknown := {key: value for key, value in given.items() if value is not None and value.startswith("~")}:
+        return [
+            f"configuration, {key}: {value}: there is no such user: write the path of the home folder, or ./~ where "
+            "a folder's name begins so"
+            for key, value in unknown.items()
+        ]
+    data = {key: Path(value) for key, value in given.items() if value is not None and key.startswith("data.")}
+    needed = {key: Path(value) for key, value in given.items() if value is not None and key not in data}
     lines = []
     if settings["phantom"] is None:
         needed = data | needed

@@ -13,15 +13,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEXTS = (*(os.strerror(code) for code in FULL), "No usable temporary directory found")
 TORCH_WRITER = "inline_container.cc"  # names the file of torch's source that writes and reads zip files
 TORCH_READER = "PytorchStreamReader"
+LONGEST = 300  # characters of an exception's own text that a message quotes
 NUMPY_WRITER = re.compile(r"\d+ requested and \d+ written")
 
 
 class UserError(Exception):
     """A mistake outside the code: in a file, a row, a key or a setting.
 
-    The message is one line. It names the place, what was expected and what to do. The command line prints it without
-    a traceback and exits with status 1.
+    The message is one line, also where it quotes a library that writes several. It names the place, what was expected
+    and what to do. The command line prints it without a traceback and exits with status 1.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+def brief(error: Exception) -> str:
+    """The type of an exception and what it says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")[:LONGEST]
 
 
 def full_disk(error: BaseException | None) -> str | None:

@@ -5,6 +5,7 @@ results are used, so that memory is unbounded where the reader of the results is
 """
 
 import os
+import pickle
 import signal
 import sys
 from collections import deque
@@ -17,7 +18,7 @@ from multiprocessing.synchronize import Event
 from threading import Thread
 from typing import TypeVar
 
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, brief
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -99,5 +100,20 @@ def _map_chunk(work: Callable[[T], R], batch: list[T]) -> list[R]:
     for item in batch:
         if _stop.is_set():
             break  # nobody reads these results any more
-        results.append(work(item))
+        try:
+            results.append(work(item))
+        except Exception as error:
+            _check_that_it_travels(error)
+            raise
     return results
+
+
+def _check_that_it_travels(error: Exception) -> None:
+    """Raises RuntimeError, with the same text, for an exception that the other process could not rebuild.
+
+    The pool would say instead that it is broken, and lose the traceback.
+    """
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        raise RuntimeError(brief(error)) from error

@@ -1,5 +1,6 @@
 """The function and the command, with an exported model of a few training steps and a text tower of a few words."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,31 @@ def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path:
     refused(tmp_path / "words.png", "brighter", model, "words.png")
     refused(tmp_path / "absent.png", "brighter", model, "absent.png")
     refused(np.zeros((3, 3)), "brighter", model, "tiny")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "5", "{"])
+@pytest.mark.parametrize("name", ["model.json", "run.json"])
+def test_a_damaged_description_of_the_model_is_one_line(
+    model: Path, film: np.ndarray, tmp_path: Path, name: str, content: str
+) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    (folder / name).write_text(content)
+    with pytest.raises(UserError, match=f"^{folder}: .*{name} cannot be read"):
+        biomedjourney.edit(film, "brighter", folder)
+
+
+def test_the_prior_is_not_written_over(model: Path, film: np.ndarray, tmp_path: Path) -> None:
+    prior = tmp_path / "film.png"
+    Image.fromarray((film / film.max() * 255).astype(np.uint8)).save(prior)
+    before = prior.read_bytes()
+    (tmp_path / "link.png").symlink_to(prior)
+    for out in (prior, tmp_path / "link.png"):
+        result = CliRunner().invoke(
+            commands, ["edit", str(prior), "brighter", "--out", str(out), "--model", str(model)]
+        )
+        assert isinstance(result.exception, UserError)
+        assert "is the prior itself" in str(result.exception)
+    assert prior.read_bytes() == before
 
 
 def test_function_stays_a_function_after_its_parts_are_imported() -> None:

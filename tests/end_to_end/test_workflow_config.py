@@ -179,3 +179,11 @@ def test_a_folder_in_place_of_a_file_and_a_broken_default_are_one_line(tmp_path:
         result = snakemake(tmp_path, "--dry-run", *words, snakefile=tmp_path / "Snakefile")
         [line] = result.stdout.splitlines()
         assert line.startswith(f"error: {tmp_path}/config.yaml: not valid YAML")
+
+
+def test_a_file_in_place_of_an_output_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    result = snakemake(tmp_path, "--dry-run")
+    assert result.returncode != 0
+    [line] = [line for line in result.stdout.splitlines() if not line.startswith("Config file ")]
+    assert line == "error: logs: a file, but the workflow writes a folder of that name: rename the file"

@@ -86,7 +86,7 @@ def test_the_log_counts_the_films_of_which_a_window_was_ignored(inputs, processe
     rows = run(inputs, processes=processes, log=log)
     assert len({row["png"] for row in rows}) == 1
     assert "3 pictures" in log[0]
-    assert "a DICOM window of 2 films was ignored" in log[0]
+    assert "a DICOM window, table or rescale of 2 films was ignored" in log[0]
     dicom_files.write(inputs / "data" / "film1.dcm", stored)
     dicom_files.write(inputs / "data" / "film2.dcm", stored)
     run(inputs, processes=processes, log=log)

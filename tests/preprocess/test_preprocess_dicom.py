@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLSLossless
 
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import canonical, files, load
@@ -197,6 +200,74 @@ def test_a_table_starts_at_its_first_value_and_holds_beyond_its_ends(tmp_path):
     write(path, stored, bits=16, RescaleSlope=1, RescaleIntercept=-1000, VOILUTSequence=[item])
     wanted = entries[np.clip(TWELVE_BITS.astype(int) - 500, 0, 2047)]
     assert np.abs(grey(path) - in_range(wanted.astype(float))).max() < 1e-5
+
+
+def test_a_negative_first_value_may_be_written_without_its_sign(tmp_path):
+    """As pydicom reads it from a file with unsigned stored values whose rescale goes below zero."""
+    path = tmp_path / "film.dcm"
+    item = table([4096, 65536 - 500, 16], CURVE.tolist())
+    write(path, TWELVE_BITS, RescaleSlope=1, RescaleIntercept=-1000, VOILUTSequence=[item])
+    wanted = CURVE[np.clip(TWELVE_BITS.astype(int) - 500, 0, 4095)]
+    assert np.abs(grey(path) - in_range(wanted.astype(float))).max() < 1e-5
+
+
+WINDOW = {"WindowCenter": 1001, "WindowWidth": 1401}
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": 0, "RescaleIntercept": 0},
+        {"RescaleSlope": [1, 2], "RescaleIntercept": 0},
+        {"ModalityLUTSequence": [table([4096, 0], CURVE.tolist())]},
+        {"ModalityLUTSequence": [table([4096, 0, 16], b"")]},
+        {"ModalityLUTSequence": [Dataset()]},
+    ],
+)
+def test_a_damaged_rescale_or_modality_table_is_ignored_and_counted(tmp_path, elements):
+    path = tmp_path / "film.dcm"
+    write(path, TWELVE_BITS, **elements, **WINDOW)
+    assert np.abs(grey(path) - in_range(np.clip(TWELVE_BITS, 300.5, 1700.5))).max() < 1e-3
+    assert files.read(path, 64).window_ignored
+
+
+def test_a_rescale_slope_that_is_no_number_is_ignored(tmp_path):
+    path = tmp_path / "film.dcm"
+    write(path, TWELVE_BITS, RescaleSlope="7.25", RescaleIntercept=0, **WINDOW)
+    path.write_bytes(path.read_bytes().replace(b"7.25", b"none"))
+    assert np.abs(grey(path) - in_range(np.clip(TWELVE_BITS, 300.5, 1700.5))).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("elements", "slope", "intercept"),
+    [({"RescaleIntercept": -100}, 1, -100), ({"RescaleSlope": 0.5, "RescaleIntercept": None}, 0.5, 0)],
+)
+def test_half_a_rescale_counts_before_a_window(tmp_path, elements, slope, intercept):
+    path = tmp_path / "film.dcm"
+    write(path, TWELVE_BITS, **elements, **WINDOW)
+    values = slope * TWELVE_BITS.astype(float) + intercept
+    assert np.abs(grey(path) - in_range(np.clip(values, 300.5, 1700.5))).max() < 1e-3
+    assert not files.read(path, 64).window_ignored
+
+
+@pytest.mark.parametrize("name", ["IM0001", "film.ima", "FILM.DCM"])
+def test_a_file_is_known_by_what_it_begins_with(tmp_path, name):
+    write(tmp_path / name, TWELVE_BITS)
+    assert np.array_equal(files.read(tmp_path / name, 64).grey, TWELVE_BITS.astype(np.float32))
+
+
+def test_a_compression_that_cannot_be_read_is_one_line(tmp_path):
+    path = tmp_path / "film.dcm"
+    write(path, TWELVE_BITS)
+    dataset = dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
+    dataset.PixelData = encapsulate([b"\xff\xd8 compressed"])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path)
+    with pytest.raises(UserError, match="JPEG-LS") as refused:
+        files.read(path, 64)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_table_of_65536_entries_says_0(tmp_path):

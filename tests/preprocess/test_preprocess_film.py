@@ -59,7 +59,7 @@ def test_eight_and_sixteen_bits_and_colour_agree():
     assert np.abs(grey - colour).max() < 0.02
 
 
-@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_border_is_cropped_and_the_mapping_back_knows_it(level):
     film = (chest(300, 300) * 200 + 25).astype(np.uint8)
     framed = np.full((360, 340), level, dtype=np.uint8)

@@ -126,11 +126,39 @@ def test_a_safetensors_file_in_half_precision_is_loaded(folder: Path) -> None:
         (folder / name).unlink()
 
 
+def test_weights_that_do_not_fit_or_are_cut_off_are_named_in_one_line(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    name = folder / "open_clip_pytorch_model.bin"
+    weights = torch.load(name)
+    torch.save(weights | {"extra": torch.zeros(1)}, name)
+    with pytest.raises(UserError, match=f"^{folder}: .*Unexpected key.*extra.*: download it again$"):
+        load_text_tower(folder)
+    name.unlink()
+    safe = folder / "open_clip_model.safetensors"
+    save_file(weights, safe)
+    safe.write_bytes(safe.read_bytes()[:4000])
+    with pytest.raises(UserError, match=f"^{folder}: .*SafetensorError: .*: download it again$"):
+        load_text_tower(folder)
+
+
+def test_a_context_length_that_is_not_given_is_that_of_open_clip(folder: Path) -> None:
+    config = folder / "open_clip_config.json"
+    settings = json.loads(config.read_text())
+    del settings["model_cfg"]["text_cfg"]["context_length"]
+    config.write_text(json.dumps(settings))
+    assert load_text_tower(folder, MAX_TOKENS).max_tokens == MAX_TOKENS
+    with pytest.raises(UserError, match=f"77 is more than the {MAX_TOKENS} of "):
+        load_text_tower(folder)
+
+
 def test_shards_and_a_file_in_place_of_the_folder_are_named(folder: Path) -> None:
     weights = folder / "open_clip_pytorch_model.bin"
     with pytest.raises(UserError, match=f"^{weights}: a file, but a folder in BiomedCLIP's format .*: give {folder}$"):
         load_text_tower(weights)
     (folder / "model.safetensors.index.json").write_text("{}")
+    load_text_tower(folder)  # the one file is there as well
+    weights.rename(folder / "model-00001-of-00002.bin")
     with pytest.raises(UserError, match=r"index.json: the weights are in shards: join them .*open_clip_model.safet"):
         load_text_tower(folder)
 

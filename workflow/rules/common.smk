@@ -8,7 +8,11 @@ from biomedjourney import systems, versions
 from biomedjourney.errors import UserError
 from biomedjourney.rewrite import endpoint
 
-faults = []
+faults = [
+    f"{folder}: a file, but the workflow writes a folder of that name: rename the file"
+    for folder in ("results", "logs", "benchmarks")
+    if os.path.isfile(folder)
+]
 try:
     configuration.check(config)
     config.update(configuration.with_home(config))

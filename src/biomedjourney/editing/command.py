@@ -42,7 +42,10 @@ def command(
     workers.limit_threads(threads)
     from biomedjourney import pixels, tables
     from biomedjourney.editing import edit
+    from biomedjourney.errors import UserError
 
+    if out.exists() and prior.exists() and out.samefile(prior):
+        raise UserError(f"{out}: is the prior itself, which would be lost: give another file as --out")
     picture = edit(prior, text, model, seed=seed, text_scale=text_scale, image_scale=image_scale, steps=steps)
     with tables.atomic_path(out) as temporary:
         temporary.write_bytes(pixels.encode_png(picture))

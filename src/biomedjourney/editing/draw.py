@@ -48,7 +48,8 @@ def description(folder: Path) -> dict[str, Any]:
     """The folder's model.json. Raises UserError where there is none."""
     try:
         model_facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        model_facts["size"]
+    except (OSError, ValueError, LookupError, TypeError):
         raise UserError(
             f"{folder}: no model here (model.json cannot be read): run the workflow first, or give --model the folder "
             "that generate export wrote"

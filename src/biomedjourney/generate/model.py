@@ -74,7 +74,8 @@ def facts(folder: Path) -> dict[str, Any]:
     """The contents of the run's ``run.json``."""
     try:
         run_facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        run_facts["settings"]["run"]["prior"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
         ) from None

@@ -48,4 +48,6 @@ def command(
     click.echo(f"preprocess: {count.pictures} pictures, {count.inverted} inverted, {refused} films refused")
     if count.windows_ignored:
         reason = "not valid, or it clips nearly all of the picture"
-        click.echo(f"preprocess: a DICOM window of {count.windows_ignored} films was ignored ({reason})")
+        click.echo(
+            f"preprocess: a DICOM window, table or rescale of {count.windows_ignored} films was ignored ({reason})"
+        )

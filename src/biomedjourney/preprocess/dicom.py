@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_modality_lut, apply_windowing
+from pydicom.pixels import apply_windowing
 from pydicom.valuerep import DSfloat
 
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, brief
 
 # The least share of the middle of a picture that a window has to leave between black and white. On the real films as
 # 12 bits, 40/80 and 40/400 leave at most 0.01 of it, and a window from the 10th to the 90th percentile at least 0.65.
 LEAST_SHOWN = 0.1
+RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}  # with what holds where only the other one is given
 END = 0.01  # black and white: so much of the range at both ends
 
 
@@ -31,9 +32,10 @@ def decode(path: Path) -> Decoded:
     """The picture of a single-frame file, as a viewer shows it.
 
     Grey values go through the modality LUT or rescale, and then through the first VOI LUT, or else the first window,
-    that is valid and does not clip nearly all of the picture (``window_ignored``: there was another one before it).
-    All three VOI LUT functions are known. A picture whose rows run to the patient's right and whose columns run to the
-    feet (PatientOrientation R\\F) is mirrored back. Other orientations are not acted on: `views` looks at the picture.
+    that is valid and does not clip nearly all of the picture. ``window_ignored``: there was another one before it, or
+    the modality LUT or rescale is damaged. All three VOI LUT functions are known. A picture whose rows run to the
+    patient's right and whose columns run to the feet (PatientOrientation R\\F) is mirrored back. Other orientations are
+    not acted on: `views` looks at the picture.
 
     Raises UserError, naming the file, where it is damaged.
     """
@@ -41,20 +43,31 @@ def decode(path: Path) -> Decoded:
         dataset = dcmread(path)
         array, ignored = dataset.pixel_array, False
         if dataset.SamplesPerPixel == 1:
-            array, ignored = _seen(_in_modality_units(array, dataset), dataset)
+            units, damaged = _in_modality_units(array, dataset)
+            array, ignored = _seen(units, dataset)
+            ignored = ignored or damaged
         if _is_mirrored(dataset):
             array = array[:, ::-1]
         return Decoded(array, dataset.PhotometricInterpretation == "MONOCHROME1", ignored)
     except Exception as error:  # pydicom raises many kinds for a damaged file
-        raise UserError(f"{path}: not a readable DICOM image ({error}): replace the file") from None
+        raise UserError(f"{path}: not a readable DICOM image ({brief(error)}): replace the file") from None
 
 
-def _in_modality_units(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+def _in_modality_units(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, bool]:
+    """The values through the modality LUT or rescale, and whether that is damaged: then the values as they are."""
     if tables := dataset.get("ModalityLUTSequence"):
-        return _through_table(values, tables[0], dataset)
-    if None in (dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")):  # absent or empty
-        return values
-    return apply_modality_lut(values, dataset)
+        try:
+            return _through_table(values, tables[0], dataset), False
+        except Exception:  # whatever is wrong with it, the film can be seen without it
+            return values, True
+    if all(dataset.get(name) is None for name in RESCALE):  # absent or empty
+        return values, False
+    slope, intercept = (
+        default if dataset.get(name) is None else _number(dataset.get(name)) for name, default in RESCALE.items()
+    )
+    if not np.isfinite((slope, intercept)).all() or slope == 0.0:
+        return values, True
+    return values * slope + intercept, False
 
 
 def _seen(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, bool]:
@@ -86,7 +99,7 @@ def _windows(dataset: Dataset) -> list[tuple[float, float]]:
 def _number(part: Any) -> float:
     try:
         return float(part)
-    except ValueError:
+    except (ValueError, TypeError):
         return np.nan
 
 
@@ -111,6 +124,8 @@ def _through_table(values: np.ndarray, item: Dataset, dataset: Dataset) -> np.nd
     """
     count, first, bits = (int(number) for number in item.LUTDescriptor)
     count = count % 65536 or 65536  # 0 stands for 65536; and the number may have been read as a signed one
+    if first > 32767 and values.min() < 0:
+        first -= 65536  # a negative one, read by the sign of the stored values
     entries, word = item.LUTData, "<u2" if dataset.original_encoding[1] else ">u2"
     if not isinstance(entries, bytes):
         entries = np.atleast_1d(np.array(entries)).astype(word).tobytes()

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-FLAT = 0.04  # a margin's pixels lie within this share of the grey range around its level
+FLAT = 0.04  # a margin's pixels lie within this share of the grey range around black or white
+LEVEL = 0.005  # ... or around any other level, as padding with a mean has it
 SHARE = 0.985  # ... at least this share of them: the rest may be burnt-in letters
 LARGEST_CROP = 0.3  # no side loses more than this share of the picture
 
@@ -19,9 +20,10 @@ def window(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndar
 def field_box(picture: np.ndarray) -> tuple[int, int, int, int]:
     """The exposed field (left, top, right, bottom; right and bottom exclusive) of a picture in [0, 1].
 
-    From each side, rows and columns are dropped while they are flat, at black or at white: margins, padding and
-    straight collimator borders. The crop is careful: dark air beside the body stays, since it is not flat enough. A
-    side that would lose more than 30 % loses nothing. A picture of which less than half would remain stays whole.
+    From each side, rows and columns are dropped while they are flat, at black, at white or at one grey: margins,
+    padding and straight collimator borders. The crop is careful: dark air beside the body stays, since it is not flat
+    enough. A side that would lose more than 30 % loses nothing. A picture of which less than half would remain stays
+    whole.
     """
     height, width = picture.shape
     left, top, right, bottom = 0, 0, width, height
@@ -39,7 +41,9 @@ def field_box(picture: np.ndarray) -> tuple[int, int, int, int]:
 def _flat(lines: np.ndarray) -> np.ndarray:
     dark = (lines <= FLAT).mean(axis=1) >= SHARE
     bright = (lines >= 1.0 - FLAT).mean(axis=1) >= SHARE
-    return dark | bright
+    level = np.median(lines, axis=1, keepdims=True)
+    grey = (np.abs(lines - level) <= LEVEL).mean(axis=1) >= SHARE
+    return dark | bright | grey
 
 
 def _trim(flat: np.ndarray, start: int, stop: int, length: int) -> tuple[int, int]:

@@ -65,9 +65,11 @@ def read(path: Path, size: int) -> Film:
     Raises UserError, naming the file, where it is missing, truncated or no image.
     """
     if not path.is_file():
-        raise UserError(f"{path}: the image file is missing: check the data folder of the configuration")
+        raise UserError(
+            f"{path}: the image file is missing: check the path (of a cohort's films: data.images of the configuration)"
+        )
     dark_bones = window_ignored = False
-    if path.suffix.lower() in (".dcm", ".dicom"):
+    if path.suffix.lower() in (".dcm", ".dicom") or _begins_as_dicom(path):
         from biomedjourney.preprocess import dicom
 
         array, dark_bones, window_ignored = dicom.decode(path)
@@ -79,6 +81,12 @@ def read(path: Path, size: int) -> Film:
     except UserError as error:
         raise UserError(f"{path}: {error}: replace the file") from None
     return Film(grey.max() - grey if dark_bones else grey, shape, window_ignored)
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    """As files of DICOM media do, whose names have no ending."""
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _decode_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from biomedjourney import pixels, progress, tables
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.tables import RACES
 
@@ -220,9 +219,10 @@ def _readable(weights: Path) -> Iterator[None]:
     """Turns the errors of reading weights into a UserError."""
     try:
         yield
-    except (RuntimeError, OSError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{weights}: the weights cannot be read ({reason}): download or train them again") from None
+    except Exception as error:  # whatever reading zip files and pickles raises
+        raise UserError(
+            f"{weights}: the weights cannot be read ({brief(error)}): download or train them again"
+        ) from None
 
 
 def _pathology_files() -> dict[str, str]:

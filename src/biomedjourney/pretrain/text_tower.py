@@ -2,7 +2,6 @@
 
 import json
 import logging
-import pickle
 import shutil
 import string
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 
 from biomedjourney import progress, tables
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
 
@@ -79,6 +78,7 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
 
     ``max_tokens`` None: the context length that the folder gives.
     """
+    from open_clip import CLIPTextCfg
     from transformers import AutoTokenizer
 
     folder = Path(folder)
@@ -86,8 +86,9 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder}: the tokenizer cannot be read ({_first_line(error)}): download it again") from None
-    length = max_tokens or _read_config(folder)["model_cfg"]["text_cfg"]["context_length"]
+        raise UserError(f"{folder}: the tokenizer cannot be read ({brief(error)}): download it again") from None
+    text_settings = _read_config(folder)["model_cfg"]["text_cfg"]
+    length = max_tokens or text_settings.get("context_length", CLIPTextCfg.context_length)
     longest = tower.config.max_position_embeddings
     if length > longest:
         raise UserError(f"configuration, text.max_tokens: {length} is more than the {longest} of {folder}: reduce it")
@@ -115,7 +116,8 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
             raise UserError(f"{folder / name}: missing: put BERT's config.json and the tokenizer beside {CONFIG}")
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise UserError(f"{folder / VOCABULARIES[0]}: missing: download the tokenizer into the folder")
-    if index := next(folder.glob("*.index.json"), None):
+    index = next(folder.glob("*.index.json"), None)
+    if index and not any((folder / name).is_file() for name in WEIGHTS):
         raise UserError(f"{index}: the weights are in shards: join them into the one file {folder / WEIGHTS[0]}")
     if with_weights and not any(path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
         raise UserError(f"{folder / WEIGHTS[1]}: the weights are missing: download them into the folder")
@@ -129,14 +131,10 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
                 pretrained_text=False,
                 pretrained_image=False,
             )
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
         raise UserError(
-            f"{folder}: not a text tower in BiomedCLIP's format ({_first_line(error)}): download it again"
+            f"{folder}: not a text tower in BiomedCLIP's format ({brief(error)}): download it again"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @contextmanager

@@ -146,16 +146,24 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_is_in_the_log(
 
 
 def test_a_log_that_is_named_is_emptied_and_gets_the_traceback_with_its_causes(tmp_path: Path) -> None:
-    (tmp_path / "a log").write_text("of the run before")
-    assert run("--log", "a log", "inspect", "nowhere", folder=tmp_path).returncode == 1
-    assert (tmp_path / "a log").read_text() == ""
+    (tmp_path / "a run.log").write_text("of the run before")
+    assert run("--log", "a run.log", "inspect", "nowhere", folder=tmp_path).returncode == 1
+    assert (tmp_path / "a run.log").read_text() == ""
     failing = FAILING.format(error="RuntimeError('what followed') from ZeroDivisionError('the cause')")
-    result = run("--log", "a log", "inspect", "nowhere", folder=tmp_path, code=failing + MAIN)
-    assert "a log" in result.stderr
+    result = run("--log", "a run.log", "inspect", "nowhere", folder=tmp_path, code=failing + MAIN)
+    assert "a run.log" in result.stderr
     assert result.stderr.count("\n") == 1
-    log = (tmp_path / "a log").read_text()
+    log = (tmp_path / "a run.log").read_text()
     assert log.index("ZeroDivisionError: the cause") < log.index("RuntimeError: what followed")
-    assert os.listdir(tmp_path) == ["a log"]
+    assert os.listdir(tmp_path) == ["a run.log"]
+
+
+def test_a_log_that_is_no_log_file_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    result = run("--log", "config.yaml", "inspect", "nowhere", folder=tmp_path)
+    assert result.returncode == 1
+    assert "config.yaml: --log empties its file: give one whose name ends in .log" in result.stderr
+    assert (tmp_path / "config.yaml").read_text() == "seed: 1"
 
 
 def test_a_traceback_is_never_lost(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def commands(context: click.Context, log: Path) -> None:
     For research, not for clinical use.
     """
     if context.get_parameter_source("log") is not click.core.ParameterSource.DEFAULT:
+        if log.suffix != ".log":
+            raise UserError(f"{log}: --log empties its file: give one whose name ends in .log")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_bytes(b"")
@@ -133,6 +135,6 @@ def _unexpected(error: Exception, log: Path) -> str:
     else:
         click.echo(entry, err=True)
     message = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     module, line = next((path, line) for path, line in reversed(frames) if path.is_relative_to(PACKAGE))
     return f"unexpected {message} in {module.relative_to(PACKAGE)}, line {line}: {where}"

@@ -1,11 +1,14 @@
 """Mistakes in Snakemake's ``--config`` and ``--configfile`` as one line each.
 
 Snakemake reads both before the Snakefile, so that no rule file can check them, and prints a traceback. Only its plugins
-are loaded earlier: every installed package whose name begins like this one's. This plugin handles no log messages.
+are loaded earlier: every installed package whose name begins like this one's. This plugin handles no log messages. For
+this project's Snakefile it puts its own functions in the place of two of Snakemake's; other workflows are left alone.
 """
 
 import os
 import sys
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from snakemake import cli
@@ -49,5 +52,14 @@ def _load_configfile_or_exit(path: str | os.PathLike[str]) -> dict[str, Any]:
     return _load_configfile(os.path.expanduser(path)) if settings else {}
 
 
-cli.parse_config = _parse_config_or_exit
-configfile.load_configfile = types.load_configfile = _load_configfile_or_exit
+def _is_ours(arguments: list[str]) -> bool:
+    """Whether Snakemake's command line runs this project's Snakefile."""
+    after_option = [value for option, value in pairwise(arguments) if option in ("-s", "--snakefile")]
+    with_option = [argument.partition("=")[2] for argument in arguments if argument.startswith("--snakefile=")]
+    rules = Path([*after_option, *with_option, "Snakefile"][0]).parent / "workflow" / "rules" / "common.smk"
+    return rules.is_file() and "biomedjourney" in rules.read_text(encoding="utf-8")
+
+
+if _is_ours(sys.argv):
+    cli.parse_config = _parse_config_or_exit
+    configfile.load_configfile = types.load_configfile = _load_configfile_or_exit

@@ -187,3 +187,10 @@ def test_a_file_in_place_of_an_output_folder_is_named(tmp_path: Path) -> None:
     assert result.returncode != 0
     [line] = [line for line in result.stdout.splitlines() if not line.startswith("Config file ")]
     assert line == "error: logs: a file, but the workflow writes a folder of that name: rename the file"
+
+
+def test_another_projects_workflow_keeps_snakemakes_own_messages(tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text("rule all:\n    shell: 'true'\n")
+    (tmp_path / "twice.yaml").write_text("a: 1\na: 2\n")
+    result = snakemake(tmp_path, "--dry-run", "--configfile", "twice.yaml", snakefile=tmp_path / "Snakefile")
+    assert result.returncode == 0, result.stdout

@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rapidfuzz.distance import OSA
+
 FINDINGS, IMPRESSION, COMPARISON = "findings", "impression", "comparison"
 INDICATION, TECHNIQUE, EXAMINATION, OTHER = "indication", "technique", "examination", "other"
 PRELIMINARY = "preliminary"
@@ -316,19 +318,5 @@ def _misspelt(word: str) -> str | None:
     """The kind of section whose name is within two edits (a letter lost, added or changed, two swapped) of the word."""
     if not 6 <= len(word) <= 14 or not word.isalpha() or word in _NEAR_WORDS:
         return None
-    distance, closest = min((_edit_distance(word, name), name) for name in _MISSPELT)
+    distance, closest = min((OSA.distance(word, name), name) for name in _MISSPELT)
     return _KNOWN[closest] if distance <= 2 else None
-
-
-def _edit_distance(a: str, b: str) -> int:
-    """The optimal string alignment distance of two words."""
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, previous, row = row, before, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, previous[j - 2] + 1)
-            row.append(cost)
-    return row[-1]

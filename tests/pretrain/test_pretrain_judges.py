@@ -12,12 +12,10 @@ from biomedjourney.pretrain import judges, load_judges
 from biomedjourney.pretrain.targets import binary_labels
 from biomedjourney.tables import RACES
 from tests.helpers import REPOSITORY
+from tests.helpers.published import AGE, PATHOLOGY, RACE, torchxrayvision
 
 SETTINGS: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3}
 LABELS = ["pneumothorax", "edema", "cardiomegaly"]
-PATHOLOGY = "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
-RACE = "resnet_race_detection_val-loss_0.157_mimic_public.pt"
-AGE = "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt"
 
 
 def pictures(count: int, side: int = 32) -> np.ndarray:
@@ -132,23 +130,7 @@ def test_how_bright_the_left_half_is_can_be_learned(kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Random weights in the files that torchxrayvision publishes: its own classes, as it stores them."""
-    import torchvision
-    import torchxrayvision as xrv
-    from torch import nn
-
-    class Age(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return 50 + x.mean(dim=(1, 2, 3)).unsqueeze(1)
-
-    folder = tmp_path_factory.mktemp("published")
-    torch.manual_seed(0)
-    torch.save(xrv.models.DenseNet(num_classes=18), folder / PATHOLOGY)
-    race = torchvision.models.resnet34(weights=None)
-    race.fc = nn.Sequential(nn.Linear(512, 3), nn.LogSoftmax(dim=1))
-    torch.save(nn.DataParallel(race).state_dict(), folder / RACE)
-    torch.jit.script(Age()).save(folder / AGE)
-    return {"pathology": folder / PATHOLOGY, "race": folder / RACE, "age": folder / AGE}
+    return torchxrayvision(tmp_path_factory.mktemp("published"))
 
 
 def test_published_weights_are_copied_and_load(

@@ -196,6 +196,29 @@ def test_damaged_published_weights_are_a_user_error(published: dict[str, Path], 
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_pickled_model_is_read_in_torch_s_old_format_too_and_cannot_run_code(
+    published: dict[str, Path], tmp_path: Path, new_format: bool
+) -> None:
+    network = torch.load(published["pathology"], weights_only=False)
+    network.labels = np.array(["edema", "effusion"])
+    torch.save(network, tmp_path / PATHOLOGY, _use_new_zipfile_serialization=new_format)
+    judge, _ = judges._published(tmp_path / PATHOLOGY, "pathology")
+    expected, _ = judges._published(published["pathology"], "pathology")
+    x = torch.from_numpy(pictures(1, side=64))[:, None] * 2048 - 1024
+    torch.testing.assert_close(judge(x), expected(x))
+
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "harm",)
+
+    network.features.extra = Harmful()
+    torch.save(network, tmp_path / PATHOLOGY, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(UserError, match=r"the weights cannot be read .*it holds .*, which is no part of a network"):
+        judges._published(tmp_path / PATHOLOGY, "pathology")
+    assert not (tmp_path / "harm").exists()
+
+
 def test_the_configuration_of_the_paper_names_the_published_files() -> None:
     paper = yaml.safe_load((REPOSITORY / "workflow" / "configs" / "paper.yaml").read_text())
     files = {kind: Path(path).name for kind, path in paper["pretrain"]["judges"]["weights"].items()}

@@ -48,13 +48,18 @@ def load(folder: Path, classes: dict[str, Any], part: str, inner: str, remedy: s
             output_loading_info=True,
         )
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{folder}: the {part} cannot be read ({reason}): {remedy}") from None
+        raise UserError(f"{folder}: the {part} cannot be read ({reason(error)}): {remedy}") from None
     if missing := report["missing_keys"]:
         raise UserError(
             f"{folder}: the {part} cannot be read (weights are missing: {missing[0]}, {len(missing)} in all): {remedy}"
         )
     return model.float()
+
+
+def reason(error: Exception) -> str:
+    """What a library says of weights that it cannot read, in one line; of a list of what does not fit, the first."""
+    lines = (str(error) or type(error).__name__).splitlines()
+    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
 
 
 def _variant(folder: Path, part: str, remedy: str) -> tuple[str | None, set[str]]:

@@ -18,6 +18,7 @@ from biomedjourney import progress, tables
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
+from biomedjourney.weights import reason
 
 CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
@@ -88,7 +89,7 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder}: the tokenizer cannot be read ({_first_line(error)}): download it again") from None
+        raise UserError(f"{folder}: the tokenizer cannot be read ({reason(error)}): download it again") from None
     vocabulary_size = tower.config.vocab_size
     if len(tokenizer) > vocabulary_size:
         raise UserError(
@@ -141,7 +142,7 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
         raise
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
         raise UserError(
-            f"{folder}: not a text tower in BiomedCLIP's format ({_first_line(error)}): download it again"
+            f"{folder}: not a text tower in BiomedCLIP's format ({reason(error)}): download it again"
         ) from None
 
 
@@ -179,7 +180,7 @@ def _bert_folder(folder: Path, weights: str | None) -> Iterator[Path]:
 def _sizes(weights: str) -> dict[str, int]:
     """The sizes of the BERT in a file of weights, as BertConfig names them, from the shapes of the weights.
 
-    Raises KeyError where the weights are not of a BERT.
+    Raises UserError where the weights are not of a BERT.
     """
     from open_clip.factory import load_state_dict
 
@@ -187,19 +188,21 @@ def _sizes(weights: str) -> dict[str, int]:
     # of a pickle the shapes alone; a safetensors file cannot be read so, but is mapped into memory
     state = load_state_dict(weights, device="cpu" if weights.endswith(".safetensors") else "meta")
     shapes = {name.removeprefix(bert): value.shape for name, value in state.items() if name.startswith(bert)}
-    vocabulary_size, width = shapes["embeddings.word_embeddings.weight"]
+    places = {
+        "vocab_size": "embeddings.word_embeddings.weight",
+        "max_position_embeddings": "embeddings.position_embeddings.weight",
+        "type_vocab_size": "embeddings.token_type_embeddings.weight",
+        "intermediate_size": "encoder.layer.0.intermediate.dense.weight",
+    }
+    if absent := [name for name in places.values() if name not in shapes]:
+        raise UserError(
+            f"{weights}: not the weights of a BERT ({bert}{absent[0]} is missing): give a folder in BiomedCLIP's format"
+        )
     return {
-        "vocab_size": vocabulary_size,
-        "hidden_size": width,
-        "max_position_embeddings": shapes["embeddings.position_embeddings.weight"][0],
-        "type_vocab_size": shapes["embeddings.token_type_embeddings.weight"][0],
-        "intermediate_size": shapes["encoder.layer.0.intermediate.dense.weight"][0],
+        **{size: shapes[name][0] for size, name in places.items()},
+        "hidden_size": shapes[places["vocab_size"]][1],
         "num_hidden_layers": len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")}),
     }
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @contextmanager

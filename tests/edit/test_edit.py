@@ -119,7 +119,9 @@ def test_a_film_on_its_side_is_not_edited(model: Path, film: np.ndarray, tmp_pat
     assert not out.exists()
 
 
-def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path: Path) -> None:
+def test_mistakes_are_named_in_one_line(
+    model: Path, film: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "words.png").write_text("no picture")
 
     def refused(image: object, text: str, folder: Path, message: str) -> None:
@@ -132,6 +134,8 @@ def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path:
     refused(tmp_path / "words.png", "brighter", model, "words.png")
     refused(tmp_path / "absent.png", "brighter", model, "absent.png")
     refused(np.zeros((3, 3)), "brighter", model, "tiny")
+    monkeypatch.setattr(Tower, "states", lambda tower, texts: [np.zeros((3, 20), np.float16) for _ in texts])
+    refused(film, "brighter", model, f"^{model}: a model of text states of width 16, but these have 20: ")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "5", "{"])

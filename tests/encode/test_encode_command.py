@@ -15,7 +15,7 @@ from biomedjourney.encode.texts import distinct, read_texts
 from biomedjourney.errors import UserError
 from biomedjourney.examples import text_key
 from biomedjourney.pretrain import first_stage, load_text_tower, text_tower
-from tests.helpers import fabricated, tiny
+from tests.helpers import fabricated, published, tiny
 
 PAIR = "right effusion, new since the prior film"
 REPORTS = ["no acute process", "  no acute\n process ", "mild edema", PAIR]
@@ -138,6 +138,17 @@ def test_registered_priors_are_encoded_by_their_pair(tmp_path: Path) -> None:
         "--out", out)  # fmt: skip
     expected = tables.read(paths["registered"], "registered", ["pair_id"])["pair_id"]
     assert list(tables.read(out, "latents", ["id"])["id"]) == list(expected)
+
+
+def test_pictures_that_the_first_stage_would_cut_off_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "pixels.parquet"
+    rows = {"dicom_id": "a", "png": pixels.encode_png(np.zeros((30, 30))), "inverted": False}
+    tables.write(table, "pixels", pd.DataFrame([rows | {"to_original": None, "reason": ""}]))
+    stage = published.vae(tmp_path / "vae")
+    with pytest.raises(UserError, match=r"pixels.parquet: pictures of 30 pixels, .* a multiple of 4: .* to 32$"):
+        run("pictures", "--config", fabricated.config_text(), "--pictures", table, "--first-stage", stage,
+            "--out", tmp_path / "out.parquet")  # fmt: skip
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_other_tables_and_missing_files_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from biomedjourney import pixels
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain import first_stage, load_first_stage
-from tests.helpers import tiny
+from tests.helpers import published, tiny
 
 SETTINGS: dict[str, Any] = {"steps": 60, "batch_size": 8, "learning_rate": 2e-3}
 
@@ -89,6 +89,23 @@ def test_a_published_autoencoder_is_copied_and_loads(tmp_path: Path) -> None:
     assert loaded.config.scaling_factor == 0.5
     expected = AutoencoderKL.from_pretrained(weights).encode(x).latent_dist.mean
     torch.testing.assert_close(loaded.encode(x).latent_dist.mean, expected)  # a frozen model takes another kernel
+
+
+@pytest.mark.parametrize("files", [("safetensors", "bin"), ("bin",), ("fp16.safetensors",), ("fp16.bin",)])
+def test_the_old_names_of_the_attention_are_read_from_every_file(tmp_path: Path, files: tuple[str, ...]) -> None:
+    from safetensors.torch import load_file
+
+    plain = load_file(published.vae(tmp_path / "plain") / "diffusion_pytorch_model.safetensors")
+    first_stage.copy_published(published.vae(tmp_path / "vae", files), tmp_path / "out")
+    loaded = load_first_stage(tmp_path / "out")
+    weights = loaded.state_dict()
+    for part in ("encoder", "decoder"):
+        for name, old_name in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+            place = f"{part}.mid_block.attentions.0"
+            expected = plain[f"{place}.{old_name}.weight"]
+            expected = expected.half().float() if "fp16" in files[0] else expected
+            assert torch.equal(weights[f"{place}.{name}.weight"], expected)
+    assert loaded.config.scaling_factor == 0.18215
 
 
 def test_another_class_is_refused(tmp_path: Path) -> None:

@@ -12,12 +12,10 @@ from biomedjourney.pretrain import judges, load_judges
 from biomedjourney.pretrain.targets import binary_labels
 from biomedjourney.tables import RACES
 from tests.helpers import REPOSITORY
+from tests.helpers.published import AGE, PATHOLOGY, RACE, torchxrayvision
 
 SETTINGS: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3}
 LABELS = ["pneumothorax", "edema", "cardiomegaly"]
-PATHOLOGY = "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
-RACE = "resnet_race_detection_val-loss_0.157_mimic_public.pt"
-AGE = "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt"
 
 
 def pictures(count: int, side: int = 32) -> np.ndarray:
@@ -132,23 +130,7 @@ def test_how_bright_the_left_half_is_can_be_learned(kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Random weights in the files that torchxrayvision publishes: its own classes, as it stores them."""
-    import torchvision
-    import torchxrayvision as xrv
-    from torch import nn
-
-    class Age(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return 50 + x.mean(dim=(1, 2, 3)).unsqueeze(1)
-
-    folder = tmp_path_factory.mktemp("published")
-    torch.manual_seed(0)
-    torch.save(xrv.models.DenseNet(num_classes=18), folder / PATHOLOGY)
-    race = torchvision.models.resnet34(weights=None)
-    race.fc = nn.Sequential(nn.Linear(512, 3), nn.LogSoftmax(dim=1))
-    torch.save(nn.DataParallel(race).state_dict(), folder / RACE)
-    torch.jit.script(Age()).save(folder / AGE)
-    return {"pathology": folder / PATHOLOGY, "race": folder / RACE, "age": folder / AGE}
+    return torchxrayvision(tmp_path_factory.mktemp("published"))
 
 
 def test_published_weights_are_copied_and_load(
@@ -212,6 +194,29 @@ def test_damaged_published_weights_are_a_user_error(published: dict[str, Path], 
         with pytest.raises(UserError, match="the weights cannot be read") as refused:
             judges._published(tmp_path / path.name, kind)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_pickled_model_is_read_in_torch_s_old_format_too_and_cannot_run_code(
+    published: dict[str, Path], tmp_path: Path, new_format: bool
+) -> None:
+    network = torch.load(published["pathology"], weights_only=False)
+    network.labels = np.array(["edema", "effusion"])
+    torch.save(network, tmp_path / PATHOLOGY, _use_new_zipfile_serialization=new_format)
+    judge, _ = judges._published(tmp_path / PATHOLOGY, "pathology")
+    expected, _ = judges._published(published["pathology"], "pathology")
+    x = torch.from_numpy(pictures(1, side=64))[:, None] * 2048 - 1024
+    torch.testing.assert_close(judge(x), expected(x))
+
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "harm",)
+
+    network.features.extra = Harmful()
+    torch.save(network, tmp_path / PATHOLOGY, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(UserError, match=r"the weights cannot be read .*it holds .*, which is no part of a network"):
+        judges._published(tmp_path / PATHOLOGY, "pathology")
+    assert not (tmp_path / "harm").exists()
 
 
 def test_the_configuration_of_the_paper_names_the_published_files() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain import load_text_tower, text_tower
+from tests.helpers import published
 
 SETTINGS: dict[str, Any] = {
     "width": 32,
@@ -93,7 +94,7 @@ def test_more_tokens_than_the_tower_has_places_for_are_refused(folder: Path) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["open_clip_config.json", "config.json", "tokenizer_config.json", "tokenizer.json", "open_clip_pytorch_model.bin"],
+    ["open_clip_config.json", "tokenizer_config.json", "tokenizer.json", "open_clip_pytorch_model.bin"],
 )
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -110,6 +111,54 @@ def test_a_damaged_file_is_a_user_error(folder: Path, name: str) -> None:
     with pytest.raises(UserError, match=str(folder)) as refused:
         load_text_tower(folder)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(24, 12), (128, 2), (32, 1)])
+def test_the_snapshot_of_the_hub_folder_is_loaded_without_a_config_of_bert(
+    tmp_path: Path, width: int, heads: int
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    text_tower.copy_published(published.biomedclip(tmp_path / "hub", width, heads), tmp_path / "out")
+    assert not (tmp_path / "hub" / "config.json").exists()
+    tower = load_text_tower(tmp_path / "out", 16)
+    config = BertConfig(**published.BERT, hidden_size=width, num_attention_heads=heads)
+    bert = BertModel(config, add_pooling_layer=False).eval()
+    weights = torch.load(tmp_path / "hub" / "open_clip_pytorch_model.bin")
+    prefix = "text.transformer."
+    bert.load_state_dict(
+        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}, False
+    )
+    text = "new left pleural effusion, heart size normal"
+    expected = bert(tower.tokens([text])).last_hidden_state[0].detach().numpy()
+    np.testing.assert_allclose(tower.states([text])[0], expected, atol=2e-3)
+    assert tower.tokenizer.tokenize(text)[:4] == ["new", "left", "pleural", "effusion"]
+    assert load_text_tower(tmp_path / "out").max_tokens == 32
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size"])
+def test_a_config_of_another_bert_is_named(tmp_path: Path, name: str) -> None:
+    folder = published.biomedclip(tmp_path)
+    size = (published.BERT | {"hidden_size": published.TEXT_WIDTH})[name]
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", name: size + 12}))
+    with pytest.raises(UserError, match=rf"config.json: {name} is {size + 12}, but the weights .* have {size}: remove"):
+        load_text_tower(folder)
+
+
+def test_what_a_snapshot_does_not_tell_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config.json: missing, and a width of 200 does not tell the number of heads"):
+        load_text_tower(published.biomedclip(tmp_path / "odd", 200, 8))
+    folder = published.biomedclip(tmp_path / "tokenizer")
+    pieces = [*published.WORDS, *(f"##{i}" for i in range(500))]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join([*text_tower.SPECIAL, *pieces]))
+    with pytest.raises(UserError, match=r"the tokenizer has 517 word pieces, but the weights know 200"):
+        load_text_tower(folder)
+    weights = torch.load(folder / "open_clip_pytorch_model.bin")
+    others = {name: value for name, value in weights.items() if not name.startswith("text.transformer.")}
+    torch.save(others, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(UserError, match=r"model.bin: not the weights of a BERT .*word_embeddings.weight is missing"):
+        load_text_tower(folder)
 
 
 def test_a_safetensors_file_in_half_precision_is_loaded(folder: Path) -> None:

@@ -14,6 +14,7 @@ from diffusers import UNet2DConditionModel
 
 from biomedjourney import config, tables
 from biomedjourney.errors import UserError
+from biomedjourney.train import model
 from biomedjourney.train.command import command
 from tests.helpers import tiny
 from tests.helpers.fabricated import config_text
@@ -229,6 +230,15 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
         [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path / "nowhere")],
         "nowhere.*config.json: not a UNet",
     )
+    for key, value, said in (
+        ("sample_size", 64, "8 channels, latents of side 64 and text states of width 16, .* have 8, 8 and 16"),
+        ("in_channels", 4, "4 channels, latents of side 8"),
+        ("encoder_hid_dim", 20, "text states of width 20"),
+    ):
+        start = tmp_path / f"of-another-{key}"
+        unet = UNet2DConditionModel.from_config(model.build(tiny.UNET, tiny.SHAPE, tiny.WIDTH, 0).config | {key: value})
+        unet.save_pretrained(start / "unet")
+        refused("stage2", [*tiny.flags(paths, *TRIPLES), "--start", str(start)], f"^{start}: a UNet for .*{said}")
     other = [*tiny.flags(paths, *SINGLES, "texts")[:-1], str(tmp_path / "absent.parquet")]
     refused("stage1", other, "absent.parquet.*not there")
 

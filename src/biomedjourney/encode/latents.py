@@ -36,6 +36,16 @@ def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
 
 
+def _check_size(path: Path, side: int, model: Any) -> None:
+    """Raises UserError for a side that the first stage, which halves it level by level, would cut off."""
+    reduction = 2 ** (len(model.config.block_out_channels) - 1)
+    if side % reduction:
+        raise UserError(
+            f"{path}: pictures of {side} pixels, but the first stage needs a multiple of {reduction}: "
+            f"set preprocess.size to {side // reduction * reduction + reduction}"
+        )
+
+
 def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict[str, Any]]]:
     total = sum(tables.row_count(path, kind(path)) for path in files)
     with progress.bar(total, "encode pictures", "picture") as bar:
@@ -47,7 +57,9 @@ def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict
                 with_picture = [row for row in batch if row["png"] is not None]
                 if not with_picture:
                     continue
-                mean, std = latents(model, np.stack([pixels.decode_png(row["png"]) for row in with_picture]))
+                pictures = np.stack([pixels.decode_png(row["png"]) for row in with_picture])
+                _check_size(path, pictures.shape[1], model)
+                mean, std = latents(model, pictures)
                 yield [
                     {"id": row[key], "mean": m.tobytes(), "std": s.tobytes(), "shape": list(m.shape)}
                     | {"scaling_factor": float(model.config.scaling_factor)}

@@ -14,8 +14,9 @@ from biomedjourney.errors import UserError
 
 @dataclass(frozen=True)
 class Model:
-    """UNet, noise schedule and first stage, on one device, ready to draw."""
+    """UNet, noise schedule and first stage of a run's folder, on one device, ready to draw."""
 
+    folder: Path
     unet: Any
     scheduler: Any
     first_stage: Any
@@ -40,8 +41,10 @@ class Model:
         """Pictures, float32 (n, rows, columns) in [0, 1], one per name; the noise depends on seed and name alone.
 
         ``prior_latents``: float32 (n, c, h, w), unscaled, or None for a model without a prior. ``states``: float32
-        (n, tokens, width), padded to the length that the model was trained with.
+        (n, tokens, width), padded to the length that the model was trained with. Raises UserError where either is of
+        another shape than the model learned from.
         """
+        self._check(prior_latents if self.knows_prior else None, states)
         device = self.unet.device
         noise = sampling.noise(seed, names, self.latent_shape).to(device)
         prior = torch.from_numpy(prior_latents).to(device) if prior_latents is not None and self.knows_prior else None
@@ -52,14 +55,27 @@ class Model:
         result: np.ndarray = pixels.from_first_stage(decoded.float()).cpu().numpy()
         return result
 
+    def _check(self, prior_latents: np.ndarray | None, states: np.ndarray) -> None:
+        if prior_latents is not None and prior_latents.shape[1:] != self.latent_shape:
+            raise UserError(
+                f"{self.folder}: a model of latents {self.latent_shape}, but the priors' are "
+                f"{prior_latents.shape[1:]}: encode them with the first stage and at the size that it was trained with"
+            )
+        width = self.unet.config.encoder_hid_dim
+        if states.shape[2] != width:
+            raise UserError(
+                f"{self.folder}: a model of text states of width {width}, but these have {states.shape[2]}: "
+                "encode the texts with the text tower that it was trained with"
+            )
+
 
 def load(folder: Path, first_stage: Path) -> Model:
-    """The model of a training run's folder. Raises UserError where a part is missing."""
+    """The model of a training run's folder. Raises UserError where a part is missing or the first stage is another."""
     from diffusers import DDIMScheduler
 
     from biomedjourney.pretrain import load_first_stage
 
-    knows_prior = facts(folder)["settings"]["run"]["prior"] != "none"
+    run_facts = facts(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet = sampling.load_unet(folder / "unet").to(device).eval()
     schedule = folder / "scheduler" / "scheduler_config.json"
@@ -67,7 +83,16 @@ def load(folder: Path, first_stage: Path) -> Model:
         scheduler = DDIMScheduler.from_config(json.loads(schedule.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{schedule}: the noise schedule cannot be read ({error}): run train again") from None
-    return Model(unet, scheduler, load_first_stage(first_stage).to(device).eval(), knows_prior)
+    stage = load_first_stage(first_stage)
+    offered = stage.config.latent_channels, stage.config.scaling_factor
+    expected = unet.config.out_channels, run_facts["first_stage_scaling_factor"]
+    if offered != expected:
+        raise UserError(
+            f"{first_stage}: latents of {offered[0]} channels, scaled by {offered[1]}, but the model in {folder} was "
+            f"trained on {expected[0]}, scaled by {expected[1]}: give the first stage that it was trained with"
+        )
+    knows_prior = run_facts["settings"]["run"]["prior"] != "none"
+    return Model(folder, unet, scheduler, stage.to(device).eval(), knows_prior)
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,15 @@ PUBLISHED_FILES = {
     "age": "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt",
 }
 DOWNLOADS = "https://github.com/mlmed/torchxrayvision/releases"
+# What a pickled network is made of: layers, and values that are safe to build; __builtin__ is Python 2's name.
+PICKLED_NETWORKS = ("torch.nn.modules.", "torchvision.models.", "torchxrayvision.models")
+PICKLED_VALUES = {
+    *(("collections", "OrderedDict"), ("__builtin__", "set"), ("builtins", "set"), ("torch", "Size")),
+    *(("torch._utils", "_rebuild_tensor"), ("torch._utils", "_rebuild_tensor_v2")),
+    *(("torch._utils", "_rebuild_parameter"), ("torch.nn.parameter", "Parameter")),
+    *(("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+}
 AGE_SCALE = 20.0  # years: an age is this times the output of the network, plus the mean age of the training patients
 SHIFT = 3  # largest shift in augmentation: pixels of a picture with 64 pixels per side
 
@@ -248,6 +259,27 @@ def _check_published(weights: Path, kind: str) -> None:
         raise UserError(f"{weights}: the weights of the judge of {kind} are missing: download them from {DOWNLOADS}")
 
 
+class _NetworkUnpickler(pickle.Unpickler):
+    """Unpickles networks and nothing else. torch's own ``weights_only`` refuses whole models in torch's old format."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in PICKLED_VALUES:
+            return super().find_class(module, name)
+        if module.startswith(PICKLED_NETWORKS):
+            found = super().find_class(module, name)
+            if isinstance(found, type) and issubclass(found, nn.Module):
+                return found
+        raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of a network")
+
+
+def _check_pickle(weights: Path) -> None:
+    """Raises UnpicklingError where a pickled model could run code: torchxrayvision opens it without a check."""
+    checked: Any = ModuleType("checked")
+    checked.Unpickler = _NetworkUnpickler
+    checked.load = lambda file, **options: _NetworkUnpickler(file, **options).load()
+    torch.load(weights, map_location="meta", weights_only=False, pickle_module=checked)
+
+
 def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
     """A model of torchxrayvision (Cohen et al., 2022) from a local file, and the names of its outputs. No downloads."""
     import torchxrayvision as xrv
@@ -256,6 +288,7 @@ def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch
     device = _device()
     if kind == "pathology":
         with _readable(weights):
+            _check_pickle(weights)
             name = _pathology_files()[weights.name]
             model = xrv.models.DenseNet(weights=name, cache_dir=str(weights.parent)).to(device).eval()
         kept = [i for i, target in enumerate(model.targets) if target]  # an output without a name is not trained

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import string
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,13 +20,15 @@ from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
 
 CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-ENDINGS = (".safetensors", ".bin", ".pth")  # of files that open_clip takes where it finds none of its usual names
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 VOCABULARY = 2000  # largest number of word pieces
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VISION = {"layers": 1, "width": 16, "head_width": 16, "patch_size": 16}
 # Standard deviation of the initial weights. BERT's 0.02 suits a width of 768; a small tower would start to learn late.
 SPREAD = 0.06
+# BiomedCLIP's BERT (microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract) has 12 attention heads of width 64. The
+# number of heads is the one size of a BERT that the shapes of its weights do not tell.
+HEADS, HEAD_WIDTH = 12, 64
 
 
 class TextTower:
@@ -87,6 +90,12 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{folder}: the tokenizer cannot be read ({brief(error)}): download it again") from None
+    vocabulary_size = tower.config.vocab_size
+    if len(tokenizer) > vocabulary_size:
+        raise UserError(
+            f"{folder}: the tokenizer has {len(tokenizer)} word pieces, but the weights know {vocabulary_size}: "
+            "download both from one place"
+        )
     text_settings = _read_config(folder)["model_cfg"]["text_cfg"]
     length = max_tokens or text_settings.get("context_length", CLIPTextCfg.context_length)
     longest = tower.config.max_position_embeddings
@@ -105,25 +114,25 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _create(folder: Path, *, with_weights: bool = True) -> Any:
-    """The open_clip model of a folder, offline: the configuration of its BERT is read from the same folder."""
+    """The open_clip model of a folder, offline."""
     import open_clip
 
     if folder.is_file():
         raise UserError(f"{folder}: a file, but a folder in BiomedCLIP's format is expected: give {folder.parent}")
     config = _read_config(folder)
-    for name in ("config.json", "tokenizer_config.json"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: missing: put BERT's config.json and the tokenizer beside {CONFIG}")
+    if not (folder / "tokenizer_config.json").is_file():
+        raise UserError(f"{folder / 'tokenizer_config.json'}: missing: put the tokenizer's files beside {CONFIG}")
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise UserError(f"{folder / VOCABULARIES[0]}: missing: download the tokenizer into the folder")
     index = next(folder.glob("*.index.json"), None)
     if index and not any((folder / name).is_file() for name in WEIGHTS):
         raise UserError(f"{index}: the weights are in shards: join them into the one file {folder / WEIGHTS[0]}")
-    if with_weights and not any(path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
+    weights = open_clip.factory._find_checkpoint_in_dir(folder)
+    if with_weights and weights is None:
         raise UserError(f"{folder / WEIGHTS[1]}: the weights are missing: download them into the folder")
-    local_names = {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
     try:
-        with nullcontext() if with_weights else _without_warning():
+        with _bert_folder(folder, weights) as bert, nullcontext() if with_weights else _without_warning():
+            local_names = {"hf_model_name": str(bert), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
             return open_clip.create_model(
                 f"local-dir:{folder}",
                 text_cfg=config["model_cfg"]["text_cfg"] | local_names,
@@ -131,10 +140,71 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
                 pretrained_text=False,
                 pretrained_image=False,
             )
+    except UserError:
+        raise
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
         raise UserError(
             f"{folder}: not a text tower in BiomedCLIP's format ({brief(error)}): download it again"
         ) from None
+
+
+@contextmanager
+def _bert_folder(folder: Path, weights: str | None) -> Iterator[Path]:
+    """The folder with BERT's config.json: ``folder`` or, where it has none (BiomedCLIP's hub folder), a temporary one.
+
+    Raises UserError where config.json and the shapes of the weights contradict each other.
+    """
+    from transformers import BertConfig
+
+    if weights is None:
+        yield folder
+        return
+    own, sizes = folder / "config.json", _sizes(weights)
+    if own.is_file():
+        described = json.loads(own.read_text(encoding="utf-8"))
+        for name, size in sizes.items():
+            if described.get(name, size) != size:
+                raise UserError(
+                    f"{own}: {name} is {described[name]}, but the weights in {Path(weights).name} have {size}: "
+                    "remove the file if it is of another model; the sizes are then read from the weights"
+                )
+        yield folder
+        return
+    width = sizes["hidden_size"]
+    heads = HEADS if width % HEADS == 0 else max(1, width // HEAD_WIDTH)
+    if width % heads:
+        raise UserError(f"{own}: missing, and a width of {width} does not tell the number of heads: put the file there")
+    with tempfile.TemporaryDirectory() as temporary:
+        BertConfig(**sizes, num_attention_heads=heads).save_pretrained(temporary)
+        yield Path(temporary)
+
+
+def _sizes(weights: str) -> dict[str, int]:
+    """The sizes of the BERT in a file of weights, as BertConfig names them, from the shapes of the weights.
+
+    Raises UserError where the weights are not of a BERT.
+    """
+    from open_clip.factory import load_state_dict
+
+    bert = "text.transformer."
+    # of a pickle the shapes alone; a safetensors file cannot be read so, but is mapped into memory
+    state = load_state_dict(weights, device="cpu" if weights.endswith(".safetensors") else "meta")
+    shapes = {name.removeprefix(bert): value.shape for name, value in state.items() if name.startswith(bert)}
+    places = {
+        "vocab_size": "embeddings.word_embeddings.weight",
+        "max_position_embeddings": "embeddings.position_embeddings.weight",
+        "type_vocab_size": "embeddings.token_type_embeddings.weight",
+        "intermediate_size": "encoder.layer.0.intermediate.dense.weight",
+    }
+    if absent := [name for name in places.values() if name not in shapes]:
+        raise UserError(
+            f"{weights}: not the weights of a BERT ({bert}{absent[0]} is missing): give a folder in BiomedCLIP's format"
+        )
+    return {
+        **{size: shapes[name][0] for size, name in places.items()},
+        "hidden_size": shapes[places["vocab_size"]][1],
+        "num_hidden_layers": len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")}),
+    }
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from biomedjourney import tables
 from biomedjourney.errors import UserError
 
-FORMAT = 1  # raise it when a state of an earlier version of the program can no longer be continued
+FORMAT = 2  # raise it when a state of an earlier version of the program can no longer be continued
 ONLY_INTERVALS = ("log_every", "checkpoint_every")
 
 

@@ -19,7 +19,7 @@ def build(settings: dict[str, Any], latent_shape: tuple[int, int, int], text_wid
     """
     torch.manual_seed(seed)
     if settings["weights"] is not None:
-        return published(Path(settings["weights"]), latent_shape[0], text_width)
+        return published(Path(settings["weights"]), latent_shape, text_width)
     channels, attention = settings["block_out_channels"], settings["attention"]
     if len(attention) != len(channels):
         raise UserError(
@@ -45,30 +45,47 @@ def build(settings: dict[str, Any], latent_shape: tuple[int, int, int], text_wid
     return unet
 
 
-def published(folder: Path, latent_channels: int, text_width: int) -> Any:
+def published(folder: Path, latent_shape: tuple[int, int, int], text_width: int) -> Any:
     """A published UNet, as Stable Diffusion's, with zero weights for the prior's channels and a new text projection.
 
-    One that has the wider input already (InstructPix2Pix) keeps its weights, and one with a text projection of
-    this width keeps that too. Raises UserError for a folder that holds no such UNet.
+    One that has the wider input already (InstructPix2Pix) keeps its weights, and one with a text projection of this
+    width keeps that too. The size for which it was published does not count: a UNet takes latents of any size. Raises
+    UserError for a folder that holds no such UNet.
     """
     original = load_unet(folder)
-    width = original.config.in_channels
-    if width not in (latent_channels, 2 * latent_channels) or original.config.out_channels != latent_channels:
-        raise UserError(
-            f"{folder}: a UNet from {width} to {original.config.out_channels} channels does not fit latents of "
-            f"{latent_channels} channels: check diffusion.unet.weights and the first stage"
-        )
-    config = dict(original.config) | {
-        "in_channels": 2 * latent_channels,
+    _check_published(folder, original.config, latent_shape[0], text_width)
+    ours = {
+        "sample_size": latent_shape[1],
+        "in_channels": 2 * latent_shape[0],
         "encoder_hid_dim": text_width,
         "encoder_hid_dim_type": "text_proj",
     }
-    unet = UNet2DConditionModel.from_config(config)
-    weights = original.state_dict()
-    unet_weights = unet.state_dict()
-    narrow = weights["conv_in.weight"]
-    weights["conv_in.weight"] = torch.zeros_like(unet_weights["conv_in.weight"])
-    weights["conv_in.weight"][:, : narrow.shape[1]] = narrow
-    fitting = {name: value for name, value in weights.items() if value.shape == unet_weights[name].shape}
-    unet.load_state_dict(unet_weights | fitting)
+    # Without the private entry _use_default_values: it lists the keys that an old file lacks, and diffusers would
+    # ignore what is set for them here.
+    config = {key: value for key, value in original.config.items() if not key.startswith("_")}
+    unet = UNet2DConditionModel.from_config(config | ours)
+    unet_weights, narrow = unet.state_dict(), original.conv_in.weight.detach()
+    widened = torch.zeros_like(unet_weights["conv_in.weight"])
+    widened[:, : narrow.shape[1]] = narrow
+    unet.load_state_dict(unet_weights | original.state_dict() | {"conv_in.weight": widened})
     return unet
+
+
+def _check_published(folder: Path, config: Any, channels: int, text_width: int) -> None:
+    """Raises UserError where a published UNet is made for other latents or other conditions than ours."""
+    if config.in_channels not in (channels, 2 * channels) or config.out_channels != channels:
+        raise UserError(
+            f"{folder}: a UNet from {config.in_channels} to {config.out_channels} channels does not fit latents of "
+            f"{channels} channels: check diffusion.unet.weights and the first stage"
+        )
+    if config.encoder_hid_dim not in (None, text_width):
+        raise UserError(
+            f"{folder}: a UNet for text states of width {config.encoder_hid_dim}, but the texts have {text_width}: "
+            "check diffusion.unet.weights and the text tower"
+        )
+    conditions = [config.class_embed_type, config.num_class_embeds, config.addition_embed_type]
+    if any(conditions) or config.encoder_hid_dim_type not in (None, "text_proj"):
+        raise UserError(
+            f"{folder}: a UNet that needs other conditions than a text and a prior image, as Stable Diffusion XL's "
+            "does: give that of Stable Diffusion 1 or 2, or of InstructPix2Pix, in diffusion.unet.weights"
+        )

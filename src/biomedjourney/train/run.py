@@ -99,11 +99,12 @@ def _start(
         seed = int(sampling.keyed("weights", settings["seed"]).integers(2**62))
         return model.build(settings["diffusion"]["unet"], latent_shape, text_width, seed)
     unet = sampling.load_unet(start / "unet")
-    offered = unet.config.in_channels, unet.config.encoder_hid_dim
-    expected = 2 * latent_shape[0], text_width
+    offered = unet.config.in_channels, unet.config.sample_size, unet.config.encoder_hid_dim
+    expected = 2 * latent_shape[0], latent_shape[1], text_width
     if offered != expected:
         raise UserError(
-            f"{start}: a UNet for {offered[0]} channels and text states of width {offered[1]}, but the latents and "
-            f"texts have {expected[0]} and {expected[1]}: train run {name} and the one before it on the same tables"
+            f"{start}: a UNet for {offered[0]} channels, latents of side {offered[1]} and text states of width "
+            f"{offered[2]}, but the latents and texts have {expected[0]}, {expected[1]} and {expected[2]}: "
+            f"train run {name} and the one before it on the same tables"
         )
     return unet

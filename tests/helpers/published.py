@@ -1,0 +1,140 @@
+"""Random weights in the formats in which the published parts come: narrow networks, files as their authors wrote them.
+
+Stable Diffusion v1.5 and InstructPix2Pix are files of old versions of diffusers, BiomedCLIP is a snapshot of its hub
+folder, and torchxrayvision's classifiers are a whole pickled model, a state dict and TorchScript.
+"""
+
+import json
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TEXT_WIDTH = 24
+WORDS = ["no", "change", "new", "right", "left", "pleural", "effusion", "heart", "size", "normal", "film", "study"]
+PATHOLOGY = "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
+RACE = "resnet_race_detection_val-loss_0.157_mimic_public.pt"
+AGE = "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt"
+UNET = {
+    "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.6.0", "act_fn": "silu", "attention_head_dim": 8,
+    "block_out_channels": [32, 64], "center_input_sample": False, "cross_attention_dim": 32,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "downsample_padding": 1, "flip_sin_to_cos": True,
+    "freq_shift": 0, "in_channels": 4, "layers_per_block": 1, "mid_block_scale_factor": 1, "norm_eps": 1e-05,
+    "norm_num_groups": 32, "out_channels": 4, "sample_size": 64, "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+}  # fmt: skip
+INSTRUCT_PIX2PIX = UNET | {
+    "_diffusers_version": "0.13.0.dev0", "in_channels": 8, "class_embed_type": None, "dual_cross_attention": False,
+    "mid_block_type": "UNetMidBlock2DCrossAttn", "num_class_embeds": None, "only_cross_attention": False,
+    "resnet_time_scale_shift": "default", "upcast_attention": False, "use_linear_projection": False,
+}  # fmt: skip
+VAE = {
+    "_class_name": "AutoencoderKL", "_diffusers_version": "0.6.0", "act_fn": "silu", "block_out_channels": [8, 8, 8],
+    "down_block_types": ["DownEncoderBlock2D"] * 3, "in_channels": 3, "latent_channels": 4, "layers_per_block": 1,
+    "norm_num_groups": 4, "out_channels": 3, "sample_size": 512, "up_block_types": ["UpDecoderBlock2D"] * 3,
+}  # fmt: skip
+OLD_NAMES = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+BERT = {"intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 40, "vocab_size": 200}
+CLIP = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 1, "width": 16, "head_width": 16, "patch_size": 16, "image_size": 32},
+        "text_cfg": {
+            "hf_model_name": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            "hf_tokenizer_name": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            "hf_proj_type": "mlp",
+            "hf_pooler_type": "cls_last_hidden_state_pooler",
+            "context_length": 32,
+        },
+    },
+    "preprocess_cfg": {"mean": [0.481, 0.457, 0.408], "std": [0.268, 0.261, 0.275]},
+}
+
+
+def _write(folder: Path, config: dict[str, Any], weights: dict[str, torch.Tensor], files: tuple[str, ...]) -> Path:
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    for name in files:
+        values = {key: (value.half() if "fp16" in name else value).contiguous() for key, value in weights.items()}
+        if name.endswith("safetensors"):
+            save_file(values, folder / f"diffusion_pytorch_model.{name}", metadata={"format": "pt"})
+        else:
+            torch.save(values, folder / f"diffusion_pytorch_model.{name}")
+    return folder
+
+
+def unet(folder: Path, config: dict[str, Any] = UNET, files: tuple[str, ...] = ("safetensors",)) -> Path:
+    """A `unet` folder. ``config``: UNET or INSTRUCT_PIX2PIX; ``files``: endings, as "bin" and "fp16.safetensors"."""
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    return _write(folder, config, UNet2DConditionModel.from_config(config).state_dict(), files)
+
+
+def vae(folder: Path, files: tuple[str, ...] = ("safetensors", "bin")) -> Path:
+    """A `vae` folder with the old names of the attention's weights; it reduces a picture four times."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    weights = {}
+    for name, value in AutoencoderKL.from_config(VAE).state_dict().items():
+        for new, old in OLD_NAMES.items():
+            name = name.replace(new, old) if "mid_block.attentions.0." in name else name
+        weights[name] = value
+    return _write(folder, VAE, weights, files)
+
+
+def biomedclip(folder: Path, width: int = TEXT_WIDTH, heads: int = 12) -> Path:
+    """A snapshot of BiomedCLIP's hub folder: a pickle with position_ids, the tokenizer, no config.json of BERT."""
+    import open_clip
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps(CLIP, indent=4))
+    letters = [*string.ascii_lowercase, *string.digits]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *".,", *letters, *(f"##{letter}" for letter in letters)]
+    pieces += WORDS
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    vocabulary = {piece: place for place, piece in enumerate(pieces)}
+    BertWordPieceTokenizer(vocab=vocabulary, lowercase=True).save(str(folder / "tokenizer.json"))
+    special = {"cls_token": "[CLS]", "mask_token": "[MASK]", "pad_token": "[PAD]", "sep_token": "[SEP]"}
+    special |= {"unk_token": "[UNK]"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    tokenizer = special | {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": None}
+    tokenizer |= {"model_max_length": 1000000000000000019884624838656, "tokenize_chinese_chars": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as temporary:
+        BertConfig(**BERT, hidden_size=width, num_attention_heads=heads).save_pretrained(temporary)
+        (Path(temporary) / "open_clip_config.json").write_text(json.dumps(CLIP))
+        text = CLIP["model_cfg"]["text_cfg"] | {"hf_model_name": temporary, "hf_model_pretrained": False}
+        model = open_clip.create_model(f"local-dir:{temporary}", load_weights=False, text_cfg=text)
+    weights = dict(model.state_dict())
+    weights["text.transformer.embeddings.position_ids"] = torch.arange(BERT["max_position_embeddings"])[None]
+    torch.save(weights, folder / "open_clip_pytorch_model.bin")
+    return folder
+
+
+class _Age(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 50 + x.mean(dim=(1, 2, 3)).unsqueeze(1)
+
+
+def torchxrayvision(folder: Path) -> dict[str, Path]:
+    """The three classifiers' files, by kind."""
+    import torchvision
+    import torchxrayvision as xrv
+    from torch import nn
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    torch.save(xrv.models.DenseNet(num_classes=18), folder / PATHOLOGY)
+    race = torchvision.models.resnet34(weights=None)
+    race.fc = nn.Sequential(nn.Linear(512, 3), nn.LogSoftmax(dim=1))
+    torch.save(nn.DataParallel(race).state_dict(), folder / RACE)
+    torch.jit.script(_Age()).save(folder / AGE)
+    return {"pathology": folder / PATHOLOGY, "race": folder / RACE, "age": folder / AGE}

@@ -374,7 +374,8 @@ def test_missing_paths_are_listed_by_key(tmp_path: Path) -> None:
     ]
 
 
-def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path) -> None:
+def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where no phantom was drawn
     [line] = config.faulty_paths(broken("data.images", str(tmp_path / "films {old}" / "jpg")))
     assert line.startswith(f"configuration, data.images: {tmp_path}/films {{old}}/jpg: Snakemake takes braces")
 

@@ -120,7 +120,7 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             id="comments, docstrings, formatting, help texts, annotations",
         ),
         pytest.param(
-            [Edit("tables.py", '"width of the original"', '"width of the original image"')],
+            [Edit("tables.py", '"width of the original;', '"width of the original image;')],
             {},
             id="description of a column",
         ),

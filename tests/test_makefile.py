@@ -34,7 +34,9 @@ def test_the_environment_is_made_once_and_the_report_is_named(name: str, tmp_pat
         calls = folder / "calls"
         calls.unlink(missing_ok=True)
         words = ["make", "run", "PYTHON=./my-python"]
-        environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+        environment = {
+            key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+        }
         result = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=environment)
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""

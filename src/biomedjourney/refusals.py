@@ -25,19 +25,21 @@ class Refusals:
     def add(self, reason: str) -> None:
         """Counts one refused row. Raises UserError, with the most frequent reasons, when there are too many."""
         self.reasons[reason] += 1
-        self._check("")
+        self._check(self.allowed, "")
 
     def add_all(self, reasons: Mapping[str, int], first: str) -> None:
         """Counts refused rows by reason, all at once. ``first`` tells where the first one stands and what it holds.
 
-        Raises UserError, with their number, share and the first one too, when there are too many.
+        Raises UserError, with their number, share and the first one too, when there are too many. All rows are too
+        many, however few they are.
         """
         self.reasons.update(reasons)
         count = self.reasons.total()
-        self._check(f"; {count} in all, {100 * count / self.total:.3g}%; the first: {first}")
+        allowed = min(self.allowed, self.total - 1)
+        self._check(allowed, f"; {count} in all, {100 * count / self.total:.3g}%; the first: {first}")
 
-    def _check(self, details: str) -> None:
-        if self.reasons.total() > max(self.allowed, self.largest_share * self.total):
+    def _check(self, allowed: int, details: str) -> None:
+        if self.reasons.total() > max(allowed, self.largest_share * self.total):
             often = "; ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(3))
             raise UserError(
                 f"{self.step}: more than {self.largest_share:.1%} of {self.total} {self.rows} were refused "

@@ -362,6 +362,19 @@ def test_a_cell_that_is_not_utf_8_is_an_odd_cell(raw: RawFiles, cell: bytes) -> 
 TEXT = " IMPRESSION:  Größe 3°C – “stable” café."
 
 
+def written_as(raw: RawFiles, shape: str) -> dict[str, Any]:
+    """Settings that find the raw files, the reports in a zip, a tar or a folder."""
+    raw.write()
+    settings = raw.settings()
+    if shape == "tar":
+        settings["data"]["reports"] = str(raw.folder / "reports.tar.gz")
+        write_tar(raw.folder / "reports.tar.gz", raw.reports)
+    elif shape == "folder":
+        settings["data"]["reports"] = str(raw.folder / "reports")
+        write_folder(raw.folder / "reports", raw.reports)
+    return settings
+
+
 @pytest.mark.parametrize(
     ("content", "impression"),
     [
@@ -378,14 +391,7 @@ TEXT = " IMPRESSION:  Größe 3°C – “stable” café."
 @pytest.mark.parametrize("shape", ["zip", "tar", "folder"])
 def test_reports_in_other_encodings_are_read(raw: RawFiles, content: bytes, impression: str, shape: str) -> None:
     raw.reports[report_name(10000032, 50000009)] = content
-    raw.write()
-    settings = raw.settings()
-    if shape == "tar":
-        settings["data"]["reports"] = str(raw.folder / "reports.tar.gz")
-        write_tar(raw.folder / "reports.tar.gz", raw.reports)
-    elif shape == "folder":
-        settings["data"]["reports"] = str(raw.folder / "reports")
-        write_folder(raw.folder / "reports", raw.reports)
+    settings = written_as(raw, shape)
     results = ingest(settings)
     assert results["studies"].set_index("study_id").loc[50000009, "impression"] == impression
     assert len(results["exclusions"]) == 0
@@ -416,14 +422,7 @@ def test_a_report_that_cannot_be_used_leaves_its_study_out(
     raw: RawFiles, change: Callable[[RawFiles], None], reason: str, shape: str
 ) -> None:
     change(raw)
-    raw.write()
-    settings = raw.settings()
-    if shape == "tar":
-        settings["data"]["reports"] = str(raw.folder / "reports.tar.gz")
-        write_tar(raw.folder / "reports.tar.gz", raw.reports)
-    elif shape == "folder":
-        settings["data"]["reports"] = str(raw.folder / "reports")
-        write_folder(raw.folder / "reports", raw.reports)
+    settings = written_as(raw, shape)
     results = {name: tables.conform(name, data).to_pandas() for name, data in ingest(settings).items()}
     assert_counts_add_up(results["cohort"])
     assert exclusions(results) == {

@@ -15,7 +15,7 @@ import pyarrow.csv
 
 from biomedjourney.errors import UserError
 from biomedjourney.ingest.decode import decode
-from biomedjourney.refusals import ALLOWED_ROWS, Refusals
+from biomedjourney.refusals import Refusals
 
 KEY = "ingest.largest_refused_share"
 BLANK = ["", "nan", "NaN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "None"]
@@ -105,8 +105,7 @@ class Rows:
             counts[UNEQUAL] = len(self.unequal_lines)
         line, example = min(self._examples)
         total = self.data.num_rows + len(self.unequal_lines)
-        allowed = min(ALLOWED_ROWS, total - 1)
-        refusals = Refusals("ingest", f"rows of {self.path.name}", total, self.largest_share, KEY, allowed)
+        refusals = Refusals("ingest", f"rows of {self.path.name}", total, self.largest_share, KEY)
         refusals.add_all(counts, f"{self.path}, line {line}: {example}")
         click.echo(f"{self.path}, line {line}: {example} ({counts.total()} odd rows of {total})", err=True)
 

@@ -12,7 +12,7 @@ from biomedjourney.errors import UserError
 from biomedjourney.ingest import csvs, demographics, files, reports
 from biomedjourney.ingest import images as jpg
 from biomedjourney.ingest.cohort import Account
-from biomedjourney.refusals import ALLOWED_ROWS, Refusals
+from biomedjourney.refusals import Refusals
 
 UNKNOWN_PATIENT = "patient not in MIMIC-IV"
 ORDER = ["subject_id", "study_time", "study_id"]
@@ -176,8 +176,7 @@ def _sections(
         raise UserError(f"{source}: holds no report named p1…/p1…/s5….txt: set data.reports to the zip or the folder")
     found = len(sections_by_study.keys() | problems.keys())
     if problems:
-        allowed = min(ALLOWED_ROWS, found - 1)
-        refusals = Refusals("ingest", "reports", found, largest_share, csvs.KEY, allowed)
+        refusals = Refusals("ingest", "reports", found, largest_share, csvs.KEY)
         refusals.add_all(Counter(problems.values()), first_problem)
     sections_by_study = {study: sections for study, sections in sections_by_study.items() if study not in problems}
     step, reason = "reports: of studies in the metadata", "no image in the metadata"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from biomedjourney.rewrite.language import Mention, mentions
+from biomedjourney.rewrite.language import Mention, mentions, mentions_of
 from biomedjourney.rewrite.lexicon import STANDS_FOR
 from biomedjourney.rewrite.rules import Change, told
 from biomedjourney.rewrite.spans import spans_of
@@ -53,7 +53,7 @@ class Case:
 def case(description: str, prior: Study, current: Study, direction: str) -> Case:
     reported: set[str] = set()
     for study in (prior, current):
-        if study_mentions := mentions(f"{study.impression}\n\n{study.findings}"):
+        if study_mentions := mentions_of(study):
             reported |= {mention.finding for mention in study_mentions}
         else:
             reported |= {name for name, label in study.labels.items() if label is not None}

@@ -25,6 +25,7 @@ from biomedjourney.rewrite.clauses import FINITE, clauses, names, without_advice
 from biomedjourney.rewrite.segments import Group, Segment, attributes, carried_on, segments_of
 from biomedjourney.rewrite.spans import Span, spans_of, words
 from biomedjourney.rewrite.spelling import sentences
+from biomedjourney.rewrite.study import Study
 
 _PHRASE_START = words(lexicon.PHRASE_START)
 _LABEL = re.compile(r"(?:[-*•]\s*)?([a-z][a-z /]{1,40}?)\s?:\s+(?=\S)")
@@ -53,6 +54,11 @@ class Mention:
     severity: int = 0
     change: str = ""
     severity_before: int = 0
+
+
+def mentions_of(study: Study) -> tuple[Mention, ...]:
+    """Every finding that a study's report names, the Impression's first."""
+    return mentions(f"{study.impression}\n\n{study.findings}")
 
 
 @lru_cache(maxsize=1024)
@@ -92,7 +98,7 @@ def _of_sentence(
             segments = carried_on(sentence, clause_spans, previous, start, end)
         told_segments = []
         for segment in segments:
-            if default and not any(group.sides for group in segment.groups):
+            if default and not segment.sides:
                 segment.groups = [replace(group, sides=default.sides) for group in segment.groups]
             if default and not any(group.change for group in segment.groups):
                 segment.groups = [replace(group, change=default.change) for group in segment.groups]

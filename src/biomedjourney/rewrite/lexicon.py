@@ -298,7 +298,7 @@ PHRASE_START = (
 VERB = (
     r"is|are|was|were|has|have|had|persists?|remains?|reflects?|shows?|appears?|cannot|may|resolved|noted|seen|"
     r"increased|decreased|improved|worsened|unchanged|stable|removed|placed|improving|includes?|demonstrates?|"
-    r"reveals?|shows?|:"
+    r"reveals?|:"
 )
 FINITE = r"is|are|was|were|has|have|had|persists?|remains?|reflects?|shows?|appears?|cannot|may"
 NEW_PART = (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from biomedjourney.errors import UserError
+from biomedjourney.rewrite.prompt import Message
 
-Message = dict[str, str]
 Levels = dict[str, int]  # the form that each parameter has: its place among the parameter's forms
 
 STATUSES = (400, 422, 501)

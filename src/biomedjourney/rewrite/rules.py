@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from biomedjourney.rewrite.language import Mention, mentions
+from biomedjourney.rewrite.language import Mention, mentions_of
 from biomedjourney.rewrite.lexicon import DEVICES, SIDED, STANDS_FOR
 from biomedjourney.rewrite.study import Study, in_order_of_time
 
@@ -229,7 +229,7 @@ def _read(prior: Study, current: Study, direction: str) -> list[tuple[Change, bo
 
 def _forward_changes(earlier: Study, later: Study) -> tuple[list[Change], set[tuple[str, str]]]:
     """The changes, and the findings and sides whose change the later report tells in words."""
-    earlier_mentions, later_mentions = (mentions(f"{s.impression}\n\n{s.findings}") for s in (earlier, later))
+    earlier_mentions, later_mentions = map(mentions_of, (earlier, later))
     before = {finding: state(earlier, finding, earlier_mentions) for finding in NOUNS}
     after = {finding: state(later, finding, later_mentions) for finding in NOUNS}
     for mention in later_mentions:

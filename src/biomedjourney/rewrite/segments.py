@@ -56,6 +56,14 @@ class Segment:
     def is_device(self) -> bool:
         return self.anchor.value[0] in lexicon.DEVICES or self.anchor.value == ("devices",)
 
+    @property
+    def sides(self) -> frozenset[str]:
+        return _sides_of(self.groups)
+
+
+def _sides_of(groups: list[Group]) -> frozenset[str]:
+    return frozenset().union(*(group.sides for group in groups))
+
 
 def segments_of(sentence: str, spans: list[Span], start: int, end: int) -> list[Segment]:
     """Each finding of a clause with its spans; between two findings a gap is cut where the second one's words begin."""
@@ -183,9 +191,7 @@ def _groups(sentence: str, segment: Segment, end: int) -> list[Group]:
         piece_group = attributes(piece, is_device=segment.is_device)
         if _compares_sides(sentence, piece, piece_group, groups) and sided_pieces == 1:
             continue
-        is_bare = (
-            piece_group.sides and not (piece_group.change or piece_group.size) and any(group.sides for group in groups)
-        )
+        is_bare = piece_group.sides and not (piece_group.change or piece_group.size) and _sides_of(groups)
         if is_bare and FINITE.search(sentence, piece[0].end, _end_of(piece, after, end)):
             continue  # "a right effusion; the left lung is clear"
         if piece_group.sides:
@@ -221,7 +227,7 @@ def _group_of(sides: frozenset[str], groups: list[Group]) -> Group:
     for group in groups:
         if group.sides == sides:
             return group
-    if not any(group.sides for group in groups):
+    if not _sides_of(groups):
         groups[0].sides = sides
         return groups[0]
     for group in groups:
@@ -229,9 +235,9 @@ def _group_of(sides: frozenset[str], groups: list[Group]) -> Group:
             group.sides -= sides
             groups.append(replace(group, sides=sides))
             return groups[-1]
-    missing = sides - frozenset().union(*(group.sides for group in groups))
-    groups.append(Group(missing) if missing else groups[-1])
-    return groups[-1] if missing else groups.pop()
+    if missing := sides - _sides_of(groups):
+        groups.append(Group(missing))
+    return groups[-1]
 
 
 def _compares_sides(sentence: str, piece: list[Span], piece_group: Group, groups: list[Group]) -> bool:
@@ -248,13 +254,11 @@ def _compares_sides(sentence: str, piece: list[Span], piece_group: Group, groups
 
 def _mind_what_is_left(sentence: str, segment: Segment, groups: list[Group], end: int) -> None:
     """A tube that is pulled back is still there, and so is the second of two tubes."""
+    is_one_of = _ONE_OF.search(sentence[max(segment.anchor.start - 60, 0) : segment.anchor.start])
     for span in segment.after + segment.before:
-        is_moved = sentence[span.start :].startswith(("withdrawn", "pulled")) and (
-            span in segment.after and _MOVED_IF_LEFT.search(sentence, span.end, end)
-        )
         if span.kind == "handling" and span.value == "resolved":
-            reach = sentence[max(segment.anchor.start - 60, 0) : segment.anchor.start]
-            if is_moved or _ONE_OF.search(reach):
+            is_pulled = span in segment.after and sentence.startswith(("withdrawn", "pulled"), span.start)
+            if is_one_of or (is_pulled and _MOVED_IF_LEFT.search(sentence, span.end, end)):
                 for group in groups:
                     group.change = "stable"
     text = sentence[segment.anchor.start : segment.anchor.end]
@@ -295,8 +299,8 @@ def _share_changes(sentence: str, segments: list[Segment]) -> None:
             if _shares_head(sentence, first, segment):
                 _give_change(segment, first.before)
         if len(run) > 1:
-            told_of_last = _SINGULAR.match(sentence, run[-1].anchor.end) and _joins(sentence, run[-2:]) == "and"
-            for segment in [] if told_of_last else run[:-1]:
+            tells_last_alone = _SINGULAR.match(sentence, run[-1].anchor.end) and _joins(sentence, run[-2:]) == "and"
+            for segment in run[:-1] if not tells_last_alone else ():
                 _give_change(segment, run[-1].after)
 
 
@@ -327,7 +331,7 @@ def _shares_head(sentence: str, first: Segment, segment: Segment) -> bool:
 def _share_sides(sentence: str, segments: list[Segment]) -> None:
     """A finding without a side of its own lies where the one is that it comes with."""
     for i, segment in enumerate(segments):
-        if any(group.sides for group in segment.groups):
+        if segment.sides:
             continue
         for other in (*reversed(segments[:i]), *segments[i + 1 :]):
             if other.is_device != segment.is_device or other.anchor.kind not in ("finding", "stand-in"):
@@ -339,9 +343,8 @@ def _share_sides(sentence: str, segments: list[Segment]) -> None:
             told_at_the_end = not is_after and not any(span.kind == "side" for span in other.before)
             joined = _is_list(sentence, a, b) or _REJECTS.search(gap) is not None
             if (is_after and (joined or comes_with)) or (told_at_the_end and joined):
-                sides = frozenset().union(*(group.sides for group in other.groups))
-                segment.groups = [replace(group, sides=sides) for group in segment.groups]
-                if sides:
+                segment.groups = [replace(group, sides=other.sides) for group in segment.groups]
+                if segment.sides:
                     break
 
 
@@ -356,8 +359,8 @@ def _exchange(segments: list[Segment], spans: list[Span]) -> None:
             old, new = new, old
         if not old or not new:
             continue
-        sides = [frozenset().union(*(group.sides for group in s.groups)) for s in (old[0], new[0])]
-        is_same = old[0].anchor.value == new[0].anchor.value and (sides[0] == sides[1] or not sides[0] or not sides[1])
+        on_one_side = old[0].sides == new[0].sides or not old[0].sides or not new[0].sides
+        is_same = old[0].anchor.value == new[0].anchor.value and on_one_side
         for segment, change in ((old[0], "resolved"), (new[0], "new")):
             for group in segment.groups:
                 group.change = "stable" if is_same else change
@@ -378,7 +381,7 @@ def carried_on(sentence: str, spans: list[Span], previous: list[Segment], start:
     subject = subjects[-1 if tells_side else 0]
     carried = Segment(replace(subject.anchor, start=start, end=start), [], spans)
     carried.groups = _groups(sentence, carried, end)
-    if not any(group.sides for group in carried.groups):
+    if not carried.sides:
         carried.groups = [replace(carried.groups[0], sides=group.sides) for group in subject.groups]
     return [carried]
 

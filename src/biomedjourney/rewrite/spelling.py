@@ -3,6 +3,7 @@
 import re
 from functools import cache, lru_cache
 
+from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from biomedjourney.rewrite import lexicon
@@ -49,14 +50,7 @@ def _spelled(word: str) -> str:
     if word in lexicon.SPELLINGS or word in lexicon.OWN_WORDS or word in _english():
         return word
     allowed = 2 if len(word) >= 8 else 1
-    near: dict[str, int] = {}
-    for candidate in lexicon.SPELLINGS:
-        if abs(len(candidate) - len(word)) > allowed:
-            continue
-        distance = OSA.distance(word, candidate, score_cutoff=allowed)
-        if distance <= allowed:
-            near[candidate] = distance
-    best = min(near.values(), default=0)
-    nearest = sorted((candidate for candidate, distance in near.items() if distance == best), key=len)
+    near = process.extract(word, lexicon.SPELLINGS, scorer=OSA.distance, score_cutoff=allowed, limit=None)
+    nearest = sorted((candidate for candidate, distance, _ in near if distance == near[0][1]), key=len)
     is_one_stem = all(candidate[: len(nearest[0]) - 2] == nearest[0][:-2] for candidate in nearest)
     return nearest[-1] if nearest and is_one_stem else word

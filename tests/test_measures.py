@@ -49,7 +49,7 @@ def evidence(
     scores = pd.DataFrame(pathology, columns=[f"pathology_{name}" for name in findings])
     scores["pair_id"] = [str(i) for i in range(rows)] if pair_ids is None else pair_ids
     unknown = np.full(rows, np.nan)
-    targets = Targets(current, prior, np.full((rows, 3), np.nan), unknown)
+    targets = Targets(current, prior, np.ones(current.shape, bool), np.full((rows, 3), np.nan), unknown)
     counted = tuple(range(len(findings)))
     return Evidence(scores, targets, tuple(findings), np.ones((1, rows)) if weights is None else weights, counted)
 
@@ -67,7 +67,8 @@ def random_evidence(seed: int, rows: int = 200, replicates: int = 3) -> Evidence
     race[rng.random(rows) < 0.1] = np.nan
     age = rng.uniform(20, 90, rows)
     age[rng.random(rows) < 0.1] = np.nan
-    targets = Targets(labels(), labels(), race, age, rng.integers(0, 2, (rows, len(FINDINGS))).astype(float))
+    true_findings = rng.integers(0, 2, (rows, len(FINDINGS))).astype(float)
+    targets = Targets(labels(), labels(), rng.random((rows, len(FINDINGS))) < 0.8, race, age, true_findings)
     scores = pd.DataFrame({"pair_id": [f"{i}-{i + 1}" for i in range(rows)]})
     for i, name in enumerate(FINDINGS):
         scores[f"pathology_{name}"] = np.round(np.nan_to_num(targets.findings[:, i]) + rng.normal(0, 1, rows), 1)
@@ -92,15 +93,19 @@ def age_correlation(seen: Evidence) -> float:
     return float(np.corrcoef(seen.scores["age"][is_known], seen.targets.age[is_known])[0, 1])
 
 
-def comparisons(seen: Evidence, place: int) -> tuple[float, int]:
+def comparisons(
+    seen: Evidence, place: int, prior_labels: tuple[int, ...], mentioned: bool = False
+) -> tuple[float, int]:
     """Of one finding: how many comparisons of a positive and a negative of one prior label are won, and of how many."""
     scores, labels, prior = (
         seen.pathology_scores(place),
         seen.targets.findings[:, place],
         seen.targets.prior_findings[:, place],
     )
+    if mentioned:
+        prior = np.where(seen.targets.mentioned[:, place], prior, np.nan)
     won, number = 0.0, 0
-    for prior_label in (0, 1):
+    for prior_label in prior_labels:
         with_finding = scores[(prior == prior_label) & (labels == 1)]
         without = scores[(prior == prior_label) & (labels == 0)]
         for score in with_finding:
@@ -109,8 +114,9 @@ def comparisons(seen: Evidence, place: int) -> tuple[float, int]:
     return won, number
 
 
-def change_area(seen: Evidence) -> float:
-    return float(np.mean([won / number for won, number in (comparisons(seen, i) for i in range(len(FINDINGS)))]))
+def change_area(seen: Evidence, prior_labels: tuple[int, ...] = (0, 1), mentioned: bool = False) -> float:
+    of_findings = [comparisons(seen, place, prior_labels, mentioned) for place in range(len(FINDINGS))]
+    return float(np.mean([won / number for won, number in of_findings]))
 
 
 def findings_area(seen: Evidence, labels: np.ndarray | None) -> float:
@@ -128,6 +134,9 @@ REFERENCES: dict[str, Callable[[Evidence], float]] = {
     "age_r": age_correlation,
     "cmig": lambda seen: cmig(findings_area(seen, seen.targets.findings), race_area(seen), age_correlation(seen)),
     "change_auc": change_area,
+    "change_auc_absent_before": lambda seen: change_area(seen, prior_labels=(0,)),
+    "change_auc_present_before": lambda seen: change_area(seen, prior_labels=(1,)),
+    "change_auc_mentioned": lambda seen: change_area(seen, mentioned=True),
     "pathology_auc_true": lambda seen: findings_area(seen, seen.targets.true_findings),
 }
 ALL = pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
@@ -218,7 +227,8 @@ def test_every_measure_is_declared_in_full() -> None:
         assert measure.unit
         assert measure.description
     assert set(measures.GUIDING) <= set(MEASURES)
-    assert set(IN_PAPER) <= set(MEASURES)
+    assert set(IN_PAPER) <= set(measures.MAIN) <= set(MEASURES)
+    assert {measure.part_of for measure in MEASURES} - {None} <= {measure.name for measure in measures.MAIN}
 
 
 def test_a_new_measure_is_in_the_rows_of_the_summary_with_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,8 +258,10 @@ def test_a_new_measure_has_its_columns_in_the_tables() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     columns = "new:years new_low:years new_high:years"
+    differences = "new_difference:years new_difference_low:years new_difference_high:years"
     assert printed.splitlines() == [
-        *(f"{name} {columns}" for name in ("systems", "ablations", "findings", "subgroups")),
+        *(f"{name} {columns} {differences}" for name in ("systems", "ablations")),
+        *(f"{name} {columns}" for name in ("findings", "subgroups")),
         "guidance",
     ]
 
@@ -262,7 +274,8 @@ def test_the_tables_hold_every_measure_and_nothing_else() -> None:
         return [f"{measure.name}{end}" for measure in declared for end in ("", "_low", "_high")]
 
     paper = [f"paper_{measure.name}" for measure in IN_PAPER]
-    assert columns("systems") == columns("ablations") == ["system", "n", *with_ends([*MEASURES]), *paper]
+    differences = [f"{measure.name}_difference{end}" for measure in MEASURES for end in ("", "_low", "_high")]
+    assert columns("systems") == columns("ablations") == ["system", "n", *with_ends([*MEASURES]), *differences, *paper]
     assert columns("subgroups") == ["system", "group", "n", *with_ends([*MEASURES])]
     assert columns("findings") == ["system", "finding", "n", *with_ends([m for m in MEASURES if m.by_finding])]
     guiding = [measure.name for measure in measures.GUIDING]
@@ -460,3 +473,45 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_interval_skips_replicates_in_which_the_measure_is_undefined() -> None:
     assert measures.interval(np.array([0.7, 0.6, np.nan, 0.8]))[1] == pytest.approx(0.605)
     assert np.isnan(measures.interval(np.array([np.nan, 0.6]))[1])
+
+
+def test_the_parts_of_the_change_auc_tell_new_findings_from_resolved_ones() -> None:
+    prior, current = changes(2)
+    noise = np.random.default_rng(3).normal(0, 0.2, prior.shape)
+    never_takes_away = evidence(np.maximum(prior, current) + noise, current, prior)
+    assert never_takes_away.value(measures.CHANGE_AUC_ABSENT_BEFORE)[0] > 0.95
+    assert never_takes_away.value(measures.CHANGE_AUC_PRESENT_BEFORE)[0] == pytest.approx(0.5, abs=0.05)
+    never_adds = evidence(np.minimum(prior, current) + noise, current, prior)
+    assert never_adds.value(measures.CHANGE_AUC_ABSENT_BEFORE)[0] == pytest.approx(0.5, abs=0.05)
+    assert never_adds.value(measures.CHANGE_AUC_PRESENT_BEFORE)[0] > 0.95
+
+
+def test_findings_that_reports_do_not_repeat_lift_a_copy_only_where_blanks_count() -> None:
+    prior, current = changes(4)
+    rng = np.random.default_rng(5)
+    copy = prior + rng.normal(0, 0.2, prior.shape)
+    hidden = (prior == 1) & (rng.random(prior.shape) < 0.3)  # the earlier report leaves them out
+    seen = evidence(copy, current, np.where(hidden, 0, prior))
+    seen = dataclasses.replace(seen, targets=dataclasses.replace(seen.targets, mentioned=~hidden), _values={})
+    assert seen.value(CHANGE_AUC)[0] > 0.55
+    assert seen.value(measures.CHANGE_AUC_MENTIONED)[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_paired_difference_has_a_narrower_interval_than_two_systems_apart() -> None:
+    """Two systems whose scores differ by little: patients who are hard are hard for both."""
+    rng = np.random.default_rng(6)
+    subjects = np.arange(300)
+    current = rng.integers(0, 2, (300, 1)).astype(float)
+    weights = measures.patient_weights(subjects, 500, 0)
+    hard = rng.normal(0, 1, current.shape)
+    better, worse = (
+        evidence(current + hard + rng.normal(0, noise, current.shape), current, current, weights=weights)
+        for noise in (0.05, 0.5)
+    )
+    values, reference = better.value(PATHOLOGY_AUC), worse.value(PATHOLOGY_AUC)
+    estimate, low, high = measures.difference(values, reference)
+    assert estimate == pytest.approx(values[0] - reference[0])
+    assert low < estimate < high
+    assert low > 0
+    assert measures.interval(values)[1] < measures.interval(reference)[2]
+    assert measures.difference(values, values) == (0.0, 0.0, 0.0)

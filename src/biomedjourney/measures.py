@@ -9,6 +9,7 @@ To add a measure, write its function, declare it, and append it to `MEASURES`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,13 +25,14 @@ class Targets:
 
     findings: np.ndarray  # (n, labels), 0 or 1: the labels of the current study
     prior_findings: np.ndarray  # (n, labels), 0 or 1: the labels of the prior study
+    mentioned: np.ndarray  # (n, labels), True where both studies' labels say something, that it is absent too
     race: np.ndarray  # (n, 3), 0 or 1 in the order of RACES; all NaN where the race is unknown
     age: np.ndarray  # (n,), years
     true_findings: np.ndarray | None = None  # (n, labels), the phantom's truth
 
     def take(self, rows: np.ndarray) -> "Targets":
-        true_findings = None if self.true_findings is None else self.true_findings[rows]
-        return Targets(self.findings[rows], self.prior_findings[rows], self.race[rows], self.age[rows], true_findings)
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: value[rows] for name, value in known.items()})
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Measure:
     """One measure. ``needs``: the fields of `Targets` that it reads; where one of them is None it is undefined.
 
     ``chance``: its value for pictures that have nothing to do with the patient; None where that is not known.
-    ``by_finding``: whether it is also measured for each finding alone.
+    ``by_finding``: whether it is also measured for each finding alone. ``part_of``: the measure that this one explains;
+    such a one is left out of the main table.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Measure:
     compute: Callable[[Evidence], np.ndarray]
     chance: float | None = None
     by_finding: bool = False
+    part_of: str | None = None
 
 
 def cmig(pathology_auc: float, race_auc: float, age_r: float) -> float:
@@ -177,13 +181,19 @@ def _cmig(evidence: Evidence) -> np.ndarray:
     return combine(*(evidence.value(measure) for measure in (PATHOLOGY_AUC, RACE_AUC, AGE_R)))
 
 
-def _change_auc(evidence: Evidence) -> np.ndarray:
+def _change_auc(evidence: Evidence, prior_labels: tuple[float, ...] = (0.0, 1.0), blanks: bool = True) -> np.ndarray:
+    """AUC among pairs of the same prior label: over these labels by comparable pairs, then the mean over findings.
+
+    ``blanks`` False: pairs of which a study does not mention the finding are left out.
+    """
     weights, pairs = evidence.weights, evidence.scores["pair_id"].to_numpy()
     by_finding = []
     for i in evidence.counted:
         areas, comparable = [], []
-        for prior_label in (0.0, 1.0):
+        for prior_label in prior_labels:
             in_stratum = evidence.targets.prior_findings[:, i] == prior_label
+            if not blanks:
+                in_stratum &= evidence.targets.mentioned[:, i]
             labels = np.where(in_stratum, evidence.targets.findings[:, i], np.nan)
             if min(len(set(pairs[labels == label])) for label in (0.0, 1.0)) < LEAST_PAIRS:
                 continue
@@ -240,6 +250,40 @@ CHANGE_AUC = Measure(
     chance=0.5,
     by_finding=True,
 )
+CHANGE_AUC_ABSENT_BEFORE = Measure(
+    name="change_auc_absent_before",
+    title="change AUC, absent before",
+    unit="fraction",
+    description="change_auc among pairs whose prior study does not have the finding: are new findings drawn?",
+    needs=("findings", "prior_findings"),
+    compute=partial(_change_auc, prior_labels=(0.0,)),
+    chance=0.5,
+    by_finding=True,
+    part_of="change_auc",
+)
+CHANGE_AUC_PRESENT_BEFORE = Measure(
+    name="change_auc_present_before",
+    title="change AUC, present before",
+    unit="fraction",
+    description="change_auc among pairs whose prior study has the finding: are resolved findings taken away?",
+    needs=("findings", "prior_findings"),
+    compute=partial(_change_auc, prior_labels=(1.0,)),
+    chance=0.5,
+    by_finding=True,
+    part_of="change_auc",
+)
+CHANGE_AUC_MENTIONED = Measure(
+    name="change_auc_mentioned",
+    title="change AUC, mentioned in both",
+    unit="fraction",
+    description="change_auc among pairs of which both reports mention the finding: a blank label may hide a finding "
+    "that the report does not repeat, and that helps a copy of the prior",
+    needs=("findings", "prior_findings", "mentioned"),
+    compute=partial(_change_auc, blanks=False),
+    chance=0.5,
+    by_finding=True,
+    part_of="change_auc",
+)
 PATHOLOGY_AUC_TRUE = Measure(
     name="pathology_auc_true",
     title="pathology AUC on true labels",
@@ -253,7 +297,24 @@ PATHOLOGY_AUC_TRUE = Measure(
 
 GUIDING = (PATHOLOGY_AUC, RACE_AUC, AGE_R, CMIG)  # measured on validation patients, to choose the guidance scales
 IN_PAPER = (PATHOLOGY_AUC, RACE_AUC, AGE_R, CMIG)  # the paper prints these
-MEASURES = (*IN_PAPER, CHANGE_AUC, PATHOLOGY_AUC_TRUE)
+MEASURES = (
+    *IN_PAPER,
+    CHANGE_AUC,
+    PATHOLOGY_AUC_TRUE,
+    CHANGE_AUC_ABSENT_BEFORE,
+    CHANGE_AUC_PRESENT_BEFORE,
+    CHANGE_AUC_MENTIONED,
+)
+MAIN = tuple(measure for measure in MEASURES if measure.part_of is None)  # of the main table
+
+
+def difference(values: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:
+    """A measure less that of another system, with its paired interval: `interval` of both replicates' differences.
+
+    Both have the shape (replicates,) and are of the same patients, drawn alike. So what is hard about some patients
+    for both systems does not widen the interval.
+    """
+    return interval(values - reference)
 
 
 def patient_weights(subjects: np.ndarray, replicates: int, seed: int) -> np.ndarray:

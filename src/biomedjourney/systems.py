@@ -32,9 +32,11 @@ STORED = {
     "current": Stored("pixels", "dicom_id", "dicom_id"),
 }
 
+MAIN = "biomedjourney"  # the system that every other one is compared with
+
 DECLARED = (
     System(
-        "biomedjourney",
+        MAIN,
         "two stages, registered prior, progression description",
         {"pathology_auc": 0.8054, "race_auc": 0.9722, "age_r": 0.7938, "cmig": 0.8323},
     ),

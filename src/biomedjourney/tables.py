@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from biomedjourney import measures
+from biomedjourney import measures, systems
 from biomedjourney.errors import UserError, full_disk, no_space
 from biomedjourney.measures import RACES as RACES
 
@@ -106,6 +106,19 @@ def _with_intervals(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
         for end, meaning in (("low", "lower"), ("high", "upper")):
             text = f"{meaning} end of the 95 % interval of {measure.name}"
             columns.append(Column(f"{measure.name}_{end}", pa.float64(), text, measure.unit, nullable=True))
+    return tuple(columns)
+
+
+def _with_differences(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
+    """Three more columns for each measure: the difference to the main system, and both ends of its interval."""
+    columns: list[Column] = []
+    for measure in declared:
+        text = f"{measure.name} less that of {systems.MAIN}"
+        columns.append(Column(f"{measure.name}_difference", pa.float64(), text, measure.unit, nullable=True))
+        for end, meaning in (("low", "lower"), ("high", "upper")):
+            text = f"{meaning} end of the 95 % interval of {measure.name}_difference, paired over patients"
+            name = f"{measure.name}_difference_{end}"
+            columns.append(Column(name, pa.float64(), text, measure.unit, nullable=True))
     return tuple(columns)
 
 
@@ -344,13 +357,25 @@ _DECLARED = (
         "systems",
         "The main table: one row per system.",
         ("system",),
-        (_SYSTEM, _PAIRS_COUNTED, *_with_intervals(measures.MEASURES), *_PAPER),
+        (
+            _SYSTEM,
+            _PAIRS_COUNTED,
+            *_with_intervals(measures.MEASURES),
+            *_with_differences(measures.MEASURES),
+            *_PAPER,
+        ),
     ),
     Table(
         "ablations",
         "The ablations: one row per variant.",
         ("system",),
-        (_SYSTEM, _PAIRS_COUNTED, *_with_intervals(measures.MEASURES), *_PAPER),
+        (
+            _SYSTEM,
+            _PAIRS_COUNTED,
+            *_with_intervals(measures.MEASURES),
+            *_with_differences(measures.MEASURES),
+            *_PAPER,
+        ),
     ),
     Table(
         "findings",

@@ -14,15 +14,15 @@ from PIL import Image
 from biomedjourney import config, tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
-from biomedjourney.measures import MEASURES
+from biomedjourney.measures import MAIN, MEASURES
 from tests.helpers import evaluation, fabricated
 from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
 
 BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
 SECTIONS = (
-    *("main", "claims", "grid", "ablations", "findings", "subgroups", "guidance", "training", "registration"),
-    *("descriptions", "cohort", "provenance"),
+    *("main", "differences", "change", "claims", "grid", "ablations", "findings", "subgroups", "guidance"),
+    *("training", "registration", "descriptions", "cohort", "provenance"),
 )
 OURS = "generated/biomedjourney"
 
@@ -88,12 +88,28 @@ def test_every_figure_of_the_main_table_is_on_the_page(written: Path, inputs: di
     systems = tables.read(inputs["systems"], "systems").set_index("system")
     assert list(on_the_page) == list(in_the_text) == list(systems.index)
     for system, row in systems.iterrows():
-        for measure in MEASURES:
+        for measure in MAIN:
             assert f"{100 * row[measure.name]:.2f}" in on_the_page[system], measure.name
             assert f"{100 * row[measure.name]:.2f}" in lines[in_the_text[system]].split(), measure.name
     for figure in ("80.54", "97.22", "79.38", "83.23", "84.11"):
         assert figure in on_the_page["biomedjourney"]
         assert figure in lines[in_the_text["biomedjourney"] + 1]
+
+
+def test_differences_have_their_sign_and_the_parts_of_a_measure_their_own_table(
+    written: Path, inputs: dict[str, Path]
+) -> None:
+    page = (written / "index.html").read_text()
+    differences, parts = table_rows(page, "differences"), table_rows(page, "change")
+    systems = tables.read(inputs["systems"], "systems").set_index("system")
+    assert list(differences) == [name for name in systems.index if name != "biomedjourney"]
+    assert list(parts) == list(systems.index)
+    for name, cells in differences.items():
+        shown = [systems.loc[name, f"{measure.name}_difference"] for measure in MAIN]
+        assert cells == ["–" if pd.isna(value) else f"{100 * value:+.2f}" for value in shown]
+    assert any(cell.startswith("-") for cell in differences["untrained"])
+    for name, cells in parts.items():
+        assert cells == [f"{100 * systems.loc[name, m.name]:.2f}" for m in MEASURES if m.part_of]
 
 
 def test_the_grid_is_a_picture_of_as_many_rows_as_asked_for(

@@ -66,7 +66,12 @@ def targets(rows: pd.DataFrame, settings: dict[str, Any], truth: pd.DataFrame | 
             raise UserError(f"table truth: study {lost.iloc[0]} is not there: give the truth of this cohort")
         true_findings = true_labels(truth.set_index("study_id").loc[rows["study_id"]], settings["findings"])
     prior = rows[[f"{PRIOR}{name}" for name in CHEXPERT_LABELS]].set_axis(list(CHEXPERT_LABELS), axis="columns")
-    age = rows["age"].to_numpy(dtype=float, na_value=np.nan)
+    blanks_masked = settings | {"blank": "masked"}
     return Targets(
-        binary_labels(rows, settings), binary_labels(prior, settings), one_hot_race(rows["race"]), age, true_findings
+        findings=binary_labels(rows, settings),
+        prior_findings=binary_labels(prior, settings),
+        mentioned=~np.isnan(binary_labels(rows, blanks_masked) + binary_labels(prior, blanks_masked)),
+        race=one_hot_race(rows["race"]),
+        age=rows["age"].to_numpy(dtype=float, na_value=np.nan),
+        true_findings=true_findings,
     )

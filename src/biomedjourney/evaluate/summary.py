@@ -11,7 +11,7 @@ import pandas as pd
 from biomedjourney import measures, tables
 from biomedjourney.evaluate import labels
 from biomedjourney.measures import RACES, Evidence, Measure
-from biomedjourney.systems import BY_NAME, in_order
+from biomedjourney.systems import BY_NAME, MAIN, in_order
 
 Row = dict[str, Any]
 
@@ -27,6 +27,7 @@ def summarise(
     replicates = settings["evaluate"]["bootstrap"]
     made: dict[str, list[Row]] = {"systems": [], "ablations": [], "findings": [], "subgroups": []}
     by_finding = [measure for measure in measures.MEASURES if measure.by_finding]
+    main: Evidence | None = None
     for i, system in enumerate(in_order(scores["system"].unique())):
         system_scores = scores[scores["system"] == system].sort_values(["seed", "pair_id"], ignore_index=True)
         pair_rows = rows.loc[system_scores["pair_id"]]
@@ -34,9 +35,11 @@ def summarise(
         if i == 0:
             for finding in undefined_findings(seen):
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
-        row = {"system": system, **measured(seen, measures.MEASURES), **_paper_figures(system)}
+        main = seen if system == MAIN else main
+        differences = {} if main is None else compared(seen, main, measures.MEASURES)
+        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **_paper_figures(system)}
         made["systems"].append(row)
-        if system == "biomedjourney" or settings["systems"][system].get("ablation"):
+        if system == MAIN or settings["systems"][system].get("ablation"):
             made["ablations"].append(row)
         for finding in findings:
             values = measured(seen.for_finding(finding), by_finding)
@@ -81,8 +84,21 @@ def measured(seen: Evidence, declared: Iterable[Measure]) -> Row:
     return row
 
 
-def _null(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def compared(seen: Evidence, main: Evidence, declared: Iterable[Measure]) -> Row:
+    """``<measure>_difference`` to the main system, with ``_low`` and ``_high``; null for the main system itself.
+
+    Both systems are scored on the same pairs, so that each replicate draws the same patients for both.
+    """
+    row: Row = {}
+    for measure in declared:
+        name = f"{measure.name}_difference"
+        values = (None,) * 3 if seen is main else measures.difference(seen.value(measure), main.value(measure))
+        row |= {f"{name}{end}": _null(value) for end, value in zip(("", "_low", "_high"), values, strict=True)}
+    return row
+
+
+def _null(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)
 
 
 def _paper_figures(system: str) -> Row:

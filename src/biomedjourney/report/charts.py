@@ -65,7 +65,7 @@ def png(drawn: Figure, dpi: int = 130) -> bytes:
 
 def intervals(systems: pd.DataFrame) -> Figure:
     """Each system's measures with their intervals, times 100, the paper's figure as a diamond."""
-    shown = [measure for measure in measures.MEASURES if systems[measure.name].notna().any()]
+    shown = [measure for measure in measures.MAIN if systems[measure.name].notna().any()]
     drawn = figure(1.8 + 1.85 * len(shown), 0.9 + 0.3 * len(systems))
     axes = drawn.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
     height = np.arange(len(systems))[::-1]

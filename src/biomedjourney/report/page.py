@@ -1,5 +1,6 @@
 """Puts the report together: reads the tables, draws, fills the template, writes three files."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import yaml
 
 from biomedjourney import pixels, progress, tables
-from biomedjourney.measures import CMIG, IN_PAPER, MEASURES
+from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
 from biomedjourney.report import charts, claims, examples, registration
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
 from biomedjourney.systems import BY_NAME
@@ -82,7 +83,8 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
         settings=settings,
         settings_text=yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=110),
         about={name: system.about for name, system in BY_NAME.items()},
-        measures=_measures(read["systems"]),
+        measures=_measures(read["systems"], MAIN),
+        parts=_measures(read["systems"], [measure for measure in MEASURES if measure.part_of]),
         claims=claims.claims(read["systems"], read["findings"]),
         systems=_records(_recomputed(read["systems"])),
         ablations=_records(_recomputed(read["ablations"])),
@@ -114,19 +116,19 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in record.items()} for record in records]
 
 
-def _figure(row: dict[str, Any], measure: str) -> dict[str, str]:
-    """A measure and its interval, times 100, for a table's cell."""
-    low, high = row.get(f"{measure}_low"), row.get(f"{measure}_high")
-    interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-    return {"value": percent(row.get(measure)), "interval": interval}
+def _figure(row: dict[str, Any], measure: str, sign: str = "") -> dict[str, str]:
+    """A measure and its interval, times 100, for a table's cell; ``sign`` "+": positive numbers get their sign."""
+    value, low, high = (row.get(f"{measure}{end}") for end in ("", "_low", "_high"))
+    interval = "" if low is None or high is None else f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
+    return {"value": "–" if value is None else f"{100 * value:{sign}.2f}", "interval": interval}
 
 
 def _recomputed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(paper_cmig_recomputed=[paper_cmig_recomputed(row) for row in rows.to_dict("records")])
 
 
-def _measures(systems: pd.DataFrame) -> list[dict[str, Any]]:
-    """The measures that are defined for some system: name, title, and what the page shows beside each."""
+def _measures(systems: pd.DataFrame, declared: Iterable[Measure]) -> list[dict[str, Any]]:
+    """Those of the measures that are defined for some system: name, title, and what the page shows beside each."""
     return [
         {
             "name": measure.name,
@@ -136,7 +138,7 @@ def _measures(systems: pd.DataFrame) -> list[dict[str, Any]]:
             "recomputed": measure is CMIG,
             "by_finding": measure.by_finding,
         }
-        for measure in MEASURES
+        for measure in declared
         if measure in IN_PAPER or systems[measure.name].notna().any()
     ]
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from biomedjourney.measures import AGE_R, CMIG, IN_PAPER, MEASURES, PATHOLOGY_AUC, RACE_AUC, Measure, combine
+from biomedjourney.measures import AGE_R, CMIG, IN_PAPER, MAIN, PATHOLOGY_AUC, RACE_AUC, Measure, combine
 
 
 def percent(value: float | None) -> str:
@@ -15,7 +15,7 @@ def main_table(systems: pd.DataFrame) -> str:
 
     A measure that is undefined for all systems is left out.
     """
-    shown = [measure for measure in MEASURES if measure in IN_PAPER or systems[measure.name].notna().any()]
+    shown = [measure for measure in MAIN if measure in IN_PAPER or systems[measure.name].notna().any()]
     lines = [["system", "n", *(measure.title for measure in shown)]]
     for row in systems.to_dict("records"):
         lines.append([row["system"], str(row["n"]), *(_cell(row, measure) for measure in shown)])

@@ -73,7 +73,8 @@ def commands(context: click.Context, log: Path) -> None:
             raise UserError(f"{log}: --log empties its file: give one whose name ends in .log")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_bytes(b"")
+            if os.environ.get("RANK", "0") == "0":  # of several processes the first one empties it for all
+                log.write_bytes(b"")
         except OSError as error:
             raise UserError(f"{log}: cannot be written ({error.strerror}): give another file as --log") from None
 

@@ -19,7 +19,7 @@ from biomedjourney.errors import UserError
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 # One folder for all users of the machine, whatever their TMPDIR is.
 FOLDER = Path("/tmp")
-# Everyone may read, which is enough to lock. Where old files are deleted from /tmp, systemd-tmpfiles spares sticky ones.
+# Everyone may read, which is enough to lock. Where systemd deletes old files from /tmp, it spares those with this bit.
 MODE = 0o1444
 
 

@@ -106,7 +106,8 @@ def threads_of(verb):
 def resources_of(verb, gpus=True):
     """Memory, time and, where the rule can use them, GPUs of a verb's jobs, from the one table in the configuration."""
     job = config["resources"][verb]
-    gpu = {"gpu": job["gpus"]} if gpus and job.get("gpus") else {}
+    # SLURM would start a task for each GPU where the plugin's version or a profile says so: our launcher does that
+    gpu = {"gpu": job["gpus"], "tasks_per_gpu": 0} if gpus and job.get("gpus") else {}
     return {"mem_mb": job["mem_mb"], "runtime": job["minutes"], **gpu}
 
 

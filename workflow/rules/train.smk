@@ -20,11 +20,9 @@ rule train_stage:
         checkpoints="results/checkpoints",
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         launcher=launcher,
-        threads=lambda wildcards, threads, resources: max(1, threads // max(1, gpus_of(resources))),
+    # A signal to the whole job ends neither the shell nor tee: the command saves a checkpoint first, and is heard out.
     shell:
-        # TERM and USR1 reach every process of a job. Training saves a checkpoint and ends; until then the shell waits,
-        # and tee keeps on writing what training says.
         "trap : TERM USR1; "
         '{params.launcher} biomedjourney --log {log:q} train --config "$BIOMEDJOURNEY_CONFIG" --run {wildcards.run}'
         " {params.inputs} --checkpoints {params.checkpoints:q} --out {output.model:q} --training {output.training:q}"
-        " --threads {params.threads} 2>&1 | (trap '' TERM USR1; exec tee -a {log:q})"
+        " --threads {threads} 2>&1 | (trap '' TERM USR1; exec tee -a {log:q})"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from biomedjourney import __version__
+from biomedjourney import __version__, workers
 from biomedjourney.config import PACKAGE, PATH
 from biomedjourney.errors import LONGEST, UserError, full_disk, no_space
 
@@ -68,6 +68,8 @@ def commands(context: click.Context, log: Path) -> None:
 
     For research, not for clinical use.
     """
+    if "LOCAL_RANK" in os.environ:
+        workers.end_with_launcher()
     if context.get_parameter_source("log") is not click.core.ParameterSource.DEFAULT:
         if log.suffix != ".log":
             raise UserError(f"{log}: --log empties its file: give one whose name ends in .log")

@@ -75,7 +75,9 @@ def test_several_gpus_start_accelerate_and_no_more_than_snakemake_may_use(tmp_pa
     assert f"biomedjourney.devices 8 {launch} biomedjourney --log" in command
     assert "PET_SHUTDOWN_TIMEOUT=300" in command
     assert "--num_processes 2 " in commands(tmp_path, overlay, "--resources", "gpu=2")["train_stage"]
-    assert "accelerate" not in commands(tmp_path, overlay, "--resources", "gpu=1")["train_stage"]
+    local = ("--profile", str(REPOSITORY / "workflow" / "profiles" / "local"))  # it says gpu=1
+    assert "biomedjourney.devices 1 biomedjourney" in commands(tmp_path, overlay, *local)["train_stage"]
+    assert "--num_processes 4 " in commands(tmp_path, overlay, *local, "--resources", "gpu=4")["train_stage"]
 
 
 def test_the_path_of_the_workflow_may_hold_spaces_and_quotes(tmp_path: Path) -> None:

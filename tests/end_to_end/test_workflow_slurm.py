@@ -23,11 +23,11 @@ def test_first_steps_run_as_jobs_of_a_real_cluster(slurm: None, tmp_path: Path) 
 
 
 def test_training_on_two_gpus_is_launched_once_and_saves_before_its_time_limit(slurm: None, tmp_path: Path) -> None:
-    """The signal comes up to a minute before its time, so between 90 and 150 seconds after the job's start.
+    """The signal comes up to a minute before its time, so between 120 and 180 seconds after the job's start.
 
     A site's profile may ask for one task per job; with GPUs that would be one per GPU, each of which sees its own only.
     """
-    job = {"threads": 2, "mem_mb": 3000, "minutes": 4, "gpus": 2, "signal_seconds": 90}
+    job = {"threads": 2, "mem_mb": 3000, "minutes": 5, "gpus": 2, "signal_seconds": 120}
     file = training_jobs.prepare(tmp_path, {"train": training_jobs.ENDLESS, "resources": {"train": job}})
     options = ("--default-resources", "tasks=1", "--retries", "0", "--verbose")
     result = snakemake(tmp_path, *PROFILE, *QUICK, *options, *training_jobs.words(file, "stage1"))

@@ -40,15 +40,6 @@ def limit_threads(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def end_with_launcher() -> None:
-    """Lets the system send this process SIGTERM when its parent ends, even by a signal that leaves the parent no time.
-
-    Otherwise the processes of a training job, which `accelerate launch` starts, would go on alone on GPUs that the next
-    job takes for free, and write the checkpoints that it writes.
-    """
-    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
-
-
 def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chunk: int = 1) -> Generator[R, None, None]:
     """Maps ``work`` over ``items`` in ``processes`` single-threaded processes, in order, with bounded memory.
 
@@ -86,6 +77,15 @@ def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chun
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def end_with_launcher() -> None:
+    """Lets the system send this process SIGTERM when its parent ends, even by a signal that leaves the parent no time.
+
+    Otherwise the processes of a training job, which `accelerate launch` starts, would go on alone on GPUs that the next
+    job takes for free, and write the checkpoints that it writes.
+    """
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 _stop: Event

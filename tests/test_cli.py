@@ -158,6 +158,14 @@ def test_a_log_that_is_named_is_emptied_and_gets_the_traceback_with_its_causes(t
     assert os.listdir(tmp_path) == ["a run.log"]
 
 
+def test_of_several_processes_the_first_one_empties_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank, expected in (("1", "of the first one"), ("0", "")):
+        monkeypatch.setenv("RANK", rank)
+        (tmp_path / "a run.log").write_text("of the first one")
+        assert run("--log", "a run.log", "inspect", "nowhere", folder=tmp_path).returncode == 1
+        assert (tmp_path / "a run.log").read_text() == expected
+
+
 def test_a_log_that_is_no_log_file_is_not_emptied(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 1")
     result = run("--log", "config.yaml", "inspect", "nowhere", folder=tmp_path)

@@ -116,6 +116,21 @@ def test_the_system_that_edit_uses_must_have_a_run(biomedjourney: dict[str, Any]
         config.check(DEFAULT | {"systems": others | biomedjourney})
 
 
+def test_a_training_job_is_not_told_to_save_before_it_begins() -> None:
+    job = {"threads": 1, "mem_mb": 1000, "minutes": 10}
+    config.check(broken("resources.train", job | {"signal_seconds": 599}))
+    for seconds in (600, 3600):
+        with pytest.raises(UserError) as error:
+            config.check(broken("resources.train", job | {"signal_seconds": seconds}))
+        assert f"resources.train.signal_seconds: {seconds} seconds before its end a job of 10 min" in str(error.value)
+        assert "set less than 600, or more minutes" in str(error.value)
+    for seconds in (0, -5, 70000, "60"):
+        with pytest.raises(UserError, match=r"resources\.train\.signal_seconds"):
+            config.check(broken("resources.train.signal_seconds", seconds))
+    with pytest.raises(UserError, match=r"resources\.encode: unknown key 'signal_seconds'"):
+        config.check(broken("resources.encode.signal_seconds", 60))
+
+
 @pytest.mark.parametrize("section", DEFAULT)
 def test_a_missing_section_is_named(section: str) -> None:
     with pytest.raises(UserError, match=section):

@@ -74,6 +74,27 @@ def test_an_exception_that_cannot_be_passed_on_keeps_its_text_and_its_traceback(
     assert "in fail_oddly" in str(raised.value.__cause__)
 
 
+def test_a_process_of_a_launcher_ends_with_it(tmp_path: Path) -> None:
+    """It gets SIGTERM, on which training saves a checkpoint, although nobody can tell it of its launcher's end."""
+    rank = (
+        "import os, signal\n"
+        "from biomedjourney.cli import commands\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: (print('saved', flush=True), os._exit(75)))\n"
+        "commands(['inspect', '--help'], standalone_mode=False)\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()"
+    )
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}], start_new_session=True)"
+    environment = os.environ | {"LOCAL_RANK": "0"}
+    with subprocess.Popen([sys.executable, "-c", launcher], stdout=subprocess.PIPE, text=True, env=environment) as job:
+        assert job.stdout is not None
+        lines = iter(job.stdout.readline, "ready\n")
+        assert any("Usage" in line for line in lines)
+        list(lines)
+        job.send_signal(signal.SIGKILL)
+        assert job.communicate(timeout=30)[0] == "saved\n"
+
+
 def test_order_is_kept_whatever_the_number_of_processes() -> None:
     expected = [x * x for x in range(57)]
     for processes, chunk in ((1, 1), (2, 1), (2, 7)):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from biomedjourney import __version__
+from biomedjourney import __version__, workers
 from biomedjourney.config import PACKAGE, PATH
 from biomedjourney.errors import LONGEST, UserError, full_disk, no_space
 
@@ -68,12 +68,15 @@ def commands(context: click.Context, log: Path) -> None:
 
     For research, not for clinical use.
     """
+    if "LOCAL_RANK" in os.environ:
+        workers.end_with_launcher()
     if context.get_parameter_source("log") is not click.core.ParameterSource.DEFAULT:
         if log.suffix != ".log":
             raise UserError(f"{log}: --log empties its file: give one whose name ends in .log")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_bytes(b"")
+            if os.environ.get("RANK", "0") == "0":  # of several processes the first one empties it for all
+                log.write_bytes(b"")
         except OSError as error:
             raise UserError(f"{log}: cannot be written ({error.strerror}): give another file as --log") from None
 

@@ -96,6 +96,7 @@ def check(settings: dict[str, Any], command: str | None = None) -> None:
         raise UserError(f"configuration, {_explain(error)}")
     if command is None:
         _check_names(settings)
+        _check_signal(settings["resources"]["train"])
 
 
 def _schema_of_parts(paths: Iterable[str]) -> dict[str, Any]:
@@ -137,6 +138,15 @@ def _check_names(settings: dict[str, Any]) -> None:
     for name, place in with_run.items():
         if "run" not in systems.get(name, {}):
             raise UserError(f"configuration, {place}: {name!r} is no system with a run")
+
+
+def _check_signal(job: dict[str, Any]) -> None:
+    """Refuses a training job that would be told to save, and to end, as soon as it starts."""
+    if job["signal_seconds"] >= 60 * job["minutes"]:
+        raise UserError(
+            f"configuration, resources.train.signal_seconds: {job['signal_seconds']} seconds before its end a job of "
+            f"{job['minutes']} minutes has not begun: set less than {60 * job['minutes']}, or more minutes"
+        )
 
 
 def check_run(name: str, run: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
 results are used, so that memory is unbounded where the reader of the results is slower than the workers.
 """
 
+import ctypes
 import os
 import pickle
 import signal
@@ -24,6 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL")
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 CHUNKS_PER_PROCESS = 4  # one is worked on, the others wait: enough that no process waits while results are used
 
 
@@ -75,6 +77,15 @@ def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chun
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def end_with_launcher() -> None:
+    """Lets the system send this process SIGTERM when its parent ends, even by a signal that leaves the parent no time.
+
+    Otherwise the processes of a training job, which `accelerate launch` starts, would go on alone on GPUs that the next
+    job takes for free, and write the checkpoints that it writes.
+    """
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 _stop: Event

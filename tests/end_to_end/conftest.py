@@ -15,6 +15,8 @@ from filelock import FileLock
 from tests.helpers.workflow_runs import run_smoke
 
 SLURM_CONF = Path("/etc/slurm/slurm.conf")
+GRES_CONF = SLURM_CONF.with_name("gres.conf")
+FAKE_GPUS = ("/dev/null", "/dev/zero")  # SLURM counts device files and never opens them
 MARK = "# written by the tests of biomedjourney"
 
 
@@ -47,7 +49,7 @@ def smoke_copy(smoke: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A real SLURM cluster of one node, started for the tests and stopped after them."""
+    """A real SLURM cluster of one node with two fake GPUs, started for the tests and stopped after them."""
     for program in ("munged", "slurmctld", "slurmd", "sbatch"):
         if shutil.which(program) is None:
             pytest.skip(f"needs a system package: {program} is not installed")
@@ -77,10 +79,12 @@ SelectTypeParameters=CR_Core_Memory
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherParams=OverMemoryKill
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=8000 State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=8000 Gres=gpu:{len(FAKE_GPUS)} State=UNKNOWN
 PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
     )
+    GRES_CONF.write_text(MARK + "\n" + "".join(f"Name=gpu File={device}\n" for device in FAKE_GPUS))
     (state / "ctld").mkdir()
     (state / "d").mkdir()
     _start_munge(state)
@@ -101,6 +105,7 @@ PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
             daemon.wait(30)
         os.kill(int((state / "munged.pid").read_text()), signal.SIGTERM)
         SLURM_CONF.unlink()
+        GRES_CONF.unlink()
 
 
 def _start_munge(state: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 
 from biomedjourney import config as configuration
 from biomedjourney import systems, versions
@@ -31,7 +32,10 @@ os.environ.update(
     BIOMEDJOURNEY=workflow.basedir,  # where that environment finds the package
     # What every command gets as --config. It is no param, since the rules depend on a part of it only: params.settings.
     BIOMEDJOURNEY_CONFIG=json.dumps(config, ensure_ascii=False),
+    # sbatch reads it: so long before its time limit SLURM sends SIGUSR1 to every process of a job
+    SBATCH_SIGNAL=f"USR1@{config['resources']['train']['signal_seconds']}",
 )
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # training alone acts on it; Snakemake and other commands live on
 
 RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]
@@ -99,11 +103,37 @@ def threads_of(verb):
     return config["resources"][verb]["threads"]
 
 
-def resources_of(verb):
-    """Memory, time and GPUs of a verb's jobs, from the one table in the configuration."""
+def resources_of(verb, gpus=True):
+    """Memory, time and, where the rule can use them, GPUs of a verb's jobs, from the one table in the configuration."""
     job = config["resources"][verb]
-    gpus = {"gpu": job["gpus"]} if job.get("gpus") else {}
-    return {"mem_mb": job["mem_mb"], "runtime": job["minutes"], **gpus}
+    # SLURM would start a task for each GPU where the plugin's version or a profile says so: our launcher does that
+    gpu = {"gpu": job["gpus"], "tasks_per_gpu": 0} if gpus and job.get("gpus") else {}
+    return {"mem_mb": job["mem_mb"], "runtime": job["minutes"], **gpu}
+
+
+def gpus_of(resources):
+    """The GPUs that Snakemake grants a job: those of the table, but no more than ``--resources gpu=N``."""
+    return resources.get("gpu", 0)
+
+
+def devices(wildcards, resources):
+    """What stands before the command of a job so that it uses as many GPUs as it is granted, and no others."""
+    gpus = gpus_of(resources)
+    return f"python -P -m biomedjourney.devices {gpus}" if gpus else "CUDA_VISIBLE_DEVICES="
+
+
+def launcher(wildcards, resources):
+    """What stands before the command of a training job: as `devices`, and one process for each of several GPUs."""
+    gpus = gpus_of(resources)
+    if gpus < 2:
+        return devices(wildcards, resources)
+    settings = shlex.quote(os.path.join(workflow.basedir, "workflow", "accelerate.yaml"))
+    return (
+        # torch's launcher ends without a word to its processes on SIGUSR1, and kills them 30 s after any other signal
+        "PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+        f" PET_SHUTDOWN_TIMEOUT={config['resources']['train']['signal_seconds']} {devices(wildcards, resources)}"
+        f" accelerate launch --config_file {settings} --num_processes {gpus} --no_python"
+    )
 
 
 def shards(folder, verb):

@@ -17,9 +17,11 @@ rule encode_images:
     params:
         settings=settings("encode pictures"),
         code=code("encode pictures"),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} encode pictures --config "$BIOMEDJOURNEY_CONFIG" --pictures {input.pictures:q}'
-        " --first-stage {input.first_stage:q} --out {output.latents:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        '{params.devices} biomedjourney --log {log:q} encode pictures --config "$BIOMEDJOURNEY_CONFIG"'
+        " --pictures {input.pictures:q} --first-stage {input.first_stage:q} --out {output.latents:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 use rule encode_images as encode_priors with:
@@ -54,8 +56,9 @@ rule encode_reports:
         settings=settings("encode texts"),
         code=code("encode texts"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} encode texts --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        '{params.devices} biomedjourney --log {log:q} encode texts --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
         " --out {output.texts:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 

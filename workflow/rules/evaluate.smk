@@ -20,9 +20,11 @@ rule evaluate_guidance:
         settings=settings("evaluate guidance"),
         code=code("evaluate guidance"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} evaluate guidance --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " {params.inputs} --guidance {output.guidance:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        '{params.devices} biomedjourney --log {log:q} evaluate guidance --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {wildcards.system} {params.inputs} --guidance {output.guidance:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule evaluate_scores:
@@ -45,9 +47,11 @@ rule evaluate_scores:
         settings=settings("evaluate scores"),
         code=code("evaluate scores"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} evaluate scores --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " {params.inputs} --scores {output.scores:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        '{params.devices} biomedjourney --log {log:q} evaluate scores --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {wildcards.system} {params.inputs} --scores {output.scores:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule evaluate_systems:
@@ -71,7 +75,7 @@ rule evaluate_systems:
         ENVIRONMENT
     threads: 1
     resources:
-        **resources_of("evaluate"),
+        **resources_of("evaluate", gpus=False),
     params:
         settings=settings("evaluate systems"),
         code=code("evaluate systems", "findings"),

@@ -16,9 +16,11 @@ rule generate_sweep:
         settings=lambda wildcards: settings("generate sweep", system=wildcards.system),
         code=code("generate sweep"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} generate sweep --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " --shard {wildcards.shard} {params.inputs} --out {output.pictures:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        '{params.devices} biomedjourney --log {log:q} generate sweep --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {wildcards.system} --shard {wildcards.shard} {params.inputs} --out {output.pictures:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule generate_pictures:
@@ -41,9 +43,11 @@ rule generate_pictures:
         settings=lambda wildcards: settings("generate pictures", system=wildcards.system),
         code=code("generate pictures"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} generate pictures --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
-        " --shard {wildcards.shard} {params.inputs} --out {output.pictures:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        '{params.devices} biomedjourney --log {log:q} generate pictures --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {wildcards.system} --shard {wildcards.shard} {params.inputs} --out {output.pictures:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule copy_pictures:
@@ -86,11 +90,12 @@ rule export_model:
         ENVIRONMENT
     threads: threads_of("generate")
     resources:
-        **resources_of("generate"),
+        **resources_of("generate", gpus=False),
     params:
         settings=settings("generate export", system="biomedjourney"),
         code=code("generate export"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} generate export --config "$BIOMEDJOURNEY_CONFIG"'
+        '{params.devices} biomedjourney --log {log:q} generate export --config "$BIOMEDJOURNEY_CONFIG"'
         " --system biomedjourney {params.inputs} --out {output.model:q} 2>&1 | tee -a {log:q}"

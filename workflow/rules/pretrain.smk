@@ -13,7 +13,7 @@ rule pretrain_first_stage:
         ENVIRONMENT
     threads: threads_of("pretrain")
     resources:
-        **resources_of("pretrain"),
+        **resources_of("pretrain", gpus=False),
     params:
         settings=settings("pretrain first-stage"),
         code=code("pretrain first-stage"),
@@ -44,9 +44,11 @@ rule pretrain_text_tower:
     params:
         settings=settings("pretrain text-tower"),
         code=code("pretrain text-tower"),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles:q}'
-        " --pairs {input.pairs:q} --progressions {input.progressions:q} --studies {input.studies:q}"
+        '{params.devices} biomedjourney --log {log:q} pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG"'
+        " --singles {input.singles:q} --pairs {input.pairs:q} --progressions {input.progressions:q}"
+        " --studies {input.studies:q}"
         " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
@@ -72,7 +74,8 @@ rule pretrain_judges:
         settings=settings("pretrain judges"),
         code=code("pretrain judges"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
+        devices=devices,
     shell:
-        'biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles:q}'
-        " --studies {input.studies:q} --patients {input.patients:q} {params.pixels}"
+        '{params.devices} biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG"'
+        " --singles {input.singles:q} --studies {input.studies:q} --patients {input.patients:q} {params.pixels}"
         " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"

@@ -19,7 +19,10 @@ rule train_stage:
         code=code("train"),
         checkpoints="results/checkpoints",
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        launcher=launcher,
+    # A signal to the whole job ends neither the shell nor tee: the command saves a checkpoint first, and is heard out.
     shell:
-        'biomedjourney --log {log:q} train --config "$BIOMEDJOURNEY_CONFIG" --run {wildcards.run} {params.inputs}'
-        " --checkpoints {params.checkpoints:q} --out {output.model:q} --training {output.training:q}"
-        " --threads {threads} 2>&1 | tee -a {log:q}"
+        "trap : TERM USR1; "
+        '{params.launcher} biomedjourney --log {log:q} train --config "$BIOMEDJOURNEY_CONFIG" --run {wildcards.run}'
+        " {params.inputs} --checkpoints {params.checkpoints:q} --out {output.model:q} --training {output.training:q}"
+        " --threads {threads} 2>&1 | (trap '' TERM USR1; exec tee -a {log:q})"

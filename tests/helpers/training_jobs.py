@@ -1,0 +1,36 @@
+"""Folders in which the workflow's next job is the training of a tiny model."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from biomedjourney import config
+from tests.helpers import tiny
+
+# Longer than any test waits.
+ENDLESS = {"decay": 0.0, "checkpoint_every": 50, "log_every": 50, "runs": {"stage1": {"steps": 10**7}}}
+
+
+def prepare(folder: Path, overlay: dict[str, Any]) -> Path:
+    """Puts what runs on singles read into ``folder``, where the rules expect it, and returns the configuration's file.
+
+    The runs are those of `tiny.OVERLAY`; ``overlay`` is laid over it.
+    """
+    tables = folder / "tables"
+    tables.mkdir(parents=True)
+    paths = tiny.write(tables)
+    places = {"singles": "tables/singles", "texts": "texts/reports", "latents": "latents/images/0"}
+    for name, place in places.items():
+        path = folder / "results" / f"{place}.parquet"
+        path.parent.mkdir(parents=True)
+        shutil.copy(paths[name], path)
+    file = folder / "training.yaml"
+    file.write_text(yaml.safe_dump(config.merge(tiny.OVERLAY, overlay)))
+    return file
+
+
+def words(file: Path, *runs: str) -> list[str]:
+    """What Snakemake is told so that it trains these runs and does nothing else."""
+    return ["--configfile", str(file), "--rerun-triggers", "mtime", "--", *(f"results/models/{run}" for run in runs)]

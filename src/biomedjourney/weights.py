@@ -125,6 +125,7 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
     Raises whatever reading them raises, also for a file that ends too early.
     """
+    refuse_pointer(file)
     if file.suffix == ".safetensors":
         from safetensors import safe_open
 
@@ -135,6 +136,13 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
     return {
         name: tuple(value.shape) for name, value in torch.load(file, map_location="meta", weights_only=True).items()
     }
+
+
+def refuse_pointer(file: Path) -> None:
+    """Raises ValueError for what Git leaves in place of a large file that was not fetched."""
+    with file.open("rb") as stream:
+        if stream.read(64).startswith(b"version https://git-lfs"):
+            raise ValueError("a pointer of git-lfs in place of the file: run git lfs pull in its folder")
 
 
 def _class(stored: Stored, classes: tuple[Any, ...]) -> Any:

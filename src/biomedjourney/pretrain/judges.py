@@ -20,6 +20,7 @@ from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.tables import RACES
+from biomedjourney.weights import refuse_pointer
 
 ARCHITECTURE: dict[str, Any] = {"growth_rate": 12, "block_config": [3, 4, 4], "num_init_features": 24}
 KINDS = ("pathology", "race", "age")
@@ -263,6 +264,7 @@ def _home_with(weights: Path) -> Iterator[None]:
 def _readable(weights: Path) -> Iterator[None]:
     """Turns the errors of reading weights into a UserError."""
     try:
+        refuse_pointer(weights)
         yield
     except Exception as error:  # whatever reading zip files and pickles raises
         raise UserError(

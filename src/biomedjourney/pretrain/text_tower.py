@@ -18,6 +18,7 @@ from biomedjourney import progress, published, tables
 from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
+from biomedjourney.weights import refuse_pointer
 
 VOCABULARY = 2000  # largest number of word pieces
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -199,6 +200,7 @@ def _sizes(weights: str) -> dict[str, int]:
     """
     from open_clip.factory import load_state_dict
 
+    refuse_pointer(Path(weights))
     bert = "text.transformer."
     # of a pickle the shapes alone; a safetensors file cannot be read so, but is mapped into memory
     state = load_state_dict(weights, device="cpu" if weights.endswith(".safetensors") else "meta")

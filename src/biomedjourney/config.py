@@ -29,6 +29,12 @@ class HomePath(click.Path):
 
 PATH = HomePath(path_type=Path)
 
+# Where published weights may be named; a run of `train.runs` has its key of that name at choice.
+WEIGHTS = (
+    *("pretrain.first_stage.weights", "pretrain.text_tower.weights", "pretrain.judges.weights"),
+    *("diffusion.unet.weights", "train.runs"),
+)
+
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "phantom": ("seed", "phantom"),
@@ -39,15 +45,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "preprocess": ("data.images", "preprocess"),
     "register": ("data.images", "register"),
     "pretrain check": (
-        *("preprocess.size", "text.max_tokens", "labels.findings", "pretrain", "diffusion.unet", "train.runs"),
-        "prefetch",
+        *("preprocess.size", "text.max_tokens", "labels.findings", "pretrain.text_tower.width", "prefetch"),
+        *WEIGHTS,
     ),
     "pretrain first-stage": ("seed", "pretrain.first_stage"),
     "pretrain text-tower": ("seed", "preprocess.size", "text", "labels", "pretrain.text_tower"),
     "pretrain judges": ("seed", "preprocess.size", "labels", "pretrain.judges"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
-    "prefetch": ("pretrain", "diffusion.unet", "train.runs", "prefetch"),
+    "prefetch": ("prefetch", *WEIGHTS),
     "train": ("seed", "text", "diffusion", "train"),
     "generate pictures": (
         *("generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),

@@ -27,6 +27,7 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
+    check_weights,
     gather_triples,
     gather_cohort,
     gather_parts,

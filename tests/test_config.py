@@ -270,7 +270,7 @@ def test_settings_without_effect_change_what_is_passed_and_not_what_is_tracked(p
             assert read_by(command, changed) != read_by(command)
 
 
-@COMMANDS
+@pytest.mark.parametrize("command", [command for command in config.SECTIONS if command != "pretrain check"])
 def test_every_other_setting_that_a_command_reads_is_tracked(command: str) -> None:
     tracked = config.tracked_settings(DEFAULT, command)
     for path in leaves(read_by(command)):
@@ -329,22 +329,86 @@ def test_a_part_whose_weights_are_given_depends_on_them_alone(part: str) -> None
             assert config.tracked_settings(changed, command) == tracked, path
 
 
+def test_the_check_depends_on_what_the_weights_must_fit_and_without_weights_on_nothing() -> None:
+    command, decisive = "pretrain check", ("preprocess", "text", "labels", "pretrain.text_tower.width", "prefetch")
+    given = config.merge(DEFAULT, nested("train.runs.stage1.weights", "a/unet"))
+    tracked = config.tracked_settings(given, command)
+    for path in leaves(read_by(command, given)):
+        expected = path.startswith(decisive) or "weights" in path
+        changed = config.merge(given, nested(path, "another value"))
+        if path != "pretrain.judges.weights":  # a mapping
+            assert (config.tracked_settings(changed, command) != tracked) == expected, path
+        if "weights" not in path:
+            assert config.tracked_settings(broken(path, "another value"), command) == "{}", path
+    pinned = config.merge(given, {"prefetch": {"a/b": {"revision": None, "folder": "a"}}})
+    assert config.tracked_settings(pinned, command) != tracked
+
+
+def test_a_run_depends_on_the_weights_that_it_starts_from_and_on_no_others() -> None:
+    """stage1 and untrained start from diffusion.unet's, stage2 from stage1, and own from weights of its own."""
+    own = DEFAULT["train"]["runs"]["untrained"] | {"weights": "own/unet"}
+    base = config.merge(DEFAULT, {"train": {"runs": {"own": own}}, "diffusion": {"unet": {"weights": "a/unet"}}})
+
+    def changed_runs(path: str, value: Any, base: dict[str, Any] = base) -> set[str]:
+        after = config.merge(base, nested(path, value))
+        runs = base["train"]["runs"]
+        return {
+            run
+            for run in runs
+            if config.tracked_settings(base, "train", run=run) != config.tracked_settings(after, "train", run=run)
+        }
+
+    assert changed_runs("diffusion.unet.weights", "another/unet") == {"stage1", "untrained"}
+    assert changed_runs("diffusion.unet.weights", None) == {"stage1", "untrained"}
+    assert changed_runs("train.runs.own.weights", "another/unet") == {"own"}
+    assert changed_runs("train.runs.untrained.weights", None) == set()
+    assert changed_runs("train.runs.untrained.weights", "a/unet") == set(), "the same weights"
+    assert changed_runs("diffusion.unet.layers_per_block", 3) == set()
+    assert changed_runs("diffusion.unet.layers_per_block", 3, DEFAULT) == {"stage1", "untrained"}
+
+
+def test_a_run_starts_from_a_run_or_from_weights() -> None:
+    settings = config.merge(DEFAULT, nested("train.runs.stage2.weights", "a/unet"))
+    with pytest.raises(UserError, match=r"train.runs.stage2: it starts from the run 'stage1' and from weights of its"):
+        config.check(settings)
+    config.check(config.merge(settings, nested("train.runs.stage2.start", None)))
+    config.check(config.merge(settings, nested("train.runs.stage2.weights", None)))
+    with pytest.raises(UserError, match=r"train.runs.stage2.weights: 3 is not of type 'string', 'null'"):
+        config.check(config.merge(settings, nested("train.runs.stage2.weights", 3)))
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "said"),
+    [
+        ({"a/b": {"revision": "main", "folder": "x"}}, "prefetch.a/b.revision: 'main' does not match .*commit"),
+        ({"a/b": {"revision": "0" * 40}}, "prefetch.a/b: 'folder' is a required property"),
+        ({"a/b/c": {"revision": None, "folder": "x"}}, "'a/b/c' does not match"),
+        ({"https://hub/a/b": {"revision": None, "folder": "x"}}, "does not match"),
+    ],
+)
+def test_a_repository_is_a_name_with_a_commit_and_a_folder(prefetch: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        config.check(DEFAULT | {"prefetch": prefetch})
+    config.check(DEFAULT | {"prefetch": {"a/b": {"revision": "0" * 40, "folder": "x"}}})
+
+
 @pytest.mark.parametrize(
     ("path", "value", "rerun"),
     [
         ("pretrain.judges.steps", 7, {"pretrain judges", "report"}),
         ("evaluate.bootstrap", 200, {"evaluate systems", "report"}),
-        ("text.max_tokens", 7, {"pretrain text-tower", "encode texts", "train", "report"}),
+        ("text.max_tokens", 7, {"pretrain check", "pretrain text-tower", "encode texts", "train", "report"}),
         ("generate.guidance.sweep.pairs", 7, {"generate sweep", "report"}),
         ("resources.train.threads", 7, set()),
         ("data.demographics", "elsewhere", {"ingest tables"}),
     ],
 )
 def test_a_change_reaches_only_the_commands_that_read_it(path: str, value: Any, rerun: set[str]) -> None:
-    changed = broken(path, value)
-    tracked = {c: [config.tracked_settings(settings, c) for settings in (DEFAULT, changed)] for c in config.SECTIONS}
+    given = broken("diffusion.unet.weights", "a/unet")  # without weights the check reads no more
+    changed = config.merge(given, nested(path, value))
+    tracked = {c: [config.tracked_settings(settings, c) for settings in (given, changed)] for c in config.SECTIONS}
     assert {command for command, (before, after) in tracked.items() if before != after} == rerun
-    assert {command for command in config.SECTIONS if read_by(command) != read_by(command, changed)} == rerun
+    assert {c for c in config.SECTIONS if read_by(c, given) != read_by(c, changed)} == rerun
 
 
 def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:
@@ -382,11 +446,15 @@ def test_missing_paths_are_listed_by_key(tmp_path: Path) -> None:
     settings["pretrain"] = config.merge(
         settings["pretrain"], {"judges": {"weights": {"race": str(tmp_path / "race.pt")}}}
     )
+    own = settings["train"]["runs"]["stage1"] | {"weights": str(tmp_path / "unet")}
+    settings = config.merge(settings, {"train": {"runs": {"weights": own}}})  # the name of a run says nothing
     lines = config.faulty_paths(settings)
     assert [line.split(":")[0] for line in lines] == [
         "configuration, data.reports",
         "configuration, pretrain.judges.weights.race",
+        "configuration, train.runs.weights.weights",
     ]
+    assert all(line.endswith("or fetch it with biomedjourney prefetch") for line in lines[1:])
 
 
 def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,7 +509,7 @@ PATHS = {
     *(f"data.{name}" for name in ("images", "tables", "reports", "demographics")),
     *(f"pretrain.{part}.weights" for part in ("first_stage", "text_tower")),
     *(f"pretrain.judges.weights.{kind}" for kind in ("pathology", "race", "age")),
-    *("diffusion.unet.weights", "rewrite.openai.cache"),
+    *("diffusion.unet.weights", "train.runs.stage1.weights", "prefetch.a/b.folder", "rewrite.openai.cache"),
 }
 
 
@@ -449,6 +517,8 @@ def test_the_home_folder_takes_the_place_of_the_tilde_in_paths_alone(monkeypatch
     monkeypatch.setenv("HOME", "/home/some one")
     settings = broken("pretrain.judges.weights", {"pathology": "a", "race": "b", "age": "c"})
     settings["train"]["runs"]["stage2"]["start"] = "stage1"
+    settings = config.merge(settings, nested("train.runs.stage1.weights", "a"))
+    settings["prefetch"] = {"a/b": {"revision": "0" * 40, "folder": "a"}}
     for path in leaves(settings):
         with_tilde = config.merge(settings, nested(path, "~/é x"))
         expected = config.merge(settings, nested(path, "/home/some one/é x")) if path in PATHS else with_tilde

@@ -8,12 +8,12 @@ from biomedjourney import versions
 from tests.helpers import REPOSITORY
 
 VERBS = (
-    *("phantom", "ingest", "pair", "rewrite", "preprocess", "register", "gather", "pretrain", "encode", "train"),
-    *("generate", "evaluate", "report", "editing", "inspect"),
+    *("phantom", "ingest", "pair", "rewrite", "preprocess", "register", "gather", "pretrain", "prefetch"),
+    *("encode", "train", "generate", "evaluate", "report", "editing", "inspect"),
 )
 GROUND_FLOOR = {
     *("errors", "progress", "workers", "refusals", "config", "versions", "pixels", "sampling", "measures", "systems"),
-    *("tables", "examples", "weights", "devices"),
+    *("tables", "examples", "weights", "published", "devices"),
 }
 ABOVE = {"__init__", "cli"}  # the public names and the command line, on top of everything
 

@@ -67,7 +67,11 @@ def test_every_format_is_loaded_in_float32(name: str, part: str, unet: Path, vae
     assert (folder / PLAIN).exists() == (name == "plain")
     assert ("shards" in name) == (len(list(folder.iterdir())) > 3), "the format that the test is about"
     load: Callable[[Path], Any] = sampling.load_unet if part == "unet" else first_stage.load
-    same(load(folder), load(source), half=half)
+    check: Callable[[Path], Any] = sampling.unet_config if part == "unet" else first_stage.check
+    loaded = load(folder)
+    same(loaded, load(source), half=half)
+    ours = {key: value for key, value in loaded.config.items() if not key.startswith("_")}
+    assert {key: value for key, value in check(folder).items() if not key.startswith("_")} == ours
     if part == "vae":
         first_stage.copy_published(folder, tmp_path / "out")
         same(first_stage.load(tmp_path / "out"), first_stage.load(vae), half=half)
@@ -96,9 +100,10 @@ def test_a_pickle_cannot_run_code(unet_copy: Path, tmp_path: Path) -> None:
 
     (unet_copy / PLAIN).unlink()
     torch.save({"conv_in.weight": Harmful()}, unet_copy / "diffusion_pytorch_model.bin")
-    with pytest.raises(UserError, match="unet: the UNet cannot be read") as refused:
-        sampling.load_unet(unet_copy)
-    assert "\n" not in str(refused.value)
+    for read in (sampling.load_unet, sampling.unet_config):
+        with pytest.raises(UserError, match="unet: the UNet cannot be read") as refused:
+            read(unet_copy)
+        assert "\n" not in str(refused.value)
     assert not (tmp_path / "harm").exists()
 
 
@@ -163,9 +168,10 @@ def test_what_is_missing_or_damaged_is_named_in_one_line(
 ) -> None:
     spoil(unet_copy)
     capfd.readouterr()
-    with pytest.raises(UserError, match=rf"^{unet_copy}.*{said}.*: check the path, download it") as refused:
-        sampling.load_unet(unet_copy)
-    assert "\n" not in str(refused.value)
+    for read in (sampling.load_unet, sampling.unet_config):
+        with pytest.raises(UserError, match=rf"^{unet_copy}.*{said}.*: check the path, download it") as refused:
+            read(unet_copy)
+        assert "\n" not in str(refused.value)
     assert capfd.readouterr() == ("", ""), "diffusers has its say"
 
 

@@ -29,6 +29,12 @@ class HomePath(click.Path):
 
 PATH = HomePath(path_type=Path)
 
+# Where published weights may be named; a run of `train.runs` has its key of that name at choice.
+WEIGHTS = (
+    *("pretrain.first_stage.weights", "pretrain.text_tower.weights", "pretrain.judges.weights"),
+    *("diffusion.unet.weights", "train.runs"),
+)
+
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "phantom": ("seed", "phantom"),
@@ -38,11 +44,16 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "rewrite": ("seed", "phantom", "rewrite.largest_fallback_share", "rewrite.openai"),
     "preprocess": ("data.images", "preprocess"),
     "register": ("data.images", "register"),
+    "pretrain check": (
+        *("preprocess.size", "text.max_tokens", "labels.findings", "pretrain.text_tower.width", "prefetch"),
+        *WEIGHTS,
+    ),
     "pretrain first-stage": ("seed", "pretrain.first_stage"),
     "pretrain text-tower": ("seed", "preprocess.size", "text", "labels", "pretrain.text_tower"),
     "pretrain judges": ("seed", "preprocess.size", "labels", "pretrain.judges"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
+    "prefetch": ("prefetch", *WEIGHTS),
     "train": ("seed", "text", "diffusion", "train"),
     "generate pictures": (
         *("generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
@@ -150,7 +161,12 @@ def _check_signal(job: dict[str, Any]) -> None:
 
 
 def check_run(name: str, run: dict[str, Any]) -> None:
-    """Refuses a training run on singles with settings that only triples can have."""
+    """Refuses a run with two starts, and one on singles with settings that only triples can have."""
+    if run["start"] is not None and run.get("weights") is not None:
+        raise UserError(
+            f"configuration, train.runs.{name}: it starts from the run {run['start']!r} and from weights of its own: "
+            "set start or weights to null"
+        )
     expected = {"prior": "none", "text": "report", "writer": None, "directions": ["forward"]}
     wrong = [key for key, value in expected.items() if run[key] != value]
     if run["data"] == "singles" and wrong:
@@ -321,18 +337,44 @@ def tracked_settings(
     """
     parts = _parts(settings, SECTIONS[command], command)
     if run is not None:
-        parts["train"] = parts["train"] | {"runs": {run: parts["train"]["runs"][run]}}
+        run_settings = parts["train"]["runs"][run]
+        parts["diffusion"] = parts["diffusion"] | {"unet": _first_unet(parts["diffusion"]["unet"], run_settings)}
+        parts["train"] = parts["train"] | {"runs": {run: _without(run_settings, ["weights"])}}
     if system is not None:
         parts["systems"] = {system: parts["systems"][system]}
     if writer is not None and writer != "openai":
         parts = {}
-    if command.startswith("pretrain "):
+    if command == "pretrain check":
+        parts = _checked(parts)
+    elif command.startswith("pretrain "):
         [(part, part_settings)] = parts["pretrain"].items()
         if part_settings["weights"] is not None:
             parts = {"pretrain": {part: {"weights": part_settings["weights"]}}}
     for path in WITHOUT_EFFECT:
         parts = _without(parts, path.split("."))
     return json.dumps(_plain_numbers(parts), sort_keys=True)
+
+
+def unet_of(run: dict[str, Any], unet: dict[str, Any]) -> dict[str, Any]:
+    """The section ``diffusion.unet`` as it holds for a run that may begin with weights of its own."""
+    return unet if run.get("weights") is None else unet | {"weights": run["weights"]}
+
+
+def _first_unet(unet: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """What the UNet at the start of a run depends on in ``diffusion.unet``: nothing where it is another run's."""
+    if run["start"] is not None:
+        return {}
+    unet = unet_of(run, unet)
+    return unet if unet["weights"] is None else {"weights": unet["weights"]}
+
+
+def _checked(parts: dict[str, Any]) -> dict[str, Any]:
+    """What the check of the published parts depends on: nothing where no weights are given."""
+    given = {key: value for key, value in weights(parts).items() if value is not None}
+    if not given:
+        return {}
+    others = {key: parts[key] for key in ("preprocess", "text", "labels", "prefetch")}
+    return others | {"weights": given, "width": parts["pretrain"]["text_tower"]["width"]}
 
 
 def _without(settings: dict[str, Any], keys: list[str]) -> dict[str, Any]:
@@ -356,7 +398,7 @@ def _plain_numbers(value: Any) -> Any:
 
 def faulty_paths(settings: dict[str, Any]) -> list[str]:
     """One line for each path that is not there, that the phantom would be drawn over, or that is misread."""
-    given = {f"data.{key}": value for key, value in settings["data"].items()} | _weights(settings, ())
+    given = {f"data.{key}": value for key, value in settings["data"].items()} | weights(settings)
     if unknown := {key: value for key, value in given.items() if value is not None and value.startswith("~")}:
         return [
             f"configuration, {key}: {value}: there is no such user: write the path of the home folder, or ./~ where "
@@ -381,17 +423,17 @@ def faulty_paths(settings: dict[str, Any]) -> list[str]:
     ]
     return lines + [
         f"configuration, {key}: {path} does not exist: set it to the path of your copy"
+        + ("" if key in data else ", or fetch it with biomedjourney prefetch")
         for key, path in needed.items()
         if not path.exists()
     ]
 
 
-def _weights(settings: dict[str, Any], where: tuple[str, ...]) -> dict[str, str | None]:
-    """Every path under a key ``weights``, by its place in the configuration."""
-    paths: dict[str, str | None] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            paths |= _weights(value, (*where, key))
-        elif "weights" in (key, *where):
-            paths[".".join((*where, key))] = value
-    return paths
+def weights(settings: dict[str, Any]) -> dict[str, str | None]:
+    """The path of every published part, by its place in the configuration; None for one that is not given."""
+    pretrain, judges = settings["pretrain"], settings["pretrain"]["judges"]["weights"] or {}
+    paths = {f"pretrain.{part}.weights": pretrain[part]["weights"] for part in ("first_stage", "text_tower")}
+    paths |= {f"pretrain.judges.weights.{kind}": path for kind, path in judges.items()}
+    paths["diffusion.unet.weights"] = settings["diffusion"]["unet"]["weights"]
+    runs = settings["train"]["runs"]
+    return paths | {f"train.runs.{name}.weights": run["weights"] for name, run in runs.items() if "weights" in run}

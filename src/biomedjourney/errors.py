@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,6 +27,13 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+class UserErrors(UserError):
+    """Several mistakes at once. The message has one line for each, and the later ones begin with ``error:`` too."""
+
+    def __init__(self, errors: Iterable[UserError]) -> None:
+        Exception.__init__(self, "\nerror: ".join(str(error) for error in errors))
 
 
 def brief(error: Exception) -> str:

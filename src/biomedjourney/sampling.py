@@ -122,5 +122,34 @@ def load_unet(folder: Path) -> Any:
     """The UNet of a folder in diffusers' format, in float32. Raises UserError as `weights.load` does."""
     from diffusers import UNet2DConditionModel
 
-    classes = {"UNet2DConditionModel": UNet2DConditionModel}
-    return weights.load(folder, classes, "UNet", "unet", "check the path, download it or run train again")
+    return weights.load(folder, weights.UNET, UNet2DConditionModel)
+
+
+def unet_config(folder: Path) -> Any:
+    """The configuration of the UNet in a folder, from its files' headers. Raises UserError as `weights.check` does."""
+    from diffusers import UNet2DConditionModel
+
+    return weights.check(folder, weights.UNET, UNet2DConditionModel)
+
+
+def check_conditions(folder: Path, config: Any, channels: int, text_width: int) -> None:
+    """Raises UserError where a published UNet is made for other latents or other conditions than ours.
+
+    The size of the latents for which it was published (``sample_size``) does not count: it takes those of any size.
+    """
+    if config.in_channels not in (channels, 2 * channels) or config.out_channels != channels:
+        raise UserError(
+            f"{folder}: a UNet from {config.in_channels} to {config.out_channels} channels does not fit latents of "
+            f"{channels} channels: give a UNet and a first stage that were published together"
+        )
+    if config.encoder_hid_dim not in (None, text_width):
+        raise UserError(
+            f"{folder}: a UNet for text states of width {config.encoder_hid_dim}, but the texts have {text_width}: "
+            "give it the text tower that it was trained with, or another UNet"
+        )
+    conditions = [config.class_embed_type, config.num_class_embeds, config.addition_embed_type]
+    if any(conditions) or config.encoder_hid_dim_type not in (None, "text_proj"):
+        raise UserError(
+            f"{folder}: a UNet that needs other conditions than a text and a prior image, as Stable Diffusion XL's "
+            "does: give that of Stable Diffusion 1 or 2, or of InstructPix2Pix"
+        )

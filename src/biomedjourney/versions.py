@@ -56,10 +56,10 @@ def code_version(command: str, table_names: Iterable[str] = (), without: Iterabl
 
     ``command``: a verb or a verb with its sub-command, such as "encode pictures". ``table_names``: tables that the
     command is told to read or write on the command line, besides those that its code names; a table whose name is that
-    of a column too, such as `findings`, has to be given here. ``without``: modules,
-    such as "rewrite.prompt", that the command does not use with the options that it is given.
+    of a column too, such as `findings`, has to be given here. ``without``: modules and definitions, such as
+    "rewrite.prompt" and "pretrain.run.train_judges", that the command does not use with the options that it is given.
     """
-    reached = _reachable(_entry(command), frozenset(f"{ROOT}.{module}" for module in without))
+    reached = _reachable(_entry(command), frozenset(f"{ROOT}.{name}" for name in without))
     digest = hashlib.sha256()
     named_tables, data_files = set(table_names), set()
     for reference in sorted(reached, key=lambda reference: (reference.module, str(reference.name))):
@@ -117,7 +117,7 @@ def _reachable(start: Reference, without: frozenset[str] = frozenset()) -> froze
     waiting = [start]
     while waiting:
         reference = waiting.pop()
-        if reference in reached or reference.module in without:
+        if reference in reached or {reference.module, f"{reference.module}.{reference.name}"} & without:
             continue
         reached.add(reference)
         waiting += _references(reference)

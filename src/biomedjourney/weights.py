@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from biomedjourney.errors import UserError, brief
 
@@ -17,15 +17,87 @@ NAME = re.compile(
 CONVERTER = "diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py"
 
 
-def load(folder: Path, classes: dict[str, Any], part: str, inner: str, remedy: str) -> Any:
+class Kind(NamedTuple):
+    """A part of diffusers' models: its name, the classes that it may have, and for messages the remedy.
+
+    ``inner``: its folder in a whole pipeline.
+    """
+
+    part: str
+    inner: str
+    classes: tuple[str, ...]
+    remedy: str
+
+
+FIRST_STAGE = Kind(
+    "first stage",
+    "vae",
+    ("AutoencoderKL", "PatchAutoencoder"),
+    "give a folder with a diffusers AutoencoderKL, download it or train it again",
+)
+UNET = Kind("UNet", "unet", ("UNet2DConditionModel",), "check the path, download it or run train again")
+
+
+class Stored(NamedTuple):
+    """What lies in a folder of diffusers: the configuration, and the variant and the formats of the weights."""
+
+    config: dict[str, Any]
+    variant: str | None
+    formats: set[str]
+
+
+def load(folder: Path, kind: Kind, *classes: Any) -> Any:
     """The model in a folder of diffusers, in float32, whatever the precision of its file. No downloads.
 
-    ``classes``: those that are accepted, by their name in config.json. For messages: ``part`` is the model's name,
-    ``inner`` that of its folder in a whole pipeline, ``remedy`` what to do. Without plain weights, those of the variant
-    fp16 are taken, or of the only variant. torch's pickles are opened with ``weights_only``: they cannot run code.
-    Raises UserError for a file or a whole pipeline in place of the folder, and where the configuration or any of the
-    weights are missing or damaged.
+    ``classes``: those that ``kind`` names. Without plain weights, those of the variant fp16 are taken, or of the only
+    variant. torch's pickles are opened with ``weights_only``: they cannot run code. Raises UserError as `describe`
+    does, and where any of the weights are missing or damaged.
     """
+    stored = describe(folder, kind)
+    try:
+        with _silent():
+            model, report = _class(stored, classes).from_pretrained(
+                folder,
+                variant=stored.variant,
+                use_safetensors="safetensors" in stored.formats,
+                low_cpu_mem_usage=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
+        raise UserError(f"{folder}: the {kind.part} cannot be read ({brief(error)}): {kind.remedy}") from None
+    _refuse_missing(folder, kind, report["missing_keys"])
+    return model.float()
+
+
+def check(folder: Path, kind: Kind, *classes: Any) -> Any:
+    """The configuration of the model that `load` would load, without reading its weights: their names and shapes alone.
+
+    Raises UserError as `load` does, but for weights that are damaged behind the header of their file.
+    """
+    import torch
+
+    stored = describe(folder, kind)
+    try:
+        with _silent(), torch.device("meta"):
+            model = _class(stored, classes).from_config(stored.config)
+            weights = model._fix_state_dict_keys_on_load(
+                {name: torch.empty(shape) for file in _files(folder, stored) for name, shape in shapes(file).items()}
+            )
+            missing = model.load_state_dict(weights, strict=False).missing_keys
+    except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
+        raise UserError(f"{folder}: the {kind.part} cannot be read ({brief(error)}): {kind.remedy}") from None
+    _refuse_missing(folder, kind, missing)
+    return model.config
+
+
+def describe(folder: Path, kind: Kind) -> Stored:
+    """What lies in a folder of diffusers, from its configuration and the names of its files.
+
+    Raises UserError for a file or a whole pipeline in place of the folder, for a configuration that is missing, damaged
+    or of another class, and where no file of weights is there.
+    """
+    part = kind.part
     if folder.is_file() and (folder.parent / "config.json").is_file():
         raise UserError(f"{folder}: a file, but the {part} is a folder: give {folder.parent}")
     if folder.is_file():
@@ -33,35 +105,66 @@ def load(folder: Path, classes: dict[str, Any], part: str, inner: str, remedy: s
             f"{folder}: a file, but the {part} is a folder with config.json and the weights: make one with {CONVERTER}"
         )
     if (folder / "model_index.json").is_file():
-        raise UserError(f"{folder}: a whole pipeline, of which the {part} is one folder: give {folder / inner}")
+        raise UserError(f"{folder}: a whole pipeline, of which the {part} is one folder: give {folder / kind.inner}")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'config.json'}: not a {part} ({error}): {remedy}") from None
+        raise UserError(f"{folder / 'config.json'}: not a {part} ({error}): {kind.remedy}") from None
     name = config.get("_class_name") if isinstance(config, dict) else None
     if name is None:
-        raise UserError(f"{folder / 'config.json'}: not a {part} (it has no _class_name): {remedy}")
-    if name not in classes:
-        expected = " or ".join(classes)
+        raise UserError(f"{folder / 'config.json'}: not a {part} (it has no _class_name): {kind.remedy}")
+    if name not in kind.classes:
+        expected = " or ".join(kind.classes)
         raise UserError(f"{folder / 'config.json'}: a {name} is not a {part}: give a folder with {expected}")
-    variant, formats = _variant(folder, part, remedy)
-    try:
-        with _silent():
-            model, report = classes[name].from_pretrained(
-                folder,
-                variant=variant,
-                use_safetensors="safetensors" in formats,
-                low_cpu_mem_usage=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
-        raise UserError(f"{folder}: the {part} cannot be read ({brief(error)}): {remedy}") from None
-    if missing := report["missing_keys"]:
+    # a link may point to nothing
+    return Stored(config, *variant(folder, [path.name for path in folder.iterdir() if path.is_file()], kind))
+
+
+def shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in a file of weights, safetensors or torch's, from its header.
+
+    Raises whatever reading them raises, also for a file that ends too early.
+    """
+    refuse_pointer(file)
+    if file.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(file, "pt") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    import torch
+
+    return {
+        name: tuple(value.shape) for name, value in torch.load(file, map_location="meta", weights_only=True).items()
+    }
+
+
+def refuse_pointer(file: Path) -> None:
+    """Raises ValueError for what Git leaves in place of a large file that was not fetched."""
+    with file.open("rb") as stream:
+        if stream.read(64).startswith(b"version https://git-lfs"):
+            raise ValueError("a pointer of git-lfs in place of the file: run git lfs pull in its folder")
+
+
+def _class(stored: Stored, classes: tuple[Any, ...]) -> Any:
+    return next(known for known in classes if known.__name__ == stored.config["_class_name"])
+
+
+def _refuse_missing(folder: Path, kind: Kind, missing: list[str]) -> None:
+    if missing:
         raise UserError(
-            f"{folder}: the {part} cannot be read (weights are missing: {missing[0]}, {len(missing)} in all): {remedy}"
+            f"{folder}: the {kind.part} cannot be read (weights are missing: {missing[0]}, {len(missing)} in all): "
+            f"{kind.remedy}"
         )
-    return model.float()
+
+
+def _files(folder: Path, stored: Stored) -> list[Path]:
+    """The files of the weights that are loaded: one, or the shards that an index names."""
+    ending = "safetensors" if "safetensors" in stored.formats else "bin"
+    variant = f".{stored.variant}" if stored.variant else ""
+    index = folder / f"diffusion_pytorch_model.{ending}.index{variant}.json"
+    if not index.is_file():
+        return [folder / f"diffusion_pytorch_model{variant}.{ending}"]
+    return [folder / name for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))]
 
 
 @contextmanager
@@ -77,20 +180,23 @@ def _silent() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _variant(folder: Path, part: str, remedy: str) -> tuple[str | None, set[str]]:
-    """The variant of the weights to load, and the formats that it is there in: safetensors, bin."""
+def variant(folder: Path, names: Collection[str], kind: Kind) -> tuple[str | None, set[str]]:
+    """Of the files with these names in a folder the variant of the weights to load, and its formats: safetensors, bin.
+
+    Raises UserError where none are weights, and for several variants none of which comes first.
+    """
     formats: dict[str | None, set[str]] = {}
-    for path in folder.iterdir():
-        if path.is_file() and (match := NAME.fullmatch(path.name)):  # a link may point to nothing
+    for name in names:
+        if match := NAME.fullmatch(name):
             formats.setdefault(match["variant"] or match["variant_of_index"], set()).add(match["format"])
     if not formats:
-        names = sorted(path.name for path in folder.iterdir() if path.name != "config.json")
+        others = sorted(name for name in names if name != "config.json")
         raise UserError(
-            f"{folder}: the {part} cannot be read (no diffusion_pytorch_model.safetensors or .bin, nor an index of "
-            f"shards, beside config.json, but {', '.join(names)[:200] or 'nothing'}): {remedy}"
+            f"{folder}: the {kind.part} cannot be read (no diffusion_pytorch_model.safetensors or .bin, nor an index "
+            f"of shards, beside config.json, but {', '.join(others)[:200] or 'nothing'}): {kind.remedy}"
         )
     choice = next((name for name in (None, "fp16") if name in formats), next(iter(formats)))
     if choice not in (None, "fp16") and len(formats) > 1:
-        names = sorted(map(str, formats))
-        raise UserError(f"{folder}: the {part} is there in several variants ({', '.join(names)}): keep one of them")
+        variants = ", ".join(sorted(map(str, formats)))
+        raise UserError(f"{folder}: the {kind.part} is there in several variants ({variants}): keep one of them")
     return choice, formats[choice]

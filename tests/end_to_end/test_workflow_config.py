@@ -1,17 +1,20 @@
 """What the workflow says of a configuration before it runs anything."""
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, published
 from tests.helpers.workflow_runs import snakemake
 
 pytestmark = pytest.mark.workflow
 
 PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
+CHECKED = "results/models/checked.json"
 TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
 
 
@@ -74,15 +77,17 @@ def test_a_missing_key_or_endpoint_is_named_before_anything_runs(tmp_path: Path,
 
 def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path: Path) -> None:
     """Configuration alone makes the difference: with the named paths in place, the same rules are planned."""
-    folders = ["mimic-cxr-jpg/2.1.0", "mimic-cxr/2.1.0", "mimic-iv/3.1/hosp", "weights/stable-diffusion-v1-5/vae"]
-    folders += ["weights/stable-diffusion-v1-5/unet", "weights/biomedclip", "weights/torchxrayvision"]
-    for folder in folders:
+    weights = tmp_path / "resources" / "weights"
+    published.vae(weights / "stable-diffusion-v1-5" / "vae")
+    published.unet(weights / "stable-diffusion-v1-5" / "unet")
+    published.biomedclip(weights / "biomedclip")
+    for folder in ("mimic-cxr-jpg/2.1.0", "mimic-cxr/2.1.0", "mimic-iv/3.1/hosp", "weights/torchxrayvision"):
         (tmp_path / "resources" / folder).mkdir(parents=True)
     files = [f"mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-{part}.csv.gz" for part in ("metadata", "split", "chexpert")]
     files += ["mimic-cxr/2.1.0/mimic-cxr-reports.zip"]
     files += [f"mimic-iv/3.1/hosp/{part}.csv.gz" for part in ("patients", "admissions")]
-    weights = yaml.safe_load(PAPER.read_text())["pretrain"]["judges"]["weights"].values()
-    for file in [*(f"resources/{file}" for file in files), *weights]:
+    judges = yaml.safe_load(PAPER.read_text())["pretrain"]["judges"]["weights"].values()
+    for file in [*(f"resources/{file}" for file in files), *judges]:
         (tmp_path / file).touch()
     mine = tmp_path / "mine.yaml"
     mine.write_text("rewrite: {openai: {base_url: 'http://127.0.0.1:8000/v1', model: my-model}}")
@@ -95,6 +100,58 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
         assert part in result.stdout
     assert "backward" not in result.stdout
     assert "results/progressions/rules" not in result.stdout
+    inputs = dict(re.findall(r"^(?:local)?rule (\w+):\n    input: (.*)$", result.stdout, re.MULTILINE))
+    for part in ("first_stage", "text_tower", "judges"):
+        read = inputs[f"pretrain_{part}"].split(", ")
+        assert read[0] == CHECKED
+        assert all(file.startswith("resources/weights/") for file in read[1:]), "a given part needs no data"
+    assert inputs["ingest_raw_files"].startswith(f"{CHECKED}, ")
+    assert len([file for file in inputs["check_weights"].split(", ") if file.startswith("resources/weights/")]) > 10
+
+
+@pytest.mark.parametrize(
+    ("overlay", "spoil", "said"),
+    [
+        ("diffusion: {unet: {weights: w}}", lambda w: w.mkdir(), "w/config.json: not a UNet"),
+        ("diffusion: {unet: {weights: w}}", lambda w: w.touch(), "w: a file, but the UNet is a folder"),
+        ("pretrain: {first_stage: {weights: w}}", lambda w: w.mkdir(), "w/config.json: not a first stage"),
+        ("pretrain: {text_tower: {weights: w}}", lambda w: w.mkdir(), "w/open_clip_config.json: cannot be read"),
+        (
+            "train: {runs: {stage1: {weights: w}}}",
+            lambda w: (published.unet(w) / "diffusion_pytorch_model.safetensors").unlink(),
+            "w: the UNet cannot be read (no diffusion_pytorch_model.safetensors or .bin",
+        ),
+        (
+            "pretrain: {text_tower: {weights: w}}",
+            lambda w: (published.biomedclip(w) / "open_clip_pytorch_model.bin").unlink(),
+            "w/open_clip_pytorch_model.bin: the weights are missing",
+        ),
+    ],
+)
+def test_missing_files_of_weights_are_named_before_anything_is_planned(
+    tmp_path: Path, overlay: str, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(tmp_path / "w")
+    [line] = errors_of(tmp_path, overlay)
+    assert said in line
+
+
+def test_weights_that_do_not_fit_end_the_workflow_in_its_first_job(tmp_path: Path) -> None:
+    published.unet(tmp_path / "unet", published.UNET | {"in_channels": 9})
+    published.unet(tmp_path / "own", published.INSTRUCT_PIX2PIX | {"out_channels": 3})
+    (tmp_path / "mine.yaml").write_text(
+        "diffusion: {unet: {weights: unet}}\ntrain: {runs: {stage1: {weights: own}}}\nphantom: {patients: 10}"
+    )
+    result = snakemake(tmp_path, "--cores", "2", "--configfile", "mine.yaml")
+    assert result.returncode != 0
+    lines = [line for line in result.stdout.splitlines() if line.startswith("error: configuration, ")]
+    assert [line.split(": ")[1] for line in lines] == [
+        "configuration, diffusion.unet.weights",
+        "configuration, train.runs.stage1.weights",
+    ]
+    assert "localrule check_weights" in result.stdout
+    assert not (tmp_path / "resources").exists(), "nothing else was begun"
+    assert not (tmp_path / CHECKED).exists()
 
 
 def test_the_tables_configuration_adds_its_rows(tmp_path: Path) -> None:

@@ -74,17 +74,17 @@ def unet(folder: Path, config: dict[str, Any] = UNET, files: tuple[str, ...] = (
     return _write(folder, config, UNet2DConditionModel.from_config(config).state_dict(), files)
 
 
-def vae(folder: Path, files: tuple[str, ...] = ("safetensors", "bin")) -> Path:
-    """A `vae` folder with the old names of the attention's weights; it reduces a picture four times."""
+def vae(folder: Path, files: tuple[str, ...] = ("safetensors", "bin"), config: dict[str, Any] = VAE) -> Path:
+    """A `vae` folder with the old names of the attention's weights; that of VAE reduces a picture four times."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
     weights = {}
-    for name, value in AutoencoderKL.from_config(VAE).state_dict().items():
+    for name, value in AutoencoderKL.from_config(config).state_dict().items():
         for new, old in OLD_NAMES.items():
             name = name.replace(new, old) if "mid_block.attentions.0." in name else name
         weights[name] = value
-    return _write(folder, VAE, weights, files)
+    return _write(folder, config, weights, files)
 
 
 def biomedclip(folder: Path, width: int = TEXT_WIDTH, heads: int = 12) -> Path:

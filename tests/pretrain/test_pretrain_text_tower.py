@@ -88,8 +88,18 @@ def test_long_texts_are_cut_and_still_end_with_a_separator(folder: Path) -> None
 
 
 def test_more_tokens_than_the_tower_has_places_for_are_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"text.max_tokens: 13 is more than the 12"):
-        load_text_tower(folder, MAX_TOKENS + 1)
+    for read in (load_text_tower, text_tower.check):
+        with pytest.raises(UserError, match=r"text.max_tokens: 13 is more than the 12"):
+            read(folder, MAX_TOKENS + 1)
+    assert text_tower.check(folder, MAX_TOKENS) == SETTINGS["width"]
+
+
+def refused_in_one_line(folder: Path, said: str) -> None:
+    """The tower is refused both when it is loaded and when it is checked without its weights."""
+    for read in (load_text_tower, lambda folder: text_tower.check(folder, MAX_TOKENS)):
+        with pytest.raises(UserError, match=said) as refused:
+            read(folder)
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +108,7 @@ def test_more_tokens_than_the_tower_has_places_for_are_refused(folder: Path) -> 
 )
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(UserError, match=name) as refused:
-        load_text_tower(folder)
-    assert "\n" not in str(refused.value)
+    refused_in_one_line(folder, name)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +116,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 )
 def test_a_damaged_file_is_a_user_error(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"{ half")
-    with pytest.raises(UserError, match=str(folder)) as refused:
-        load_text_tower(folder)
-    assert "\n" not in str(refused.value)
+    refused_in_one_line(folder, str(folder))
 
 
 @pytest.mark.parametrize(("width", "heads"), [(24, 12), (128, 2), (32, 1)])
@@ -141,24 +147,23 @@ def test_a_config_of_another_bert_is_named(tmp_path: Path, name: str) -> None:
     folder = published.biomedclip(tmp_path)
     size = (published.BERT | {"hidden_size": published.TEXT_WIDTH})[name]
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", name: size + 12}))
-    with pytest.raises(UserError, match=rf"config.json: {name} is {size + 12}, but the weights .* have {size}: remove"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, rf"config.json: {name} is {size + 12}, but the weights .* have {size}: remove")
 
 
 def test_what_a_snapshot_does_not_tell_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"config.json: missing, and a width of 200 does not tell the number of heads"):
-        load_text_tower(published.biomedclip(tmp_path / "odd", 200, 8))
+    refused_in_one_line(
+        published.biomedclip(tmp_path / "odd", 200, 8),
+        r"config.json: missing, and a width of 200 does not tell the number of heads",
+    )
     folder = published.biomedclip(tmp_path / "tokenizer")
     pieces = [*published.WORDS, *(f"##{i}" for i in range(500))]
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").write_text("\n".join([*text_tower.SPECIAL, *pieces]))
-    with pytest.raises(UserError, match=r"the tokenizer has 517 word pieces, but the weights know 200"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, r"the tokenizer has 517 word pieces, but the weights know 200")
     weights = torch.load(folder / "open_clip_pytorch_model.bin")
     others = {name: value for name, value in weights.items() if not name.startswith("text.transformer.")}
     torch.save(others, folder / "open_clip_pytorch_model.bin")
-    with pytest.raises(UserError, match=r"model.bin: not the weights of a BERT .*word_embeddings.weight is missing"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, r"model.bin: not the weights of a BERT .*word_embeddings.weight is missing")
 
 
 def test_a_safetensors_file_in_half_precision_is_loaded(folder: Path) -> None:
@@ -181,14 +186,12 @@ def test_weights_that_do_not_fit_or_are_cut_off_are_named_in_one_line(folder: Pa
     name = folder / "open_clip_pytorch_model.bin"
     weights = torch.load(name)
     torch.save(weights | {"extra": torch.zeros(1)}, name)
-    with pytest.raises(UserError, match=f"^{folder}: .*Unexpected key.*extra.*: download it again$"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, f"^{folder}: .*Unexpected key.*extra.*: download it again$")
     name.unlink()
     safe = folder / "open_clip_model.safetensors"
     save_file(weights, safe)
     safe.write_bytes(safe.read_bytes()[:4000])
-    with pytest.raises(UserError, match=f"^{folder}: .*SafetensorError: .*: download it again$"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, f"^{folder}: .*SafetensorError: .*: download it again$")
 
 
 def test_a_context_length_that_is_not_given_is_that_of_open_clip(folder: Path) -> None:
@@ -203,13 +206,11 @@ def test_a_context_length_that_is_not_given_is_that_of_open_clip(folder: Path) -
 
 def test_shards_and_a_file_in_place_of_the_folder_are_named(folder: Path) -> None:
     weights = folder / "open_clip_pytorch_model.bin"
-    with pytest.raises(UserError, match=f"^{weights}: a file, but a folder in BiomedCLIP's format .*: give {folder}$"):
-        load_text_tower(weights)
+    refused_in_one_line(weights, f"^{weights}: a file, but a folder in BiomedCLIP's format .*: give {folder}$")
     (folder / "model.safetensors.index.json").write_text("{}")
     load_text_tower(folder)  # the one file is there as well
     weights.rename(folder / "model-00001-of-00002.bin")
-    with pytest.raises(UserError, match=r"index.json: the weights are in shards: join them .*open_clip_model.safet"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, r"index.json: the weights are in shards: join them .*open_clip_model.safet")
 
 
 def test_a_pickle_cannot_run_code(folder: Path) -> None:
@@ -218,8 +219,7 @@ def test_a_pickle_cannot_run_code(folder: Path) -> None:
             return Path.touch, (folder / "harm",)
 
     torch.save({"logit_scale": Harmful()}, folder / "open_clip_pytorch_model.bin")
-    with pytest.raises(UserError, match="not a text tower in BiomedCLIP's format"):
-        load_text_tower(folder)
+    refused_in_one_line(folder, "not a text tower in BiomedCLIP's format")
     assert not (folder / "harm").exists()
 
 

@@ -5,7 +5,7 @@ import shlex
 import signal
 
 from biomedjourney import config as configuration
-from biomedjourney import systems, versions
+from biomedjourney import published, systems, versions
 from biomedjourney.errors import UserError
 from biomedjourney.rewrite import endpoint
 
@@ -18,9 +18,11 @@ try:
     configuration.check(config)
     config.update(configuration.with_home(config))
     faults += configuration.faulty_paths(config)
-    # a cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
-    if workflow.is_main_process and "openai" in config["rewrite"]["writers"]:
-        endpoint.check(config["rewrite"]["openai"], credentialed=config["phantom"] is None)
+    # each cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
+    if workflow.is_main_process:
+        faults += published.faults(config)
+        if "openai" in config["rewrite"]["writers"]:
+            endpoint.check(config["rewrite"]["openai"], credentialed=config["phantom"] is None)
 except UserError as error:
     faults.append(str(error))
 if faults:
@@ -93,6 +95,20 @@ def code(command, *tables, without=()):
     return versions.code_version(command, tables, without)
 
 
+# What a frozen part needs no longer once its weights are given.
+TRAINED_HERE = {
+    "first_stage": ("pretrain.run.train_first_stage", "pretrain.first_stage.PatchAutoencoder"),
+    "text_tower": ("pretrain.run.train_text_tower",),
+    "judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
+}
+
+
+def pretrain_code(part):
+    """The version of the code that makes a frozen part: loads it where its weights are given, or trains it."""
+    is_given = config["pretrain"][part]["weights"] is not None
+    return code(f"pretrain {part.replace('_', '-')}", without=TRAINED_HERE[part] if is_given else ())
+
+
 def rewrite_code(writer):
     """The version of a writer's code; only openai uses a language model."""
     others = () if writer == "openai" else ("rewrite.model_writer", "rewrite.prompt")
@@ -142,6 +158,22 @@ def shards(folder, verb):
 
 
 PIXELS = shards("results/pixels", "preprocess")
+
+# What the check of the published parts writes. All that begins the chain waits for it, and so does all that reads such a
+# part. It is `ancient`: only a part's own files and settings decide whether what is made from it is made again.
+CHECKED = ancient("results/models/checked.json")
+
+
+def weight_files(*keys):
+    """The files of the published parts whose places in the configuration begin with one of the keys."""
+    paths = [part.path for part in published.parts(config) if part.key.startswith(keys)]
+    folders = [sorted(path.iterdir()) if path.is_dir() else [path] for path in paths]
+    return [str(file) for folder in folders for file in folder if file.is_file() and not file.name.startswith(".")]
+
+
+def part_tables(part, **inputs):
+    """The tables that a frozen part is trained on; none where its weights are given."""
+    return inputs if config["pretrain"][part]["weights"] is None else {}
 
 
 def registered(direction):
@@ -205,6 +237,14 @@ def example_inputs(run, directions):
     if run["prior"] == "unregistered":
         inputs["latents"] = shards("results/latents/images", "preprocess")
     return inputs
+
+
+def first_weights(name):
+    """The files of the published UNet that a training run starts from, if it does."""
+    if RUNS[name]["start"]:
+        return []
+    own = f"train.runs.{name}.weights"
+    return weight_files(own if RUNS[name].get("weights") else "diffusion.unet.weights")
 
 
 def run_inputs(name):

@@ -1,5 +1,6 @@
 rule ingest_raw_files:
     input:
+        CHECKED,
         **RAW,
     output:
         patients="results/tables/patients.parquet",

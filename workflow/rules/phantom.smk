@@ -1,6 +1,8 @@
 if config["phantom"] is not None:
 
     rule draw_phantom:
+        input:
+            CHECKED,
         output:
             **RAW,
             checksums=CHECKSUMS,

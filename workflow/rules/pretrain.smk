@@ -1,7 +1,29 @@
+rule check_weights:
+    input:
+        lambda wildcards: weight_files(""),
+    output:
+        checked="results/models/checked.json",
+    log:
+        "logs/pretrain/check.log",
+    benchmark:
+        "benchmarks/pretrain/check.tsv"
+    priority: 5
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        settings=settings("pretrain check"),
+        code=code("pretrain check") if published.parts(config) else "",
+    shell:
+        'biomedjourney --log {log:q} pretrain check --config "$BIOMEDJOURNEY_CONFIG" --out {output.checked:q}'
+        " 2>&1 | tee -a {log:q}"
+
+
 rule pretrain_first_stage:
     input:
-        singles="results/tables/singles.parquet",
-        pixels=PIXELS,
+        CHECKED,
+        lambda wildcards: weight_files("pretrain.first_stage."),
+        **part_tables("first_stage", singles="results/tables/singles.parquet", pixels=PIXELS),
     output:
         model=directory("results/models/first-stage"),
     log:
@@ -16,19 +38,24 @@ rule pretrain_first_stage:
         **resources_of("pretrain", gpus=False),
     params:
         settings=settings("pretrain first-stage"),
-        code=code("pretrain first-stage"),
-        pixels=lambda wildcards, input: flags("pixels", input.pixels),
+        code=pretrain_code("first_stage"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
-        'biomedjourney --log {log:q} pretrain first-stage --config "$BIOMEDJOURNEY_CONFIG" --singles {input.singles:q}'
-        " {params.pixels} --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        'biomedjourney --log {log:q} pretrain first-stage --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule pretrain_text_tower:
     input:
-        singles="results/tables/singles.parquet",
-        pairs="results/tables/pairs.parquet",
-        progressions=f"results/progressions/{WRITERS[0]}/forward.parquet",
-        studies="results/tables/studies.parquet",
+        CHECKED,
+        lambda wildcards: weight_files("pretrain.text_tower."),
+        **part_tables(
+            "text_tower",
+            singles="results/tables/singles.parquet",
+            pairs="results/tables/pairs.parquet",
+            progressions=f"results/progressions/{WRITERS[0]}/forward.parquet",
+            studies="results/tables/studies.parquet",
+        ),
     output:
         model=directory("results/models/text-tower"),
     log:
@@ -43,21 +70,26 @@ rule pretrain_text_tower:
         **resources_of("pretrain"),
     params:
         settings=settings("pretrain text-tower"),
-        code=code("pretrain text-tower"),
+        code=pretrain_code("text_tower"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
         '{params.devices} biomedjourney --log {log:q} pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG"'
-        " --singles {input.singles:q} --pairs {input.pairs:q} --progressions {input.progressions:q}"
-        " --studies {input.studies:q}"
+        " {params.inputs}"
         " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule pretrain_judges:
     input:
-        singles="results/tables/singles.parquet",
-        studies="results/tables/studies.parquet",
-        patients="results/tables/patients.parquet",
-        pixels=PIXELS,
+        CHECKED,
+        lambda wildcards: weight_files("pretrain.judges."),
+        **part_tables(
+            "judges",
+            singles="results/tables/singles.parquet",
+            studies="results/tables/studies.parquet",
+            patients="results/tables/patients.parquet",
+            pixels=PIXELS,
+        ),
     output:
         model=directory("results/models/judges"),
     log:
@@ -72,10 +104,9 @@ rule pretrain_judges:
         **resources_of("pretrain"),
     params:
         settings=settings("pretrain judges"),
-        code=code("pretrain judges"),
-        pixels=lambda wildcards, input: flags("pixels", input.pixels),
+        code=pretrain_code("judges"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
-        '{params.devices} biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG"'
-        " --singles {input.singles:q} --studies {input.studies:q} --patients {input.patients:q} {params.pixels}"
+        '{params.devices} biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
         " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"

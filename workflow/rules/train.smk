@@ -1,5 +1,7 @@
 rule train_stage:
     input:
+        CHECKED,
+        lambda wildcards: first_weights(wildcards.run),
         unpack(lambda wildcards: run_inputs(wildcards.run)),
     output:
         model=directory("results/models/{run}"),

@@ -12,6 +12,7 @@ import torch
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain import load_first_stage
+from biomedjourney.pretrain.first_stage import check_side
 
 KEYS = {"pixels": "dicom_id", "registered": "pair_id"}
 
@@ -36,16 +37,6 @@ def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
 
 
-def _check_size(path: Path, side: int, model: Any) -> None:
-    """Raises UserError for a side that the first stage, which halves it level by level, would cut off."""
-    reduction = 2 ** (len(model.config.block_out_channels) - 1)
-    if side % reduction:
-        raise UserError(
-            f"{path}: pictures of {side} pixels, but the first stage needs a multiple of {reduction}: "
-            f"set preprocess.size to {side // reduction * reduction + reduction}"
-        )
-
-
 def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict[str, Any]]]:
     total = sum(tables.row_count(path, kind(path)) for path in files)
     with progress.bar(total, "encode pictures", "picture") as bar:
@@ -58,7 +49,7 @@ def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict
                 if not with_picture:
                     continue
                 pictures = np.stack([pixels.decode_png(row["png"]) for row in with_picture])
-                _check_size(path, pictures.shape[1], model)
+                check_side(str(path), pictures.shape[1], model.config)
                 mean, std = latents(model, pictures)
                 yield [
                     {"id": row[key], "mean": m.tobytes(), "std": s.tobytes(), "shape": list(m.shape)}

@@ -11,21 +11,27 @@ from biomedjourney import config
 FILE = config.PATH
 
 
-_pixels = click.option(
-    "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat for each shard."
-)
-_studies = click.option("--studies", type=FILE, required=True, help="Input: studies table.")
-
-
 def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--singles", type=FILE, required=True, help="Input: singles table."),
         click.option("--out", type=FILE, required=True, help="Output: folder of the part."),
         click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="number of threads"),
     ]
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def _tables(*names: str) -> Callable[..., Any]:
+    """One option per table that a part is trained on; pixels come in shards."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            shards = name == "pixels"
+            text = f"Input: {name} table{'; repeat for each shard' if shards else ''}. Not read if weights are given."
+            function = click.option(f"--{name}", type=FILE, multiple=shards, help=text)(function)
+        return function
+
+    return decorate
 
 
 @click.group()
@@ -36,11 +42,27 @@ def command() -> None:
     """
 
 
+@command.command("check")
+@config.option("pretrain check")
+@click.option("--out", type=FILE, required=True, help="Output: what the parts are, as JSON.")
+def check(settings: dict[str, Any], out: Path) -> None:
+    """Check every published part that the configuration names: files, formats, and that they fit each other.
+
+    Headers alone are read of what is large. Each faulty part is named in a line of its own.
+
+    Example: biomedjourney pretrain check --config config.yaml --out results/models/checked.json
+    """
+    from biomedjourney.pretrain import checks
+
+    for line in checks.check(settings, out):
+        click.echo(line)
+
+
 @command.command("first-stage")
 @config.option("pretrain first-stage")
 @_common
-@_pixels
-def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...], out: Path, threads: int) -> None:
+@_tables("singles", "pixels")
+def first_stage(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> None:
     """Write the first stage (VAE): a published AutoencoderKL, or a patch autoencoder trained on training pictures.
 
     Example: biomedjourney pretrain first-stage --singles results/tables/singles.parquet
@@ -51,24 +73,14 @@ def first_stage(settings: dict[str, Any], singles: Path, pixels: tuple[Path, ...
     workers.limit_threads(threads)
     from biomedjourney.pretrain import run
 
-    click.echo(run.first_stage(settings, singles, pixels, out))
+    click.echo(run.first_stage(settings, out, inputs))
 
 
 @command.command("text-tower")
 @config.option("pretrain text-tower")
 @_common
-@click.option("--pairs", type=FILE, required=True, help="Input: pairs table.")
-@click.option("--progressions", type=FILE, required=True, help="Input: progressions table.")
-@_studies
-def text_tower(
-    settings: dict[str, Any],
-    singles: Path,
-    pairs: Path,
-    progressions: Path,
-    studies: Path,
-    out: Path,
-    threads: int,
-) -> None:
+@_tables("singles", "pairs", "progressions", "studies")
+def text_tower(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> None:
     """Write the text tower: BiomedCLIP's, or a small one that learned to predict labels from training texts.
 
     Example: biomedjourney pretrain text-tower --singles results/tables/singles.parquet
@@ -80,24 +92,14 @@ def text_tower(
     workers.limit_threads(threads)
     from biomedjourney.pretrain import run
 
-    click.echo(run.text_tower(settings, singles, pairs, progressions, studies, out))
+    click.echo(run.text_tower(settings, out, inputs))
 
 
 @command.command("judges")
 @config.option("pretrain judges")
 @_common
-@_pixels
-@_studies
-@click.option("--patients", type=FILE, required=True, help="Input: patients table.")
-def judges(
-    settings: dict[str, Any],
-    singles: Path,
-    pixels: tuple[Path, ...],
-    studies: Path,
-    patients: Path,
-    out: Path,
-    threads: int,
-) -> None:
+@_tables("singles", "studies", "patients", "pixels")
+def judges(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> None:
     """Write the judging classifiers of pathology, race and age: published, or trained on real training pictures.
 
     Example: biomedjourney pretrain judges --singles results/tables/singles.parquet
@@ -109,4 +111,4 @@ def judges(
     workers.limit_threads(threads)
     from biomedjourney.pretrain import run
 
-    click.echo(run.judges(settings, singles, studies, patients, pixels, out))
+    click.echo(run.judges(settings, out, inputs))

@@ -13,6 +13,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
 from biomedjourney import pixels, progress, tables, weights
+from biomedjourney.errors import UserError
 from biomedjourney.pretrain.schedule import one_cycle
 
 # Standard deviation of the noise on the standardised latents in training. With it the decoder learns to tolerate the
@@ -133,11 +134,29 @@ def copy_published(published: Path, out: Path) -> None:
     """Copies a published AutoencoderKL after checking that it opens. Raises UserError if it does not."""
     load(published)
     with tables.atomic_folder(out) as folder:
-        shutil.copytree(published, folder, dirs_exist_ok=True)
+        shutil.copytree(published, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
 
 
 def load(folder: Path) -> Any:
     """The first stage of a folder, frozen, in evaluation mode. Raises UserError if there is none or it is damaged."""
-    classes = {"AutoencoderKL": AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}
-    remedy = "give a folder with a diffusers AutoencoderKL, download it or train it again"
-    return weights.load(Path(folder), classes, "first stage", "vae", remedy).requires_grad_(False).eval()
+    model = weights.load(Path(folder), weights.FIRST_STAGE, AutoencoderKL, PatchAutoencoder)
+    return model.requires_grad_(False).eval()
+
+
+def check(folder: Path) -> Any:
+    """The configuration of a published first stage, from its files' headers. Raises UserError as `load` does."""
+    return weights.check(folder, weights.FIRST_STAGE, AutoencoderKL, PatchAutoencoder)
+
+
+def check_side(where: str, side: int, config: Any) -> int:
+    """The side of the latents of pictures with ``side`` pixels per side. ``where`` names the pictures in messages.
+
+    Raises UserError for a side that the first stage, which halves it level by level, would cut off.
+    """
+    reduction: int = 2 ** (len(config.block_out_channels) - 1)
+    if side % reduction:
+        raise UserError(
+            f"{where}: pictures of {side} pixels, but the first stage needs a multiple of {reduction}: "
+            f"set preprocess.size to {side // reduction * reduction + reduction}"
+        )
+    return side // reduction

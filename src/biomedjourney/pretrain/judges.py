@@ -20,6 +20,7 @@ from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.tables import RACES
+from biomedjourney.weights import refuse_pointer
 
 ARCHITECTURE: dict[str, Any] = {"growth_rate": 12, "block_config": [3, 4, 4], "num_init_features": 24}
 KINDS = ("pathology", "race", "age")
@@ -170,6 +171,33 @@ def copy_published(weights: dict[str, str], out: Path) -> None:
         load(folder)
 
 
+def check(weights: Path, kind: str, findings: list[str]) -> None:
+    """Raises UserError where published weights do not load, judge something else, or do not know all of the findings.
+
+    They are loaded as for use, since they are small, and judge one picture.
+    """
+    judge, names = _published(weights, kind)
+    with _readable(weights):
+        shape = tuple(judge(torch.linspace(-1024, 1024, 320 * 320).reshape(1, 1, 320, 320)).shape)
+    expected = (1,) if kind == "age" else (1, len(names))
+    if shape != expected:
+        raise UserError(
+            f"{weights}: not the judge of {kind}: for one picture it gives values of shape {shape} in place of "
+            f"{expected}: download it from {DOWNLOADS}"
+        )
+    if kind == "pathology" and (unknown := [finding for finding in findings if finding not in names]):
+        raise UserError(
+            f"{weights}: the pathology classifier does not know {unknown[0]!r} of labels.findings; "
+            f"it knows {', '.join(names)}: change labels.findings or give other weights"
+        )
+
+
+def url(weights: Path, kind: str) -> str:
+    """Where torchxrayvision publishes the file of this name. Raises UserError for a name that it does not publish."""
+    _check_name(weights, kind)
+    return f"{DOWNLOADS}/download/v1/{weights.name}"
+
+
 def load(folder: Path) -> Judges:
     """The judges of a folder. Raises UserError if one is missing or torchxrayvision does not know its weights."""
     folder = Path(folder)
@@ -185,6 +213,13 @@ def _load(folder: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tenso
         raise UserError(f"{folder}: no judge of {kind} ({error}): run pretrain judges") from None
     if "published" in description:
         return _published(folder / description["published"], kind)
+    return _trained(folder, kind, description)
+
+
+def _trained(
+    folder: Path, kind: str, description: dict[str, Any]
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
+    """A judge that `train` made, and the names of its outputs."""
     model = network(description["outputs"])
     with _readable(folder / "weights.pt"):
         model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
@@ -229,6 +264,7 @@ def _home_with(weights: Path) -> Iterator[None]:
 def _readable(weights: Path) -> Iterator[None]:
     """Turns the errors of reading weights into a UserError."""
     try:
+        refuse_pointer(weights)
         yield
     except Exception as error:  # whatever reading zip files and pickles raises
         raise UserError(
@@ -244,8 +280,8 @@ def _pathology_files() -> dict[str, str]:
     return {Path(url).name: name for name, url in urls.items() if name.startswith("densenet")}
 
 
-def _check_published(weights: Path, kind: str) -> None:
-    """Raises UserError, with the expected name, if the file has another name or is missing."""
+def _check_name(weights: Path, kind: str) -> None:
+    """Raises UserError, with the expected name, for a file of another name and for a folder."""
     expected = sorted(_pathology_files()) if kind == "pathology" else [PUBLISHED_FILES[kind]]
     if weights.is_dir():
         inside = next((weights / name for name in expected if (weights / name).is_file()), "the file itself")
@@ -255,6 +291,11 @@ def _check_published(weights: Path, kind: str) -> None:
             f"{weights}: torchxrayvision has no weights of {kind} with this name: "
             f"expected a file named {' or '.join(expected)}: download it from {DOWNLOADS}"
         )
+
+
+def _check_published(weights: Path, kind: str) -> None:
+    """Raises UserError, with the expected name, if the file has another name or is missing."""
+    _check_name(weights, kind)
     if not weights.is_file():
         raise UserError(f"{weights}: the weights of the judge of {kind} are missing: download them from {DOWNLOADS}")
 

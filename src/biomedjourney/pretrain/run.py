@@ -1,6 +1,6 @@
-"""Makes the frozen parts from the tables."""
+"""Makes the frozen parts: copies of published ones, or small ones trained on the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,81 @@ from biomedjourney.errors import UserError
 from biomedjourney.pretrain import pictures as pictures_of
 from biomedjourney.pretrain.targets import binary_labels
 
+Inputs = Mapping[str, Any]  # tables by the option of the command that names them; None or () where it is not given
+
+
+def _needed(inputs: Inputs, part: str, *names: str) -> list[Any]:
+    """The inputs with these names. Raises UserError for one that is not given."""
+    for name in names:
+        if not inputs[name]:
+            raise UserError(
+                f"--{name} is missing: without pretrain.{part}.weights the part is trained here: give the table"
+            )
+    return [inputs[name] for name in names]
+
 
 def _of_split(singles: Path, split: str) -> pd.DataFrame:
     rows = tables.read(singles, "singles")
     return rows[rows["split"] == split].sort_values("dicom_id", ignore_index=True)
 
 
-def first_stage(settings: dict[str, Any], singles: Path, pixels: Iterable[Path], out: Path) -> str:
-    """Writes the folder of the first stage; returns a line on how well it reconstructs validation pictures."""
+def first_stage(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Writes the folder of the first stage; returns a line that says where it is from.
+
+    With weights given no table is read. Raises UserError for an input that is needed and not given.
+    """
     from biomedjourney.pretrain import first_stage as stage
 
-    stage_settings = settings["pretrain"]["first_stage"]
-    if stage_settings["weights"] is not None:
-        stage.copy_published(Path(stage_settings["weights"]), out)
-        return f"first stage: {stage_settings['weights']}"
+    published = settings["pretrain"]["first_stage"]["weights"]
+    if published is None:
+        return train_first_stage(settings, out, inputs)
+    stage.copy_published(Path(published), out)
+    return f"first stage: {published}"
+
+
+def text_tower(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Writes the folder of the text tower; returns a line that says where it is from. Inputs: see `first_stage`."""
+    from biomedjourney.pretrain import text_tower as tower
+
+    published = settings["pretrain"]["text_tower"]["weights"]
+    if published is None:
+        return train_text_tower(settings, out, inputs)
+    tower.copy_published(Path(published), out)
+    return f"text tower: {published}"
+
+
+def judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Writes the folder of the judges; returns a line that says where they are from. Inputs: see `first_stage`."""
+    from biomedjourney.pretrain import judges as judge
+
+    published = settings["pretrain"]["judges"]["weights"]
+    if published is None:
+        return train_judges(settings, out, inputs)
+    judge.copy_published(published, out)
+    return f"judges: {', '.join(published.values())}"
+
+
+def train_first_stage(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Trains the first stage in miniature; returns a line on how well it reconstructs validation pictures."""
+    from biomedjourney.pretrain import first_stage as stage
+
+    singles, pixels = _needed(inputs, "first_stage", "singles", "pixels")
     _, training_pictures = pictures_of.load(pixels, _of_split(singles, "train")["dicom_id"])
-    model = stage.train(training_pictures, stage_settings, settings["seed"])
+    model = stage.train(training_pictures, settings["pretrain"]["first_stage"], settings["seed"])
     with tables.atomic_folder(out) as folder:
         model.save_pretrained(folder)
     _, held_out = pictures_of.load(pixels, _of_split(singles, "validation")["dicom_id"])
     return f"first stage: {stage.psnr(model, held_out[:256]):.1f} dB on validation pictures"
 
 
-def text_tower(
-    settings: dict[str, Any], singles: Path, pairs: Path, progressions: Path, studies: Path, out: Path
-) -> str:
-    """Writes the folder of the text tower; returns a line on what it was trained on.
+def train_text_tower(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Trains the text tower in miniature; returns a line on what it was trained on.
 
-    In miniature it learns from training patients: a report has the labels of its study, a description those of both.
+    It learns from training patients: a report has the labels of its study, a description those of both.
     """
     from biomedjourney.pretrain import text_tower as tower
 
-    tower_settings = settings["pretrain"]["text_tower"]
-    if tower_settings["weights"] is not None:
-        tower.copy_published(Path(tower_settings["weights"]), out)
-        return f"text tower: {tower_settings['weights']}"
+    singles, pairs, progressions, studies = _needed(inputs, "text_tower", "singles", "pairs", "progressions", "studies")
     rows = tables.read(studies, "studies")
     all_labels = settings["labels"] | {"findings": list(tables.CHEXPERT_LABELS)}
     labels = pd.DataFrame(binary_labels(rows, all_labels), index=rows["study_id"])
@@ -61,20 +101,16 @@ def text_tower(
     texts = [*reports["text"], *training_pairs["description"]]
     size, tokens = settings["preprocess"]["size"], settings["text"]["max_tokens"]
     both_labels = np.hstack([prior_labels, current_labels])
-    loss = tower.train(texts, both_labels, tower_settings, tokens, size, settings["seed"], out)
+    loss = tower.train(texts, both_labels, settings["pretrain"]["text_tower"], tokens, size, settings["seed"], out)
     return f"text tower: trained on {len(texts)} texts, loss {loss:.3f}"
 
 
-def judges(
-    settings: dict[str, Any], singles: Path, studies: Path, patients: Path, pixels: Iterable[Path], out: Path
-) -> str:
-    """Writes the folder of the judges; returns a line on their accuracy on real validation pictures."""
+def train_judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Trains the judges in miniature; returns a line on their accuracy on real validation pictures."""
     from biomedjourney.pretrain import judges as judge
 
     judge_settings, labels = settings["pretrain"]["judges"], settings["labels"]
-    if judge_settings["weights"] is not None:
-        judge.copy_published(judge_settings["weights"], out)
-        return f"judges: {', '.join(judge_settings['weights'].values())}"
+    singles, studies, patients, pixels = _needed(inputs, "judges", "singles", "studies", "patients", "pixels")
     rows = tables.read(singles, "singles").merge(
         tables.read(studies, "studies").drop(columns="subject_id"), on="study_id"
     )

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import progress, tables
+from biomedjourney import progress, published, tables
 from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
+from biomedjourney.weights import refuse_pointer
 
-CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-VOCABULARIES = ("tokenizer.json", "vocab.txt")
 VOCABULARY = 2000  # largest number of word pieces
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VISION = {"layers": 1, "width": 16, "head_width": 16, "patch_size": 16}
@@ -81,60 +80,73 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
 
     ``max_tokens`` None: the context length that the folder gives.
     """
-    from open_clip import CLIPTextCfg
-    from transformers import AutoTokenizer
-
     folder = Path(folder)
+    published.check_text_tower(folder)
     tower = _create(folder).text
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder}: the tokenizer cannot be read ({brief(error)}): download it again") from None
-    vocabulary_size = tower.config.vocab_size
-    if len(tokenizer) > vocabulary_size:
-        raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} word pieces, but the weights know {vocabulary_size}: "
-            "download both from one place"
-        )
-    text_settings = _read_config(folder)["model_cfg"]["text_cfg"]
-    length = max_tokens or text_settings.get("context_length", CLIPTextCfg.context_length)
-    longest = tower.config.max_position_embeddings
-    if length > longest:
-        raise UserError(f"configuration, text.max_tokens: {length} is more than the {longest} of {folder}: reduce it")
+    tokenizer, length = _tokenizer(folder, tower.config, max_tokens)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TextTower(tower.to(device).requires_grad_(False).eval(), tokenizer, length)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def check(folder: Path, max_tokens: int) -> int:
+    """The width of the token states of a published tower that is to read so many tokens.
+
+    The names and shapes of the weights are compared with the configuration, and the weights are not read. Raises
+    UserError as `load` does, but for weights that are damaged behind the header of their file.
+    """
+    from open_clip.factory import _find_checkpoint_in_dir, load_checkpoint
+
+    published.check_text_tower(folder)
+    weights = str(_find_checkpoint_in_dir(folder))
+    with torch.device("meta"):
+        model = _create(folder, with_weights=False)
+        try:
+            # a safetensors file cannot be read as shapes alone, but is mapped into memory
+            load_checkpoint(model, weights, device="cpu" if weights.endswith(".safetensors") else "meta")
+        except Exception as error:  # whatever reading safetensors, zip files and pickles raises
+            raise _unreadable(folder, error) from None
+    _tokenizer(folder, model.text.config, max_tokens)
+    width: int = model.text.config.hidden_size
+    return width
+
+
+def _tokenizer(folder: Path, bert: Any, max_tokens: int | None) -> tuple[Any, int]:
+    """The tokenizer of a folder, and ``max_tokens`` or the context length that the folder gives.
+
+    ``bert``: the configuration of the BERT that reads the tokens. Raises UserError where they do not fit each other.
+    """
+    from open_clip import CLIPTextCfg
+    from transformers import AutoTokenizer
+
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / CONFIG}: cannot be read ({error}): give a folder in BiomedCLIP's format") from None
-    return config
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder}: the tokenizer cannot be read ({brief(error)}): download it again") from None
+    if len(tokenizer) > bert.vocab_size:
+        raise UserError(
+            f"{folder}: the tokenizer has {len(tokenizer)} word pieces, but the weights know {bert.vocab_size}: "
+            "download both from one place"
+        )
+    text_settings = published.clip_config(folder)["model_cfg"]["text_cfg"]
+    length = max_tokens or text_settings.get("context_length", CLIPTextCfg.context_length)
+    longest = bert.max_position_embeddings
+    if length > longest:
+        raise UserError(f"configuration, text.max_tokens: {length} is more than the {longest} of {folder}: reduce it")
+    return tokenizer, length
 
 
 def _create(folder: Path, *, with_weights: bool = True) -> Any:
     """The open_clip model of a folder, offline."""
     import open_clip
 
-    if folder.is_file():
-        raise UserError(f"{folder}: a file, but a folder in BiomedCLIP's format is expected: give {folder.parent}")
-    config = _read_config(folder)
-    if not (folder / "tokenizer_config.json").is_file():
-        raise UserError(f"{folder / 'tokenizer_config.json'}: missing: put the tokenizer's files beside {CONFIG}")
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        raise UserError(f"{folder / VOCABULARIES[0]}: missing: download the tokenizer into the folder")
-    index = next(folder.glob("*.index.json"), None)
-    if index and not any((folder / name).is_file() for name in WEIGHTS):
-        raise UserError(f"{index}: the weights are in shards: join them into the one file {folder / WEIGHTS[0]}")
+    config = published.clip_config(folder)
     weights = open_clip.factory._find_checkpoint_in_dir(folder)
-    if with_weights and weights is None:
-        raise UserError(f"{folder / WEIGHTS[1]}: the weights are missing: download them into the folder")
     try:
         with _bert_folder(folder, weights) as bert, nullcontext() if with_weights else _without_warning():
             local_names = {"hf_model_name": str(bert), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
             return open_clip.create_model(
                 f"local-dir:{folder}",
+                device=torch.get_default_device(),
                 text_cfg=config["model_cfg"]["text_cfg"] | local_names,
                 load_weights=with_weights,
                 pretrained_text=False,
@@ -143,9 +155,11 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
     except UserError:
         raise
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
-        raise UserError(
-            f"{folder}: not a text tower in BiomedCLIP's format ({brief(error)}): download it again"
-        ) from None
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder}: not a text tower in BiomedCLIP's format ({brief(error)}): download it again")
 
 
 @contextmanager
@@ -186,6 +200,7 @@ def _sizes(weights: str) -> dict[str, int]:
     """
     from open_clip.factory import load_state_dict
 
+    refuse_pointer(Path(weights))
     bert = "text.transformer."
     # of a pickle the shapes alone; a safetensors file cannot be read so, but is mapped into memory
     state = load_state_dict(weights, device="cpu" if weights.endswith(".safetensors") else "meta")
@@ -226,7 +241,7 @@ def copy_published(weights: Path, out: Path) -> None:
     """Copies a published tower after checking that it opens."""
     load(weights)
     with tables.atomic_folder(out) as folder:
-        shutil.copytree(weights, folder, dirs_exist_ok=True)
+        shutil.copytree(weights, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
 
 
 def vocabulary(texts: Iterable[str]) -> list[str]:
@@ -284,7 +299,9 @@ def prepare(texts: Iterable[str], settings: dict[str, Any], max_tokens: int, siz
     }
     model = {"embed_dim": settings["width"], "vision_cfg": VISION | {"image_size": size}, "text_cfg": text}
     preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    (folder / CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}, indent=2))
+    (folder / published.CLIP_CONFIG).write_text(
+        json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}, indent=2)
+    )
     return _create(folder, with_weights=False)
 
 
@@ -324,5 +341,5 @@ def train(
                 losses.append(loss.item())
                 progress_bar.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
                 progress_bar.update()
-        torch.save(model.state_dict(), folder / WEIGHTS[1])
+        torch.save(model.state_dict(), folder / published.CLIP_WEIGHTS[1])
     return float(np.mean(losses[-max(1, len(losses) // 10) :]))

@@ -8,7 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from biomedjourney.errors import UserError
-from biomedjourney.sampling import load_unet
+from biomedjourney.sampling import check_conditions, load_unet
 
 
 def build(settings: dict[str, Any], latent_shape: tuple[int, int, int], text_width: int, seed: int) -> Any:
@@ -53,7 +53,7 @@ def published(folder: Path, latent_shape: tuple[int, int, int], text_width: int)
     UserError for a folder that holds no such UNet.
     """
     original = load_unet(folder)
-    _check_published(folder, original.config, latent_shape[0], text_width)
+    check_conditions(folder, original.config, latent_shape[0], text_width)
     ours = {
         "sample_size": latent_shape[1],
         "in_channels": 2 * latent_shape[0],
@@ -69,23 +69,3 @@ def published(folder: Path, latent_shape: tuple[int, int, int], text_width: int)
     widened[:, : narrow.shape[1]] = narrow
     unet.load_state_dict(unet_weights | original.state_dict() | {"conv_in.weight": widened})
     return unet
-
-
-def _check_published(folder: Path, config: Any, channels: int, text_width: int) -> None:
-    """Raises UserError where a published UNet is made for other latents or other conditions than ours."""
-    if config.in_channels not in (channels, 2 * channels) or config.out_channels != channels:
-        raise UserError(
-            f"{folder}: a UNet from {config.in_channels} to {config.out_channels} channels does not fit latents of "
-            f"{channels} channels: check diffusion.unet.weights and the first stage"
-        )
-    if config.encoder_hid_dim not in (None, text_width):
-        raise UserError(
-            f"{folder}: a UNet for text states of width {config.encoder_hid_dim}, but the texts have {text_width}: "
-            "check diffusion.unet.weights and the text tower"
-        )
-    conditions = [config.class_embed_type, config.num_class_embeds, config.addition_embed_type]
-    if any(conditions) or config.encoder_hid_dim_type not in (None, "text_proj"):
-        raise UserError(
-            f"{folder}: a UNet that needs other conditions than a text and a prior image, as Stable Diffusion XL's "
-            "does: give that of Stable Diffusion 1 or 2, or of InstructPix2Pix, in diffusion.unet.weights"
-        )

@@ -38,9 +38,10 @@ def train_run(
     targets = examples.load_targets(usable_examples, inputs)
     conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
     scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
-    unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
+    unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(device)
     input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
-    input_files += [start] if start is not None else []
+    first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
+    input_files += [Path(first)] if first is not None else []
     folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
     restored = checkpoint.load(folder, device, run["steps"])
     click.echo(
@@ -92,12 +93,17 @@ def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> di
 
 
 def _start(
-    name: str, settings: dict[str, Any], latent_shape: tuple[int, int, int], text_width: int, start: Path | None
+    name: str,
+    run: dict[str, Any],
+    settings: dict[str, Any],
+    latent_shape: tuple[int, int, int],
+    text_width: int,
+    start: Path | None,
 ) -> Any:
-    """The UNet that the run begins with; a fresh one depends on the seed alone, not on the run."""
+    """The UNet that the run begins with; a new one depends on the seed alone, not on the run."""
     if start is None:
         seed = int(sampling.keyed("weights", settings["seed"]).integers(2**62))
-        return model.build(settings["diffusion"]["unet"], latent_shape, text_width, seed)
+        return model.build(config.unet_of(run, settings["diffusion"]["unet"]), latent_shape, text_width, seed)
     unet = sampling.load_unet(start / "unet")
     offered = unet.config.in_channels, unet.config.sample_size, unet.config.encoder_hid_dim
     expected = 2 * latent_shape[0], latent_shape[1], text_width

@@ -173,6 +173,20 @@ def first_stage(folder: Path) -> Path:
     return folder
 
 
+def text_tower(folder: Path, width: int = WIDTH) -> Path:
+    """An untrained text tower for TEXTS, as `pretrain text-tower` writes it."""
+    import torch
+
+    from biomedjourney.pretrain import text_tower as towers
+
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    settings = {"width": width, "layers": 1, "heads": 2}
+    model = towers.prepare(TEXTS, settings, TOKENS + 2, 32, folder)
+    torch.save(model.state_dict(), folder / towers.WEIGHTS[1])
+    return folder
+
+
 def flags(paths: dict[str, Path], *names: str) -> list[str]:
     """``--name PATH`` for each name."""
     return [word for name in names for word in (f"--{name.replace('_', '-')}", str(paths[name]))]

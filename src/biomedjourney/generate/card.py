@@ -14,7 +14,7 @@ TERMS = {
     "mit": "MIT",
     None: "not known from the folder's name: read it at the source before you share this model",
 }
-DATA_USE_AGREEMENT = {
+DATA_USE_AGREEMENT: dict[str, Any] = {
     "license": "other",
     "license_name": "physionet-credentialed-health-data-use-agreement-1.5.0",
     "license_link": "https://physionet.org/content/mimic-cxr-jpg/view-dua/2.1.0/",
@@ -123,7 +123,7 @@ def published(path: str) -> Published:
     return UNKNOWN
 
 
-def licence(bases: list[Published]) -> dict[str, str]:
+def licence(bases: list[Published]) -> dict[str, Any]:
     """The front matter's licence of a model that has seen no real patient: the strictest one of its parts."""
     licences = [base.licence for base in bases]
     if None in licences:

@@ -72,7 +72,9 @@ def export(
         pipeline.register_to_config(vae=(code.stem, type(loaded.first_stage).__name__))
     with tables.atomic_folder(out) as new_folder:
         for name in ("vae", "unet", "scheduler"):
-            getattr(pipeline, name).save_pretrained(new_folder / name)
+            part = getattr(pipeline, name)
+            part.register_to_config(_name_or_path=None)  # diffusers would store where on this machine it came from
+            part.save_pretrained(new_folder / name)
         pipeline.save_config(new_folder)
         if own_code:
             shutil.copy(code, new_folder / "vae")

@@ -23,6 +23,7 @@ from biomedjourney.generate import card
 from biomedjourney.generate import export as exporting
 from biomedjourney.generate.command import command
 from biomedjourney.pretrain.patch_autoencoder import PatchAutoencoder
+from biomedjourney.train.model import build
 from tests.helpers import drawn_films, fabricated, published, tiny
 
 SIDE = 32  # of the pictures: both first stages reduce them four times
@@ -231,6 +232,14 @@ def test_training_goes_on_with_diffusers_alone(folder: Path) -> None:
     assert all(parameter.grad is not None for parameter in unet.parameters())
     optimiser.step()
     assert loss().item() < before.item()
+
+
+def test_a_run_of_ours_starts_from_the_exported_weights(folder: Path) -> None:
+    start = build(tiny.UNET | {"weights": str(folder / "unet")}, tiny.SHAPE, tiny.WIDTH, seed=1)
+    stored = UNet2DConditionModel.from_pretrained(folder, subfolder="unet").state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in start.state_dict().items())
+    with pytest.raises(UserError, match=f"^{folder}: a whole pipeline, of which the UNet is one folder: give"):
+        build(tiny.UNET | {"weights": str(folder)}, tiny.SHAPE, tiny.WIDTH, seed=1)
 
 
 def test_the_folder_is_whole(folder: Path) -> None:

@@ -228,7 +228,7 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
     refused(
         "stage2",
         [*tiny.flags(paths, *TRIPLES), "--start", str(tmp_path / "nowhere")],
-        "nowhere: not the folder of a trained model",
+        "nowhere.*config.json: not a UNet",
     )
     for key, value, said in (
         ("sample_size", 64, "8 channels, latents of side 64 and text states of width 16, .* have 8, 8 and 16"),

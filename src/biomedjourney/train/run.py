@@ -32,7 +32,6 @@ def train_run(
     examples of the split train are read.
     """
     run = _run_settings(name, settings, start)
-    start_facts = run_facts(start) if start is not None else None
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     all_examples = examples.training_examples(run, inputs)
@@ -41,6 +40,7 @@ def train_run(
     conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
     scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
     unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
+    start_facts = run_facts(start) if start is not None else None
     input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
     input_files += [start] if start is not None else []
     folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)

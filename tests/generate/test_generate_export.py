@@ -247,6 +247,8 @@ def test_the_folder_is_whole(folder: Path) -> None:
     assert (described["size"], described["max_tokens"], described["steps"]) == (SIDE, tiny.TOKENS + 2, STEPS)
     index = json.loads((folder / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionInstructPix2PixPipeline"
+    with pytest.raises(ValueError, match=r"expected .*text_encoder"):  # the two None are necessary
+        StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, trust_remote_code=True)
     for name in ("text_encoder", "tokenizer", "safety_checker", "feature_extractor"):
         assert index[name] == [None, None]
     for name in ("unet", "vae"):
@@ -339,6 +341,12 @@ def facts(weights: str | None, phantom: dict[str, Any] | None, **more: Any) -> d
     return {"run": "r", "settings": settings | {"run": run}, "examples": 1, "images_seen": 1, "start": None} | more
 
 
+def rendered(made: dict[str, Any], weights: str | None) -> str:
+    description = {"system": "s", "size": 8, "max_tokens": 8, "prior": "registered", "steps": 2, "text_scale": 2.0}
+    description |= {"image_scale": 1.0, "configuration": "0", "trained": made}
+    return card.render(description, {"UNet": weights}, latent_shape=(4, 2, 2), scaling_factor=1.0, own_code=False)
+
+
 @pytest.mark.parametrize(
     ("weights", "phantom", "licence"),
     [
@@ -354,16 +362,24 @@ def facts(weights: str | None, phantom: dict[str, Any] | None, **more: Any) -> d
     ],
 )
 def test_the_strictest_licence_counts(weights: str | None, phantom: dict[str, Any] | None, licence: str) -> None:
-    description = {"system": "s", "size": 8, "max_tokens": 8, "prior": "registered", "steps": 2, "text_scale": 2.0}
-    description |= {"image_scale": 1.0, "configuration": "0", "trained": facts(weights, phantom)}
-    text = card.render(description, {"UNet": weights}, latent_shape=(4, 2, 2), scaling_factor=1.0, own_code=False)
+    text = rendered(facts(weights, phantom), weights)
     assert ModelCard(text).data.license == licence
     assert ("PhysioNet alone" in text) == (phantom is None or "RoentGen" in str(weights))
     assert ("read it at the source" in text) == (weights == "models/mine")
     assert "/data/" not in text
 
 
-def test_the_weights_are_those_of_the_first_run(tmp_path: Path) -> None:
+def test_a_model_of_unknown_data_is_taken_for_one_of_real_patients() -> None:
+    made = facts(None, None)
+    del made["settings"]["phantom"]
+    text = rendered(made, None)
+    assert ModelCard(text).data.license_name == card.DATA_USE_AGREEMENT["license_name"]
+    assert "did not record what it was trained on" in text
+    assert "PhysioNet alone" in text
+    assert "This is the phantom's" not in text
+
+
+def test_the_weights_are_those_of_the_first_run() -> None:
     """The last one starts from another run, which may have weights of its own."""
     parts = {"pretrain": {"first_stage": {"weights": None}, "text_tower": {"weights": None}}}
     first = facts("a/unet", None, run={"weights": "timbrooks/instruct-pix2pix/unet"})

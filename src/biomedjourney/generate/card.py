@@ -68,7 +68,7 @@ def render(description: dict[str, Any], weights: dict[str, str | None], **facts:
 
     bases = {part: (path, published(path)) for part, path in weights.items() if path is not None}
     runs = lineage(description["trained"])
-    phantom = runs[-1]["settings"].get("phantom")  # an earlier version did not note it: taken for real patients
+    phantom = runs[-1]["settings"].get("phantom")
     known = [base for _, base in bases.values()]
     credentialed = phantom is None or any(base.from_mimic for base in known)
     front_matter = ModelCardData(
@@ -90,6 +90,7 @@ def render(description: dict[str, Any], weights: dict[str, str | None], **facts:
         version=__version__,
         runs=runs,
         phantom=phantom,
+        recorded="phantom" in runs[-1]["settings"],  # earlier versions did not
         credentialed=credentialed,
         bases=[
             {

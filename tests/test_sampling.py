@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedjourney import sampling
+from biomedjourney import pixels, sampling
 from biomedjourney.errors import UserError
 
 COSINE = {
@@ -144,3 +145,31 @@ def test_key_parts_do_not_run_together() -> None:
     draws = {sampling.keyed(*key).random() for key in [("a", 12), ("a", 1, 2), ("a1", 2), ("a", 12, "")]}
     assert len(draws) == 4
     assert sampling.keyed("a", 12).random() == sampling.keyed("a", 12).random()
+
+
+class Colours:
+    """A first stage that decodes a latent of three channels, as it is, to a picture of three colours."""
+
+    config = SimpleNamespace(scaling_factor=0.18215)
+
+    def decode(self, z: torch.Tensor) -> Any:
+        return SimpleNamespace(sample=z)
+
+
+def test_latents_are_unscaled_then_decoded_then_each_colour_is_clipped() -> None:
+    one, other = [[[0.5, -1.0]], [[-0.25, -1.0]], [[3.0, 1.0]]], [[[0.0, -7.0]], [[0.0, 1.0]], [[0.0, 0.0]]]
+    decoded = torch.tensor([one, other])
+    pictures = sampling.decode(Colours(), 0.18215 * decoded)
+    assert pictures.dtype == torch.float32
+    # (0.75 + 0.375 + 1) / 3 and (0 + 0 + 1) / 3; 0.5 and (0 + 1 + 0.5) / 3
+    assert pictures.flatten().tolist() == pytest.approx([2.125 / 3, 1 / 3, 0.5, 0.5])
+    assert pictures.shape == (2, 1, 2)
+
+
+def test_a_range_is_undone_by_its_inverse() -> None:
+    grey = np.random.default_rng(0).random((2, 1, 3, 4), dtype=np.float32)
+    there = pixels.to_first_stage(grey)
+    assert (float(pixels.to_first_stage(np.float32(0))), float(pixels.to_first_stage(np.float32(1)))) == (-1.0, 1.0)
+    np.testing.assert_allclose(pixels.from_first_stage(there), grey[:, 0], atol=1e-6)
+    with pytest.raises(ValueError, match="four dimensions, not 3"):
+        pixels.from_first_stage(there[0])

@@ -54,7 +54,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
     "prefetch": ("prefetch", *WEIGHTS),
-    "train": ("seed", "text", "diffusion", "train"),
+    "train": ("seed", "phantom", "text", "diffusion", "train"),
     "generate pictures": (
         *("generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
         *("generate.guidance.text_scale", "generate.guidance.image_scale"),
@@ -64,7 +64,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("seed", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
         *(f"generate.guidance.sweep.{key}" for key in ("text_scales", "image_scales", "pairs")),
     ),
-    "generate export": ("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale", "systems"),
+    "generate export": (
+        *("pair", "preprocess", "register", "pretrain.first_stage", "pretrain.text_tower", "systems"),  # for the card
+        *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale"),
+    ),
     "evaluate guidance": ("labels", "evaluate.batch_size"),
     "evaluate scores": ("evaluate.batch_size",),
     "evaluate systems": (

@@ -40,9 +40,15 @@ def to_first_stage(pictures: Any) -> Any:
     return pictures * 2.0 - 1.0
 
 
-def from_first_stage(pictures: Any) -> Any:
-    """[-1, 1] to [0, 1], clipped. Arrays and tensors of any shape."""
-    return (pictures * 0.5 + 0.5).clip(0.0, 1.0)
+def from_first_stage(decoded: Any) -> Any:
+    """Grey pictures (n, rows, columns) in [0, 1] of what the first stage decoded.
+
+    ``decoded``: (n, channels, rows, columns), array or tensor, from -1 for black to 1 for white. Each channel is
+    clipped before the channels are averaged, since diffusers' pipelines clip each colour too.
+    """
+    if decoded.ndim != 4:
+        raise ValueError(f"decoded pictures must have four dimensions, not {decoded.ndim}")
+    return (decoded * 0.5 + 0.5).clip(0.0, 1.0).mean(1)
 
 
 def to_torchxrayvision(pictures: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The function and the command, with an exported model of a few training steps and a text tower of a few words."""
+"""The function and the command, with an exported model of a few training steps and an untrained text tower."""
 
 import shutil
 import subprocess
@@ -17,11 +17,6 @@ from tests.helpers import tiny
 from tests.helpers.fabricated import config_text
 
 
-class Tower:
-    def states(self, texts: list[str]) -> list[np.ndarray]:
-        return [tiny.states(text) for text in texts]
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("edit")
@@ -31,19 +26,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = ["--checkpoints", str(folder / "checkpoints"), "--training", str(folder / "training.parquet")]
     words = ["train", *common, "--run", "alone", *tiny.flags(paths, *inputs), *outputs, "--out", str(folder / "alone")]
     CliRunner().invoke(commands, words, catch_exceptions=False)
-    (folder / "tower").mkdir()
+    tower = tiny.text_tower(folder / "tower")
     words = ["generate", "export", *common, "--system", "biomedjourney", "--model", str(folder / "alone")]
-    words += [*tiny.flags(paths, "first_stage"), "--text-tower", str(folder / "tower"), "--out", str(folder / "model")]
+    words += [*tiny.flags(paths, "first_stage"), "--text-tower", str(tower), "--out", str(folder / "model")]
     CliRunner().invoke(commands, words, catch_exceptions=False)
     return folder / "model"
-
-
-@pytest.fixture(autouse=True)
-def _words(monkeypatch: pytest.MonkeyPatch) -> None:
-    from biomedjourney.editing import draw
-
-    monkeypatch.setattr(draw, "load_text_tower", lambda folder: Tower())
-    draw._parts.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +106,7 @@ def test_a_film_on_its_side_is_not_edited(model: Path, film: np.ndarray, tmp_pat
     assert not out.exists()
 
 
-def test_mistakes_are_named_in_one_line(
-    model: Path, film: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
 
     def refused(image: object, text: str, folder: Path, message: str) -> None:
@@ -134,8 +119,13 @@ def test_mistakes_are_named_in_one_line(
     refused(tmp_path / "words.png", "brighter", model, "words.png")
     refused(tmp_path / "absent.png", "brighter", model, "absent.png")
     refused(np.zeros((3, 3)), "brighter", model, "tiny")
-    monkeypatch.setattr(Tower, "states", lambda tower, texts: [np.zeros((3, 20), np.float16) for _ in texts])
-    refused(film, "brighter", model, f"^{model}: a model of text states of width 16, but these have 20: ")
+    other_tower = shutil.copytree(model, tmp_path / "other-tower")
+    shutil.rmtree(other_tower / "text_tower")
+    tiny.text_tower(other_tower / "text_tower", width=20)
+    refused(film, "brighter", other_tower, f"^{other_tower}: a model of text states of width 16, but these have 20: ")
+    earlier = shutil.copytree(model, tmp_path / "earlier")
+    (earlier / "vae").rename(earlier / "first_stage")
+    refused(film, "brighter", earlier, f"^{earlier}: exported by an earlier version .*: run generate export again$")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "5", "{"])

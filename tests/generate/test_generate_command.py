@@ -13,8 +13,10 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from biomedjourney import config, pixels, tables
 from biomedjourney.errors import UserError
+from biomedjourney.examples import pad
 from biomedjourney.generate.command import command
 from biomedjourney.generate.draw import sweep_sample
+from biomedjourney.generate.model import load
 from biomedjourney.measures import GUIDING
 from biomedjourney.train.command import command as train_command
 from tests.helpers import tiny
@@ -177,21 +179,36 @@ def test_chosen_scales_are_used(paths: dict[str, Path], tmp_path: Path) -> None:
     same = generate("pictures", "biomedjourney", tmp_path / "same.parquet", words, generate=asked)
     found = [tables.read(path, "generated")["png"].tolist() for path in (default, chosen, same)]
     assert found[1] == found[2] != found[0]
+    pair_ids, settings = expected(paths, "test"), tiny.OVERLAY
+    prior_latents = tables.read(paths["prior_latents"], "latents").set_index("id")["mean"]
+    priors = np.stack([np.frombuffer(prior_latents[pair_id], np.float16) for pair_id in pair_ids])
+    texts = tables.read(paths["triples"], "triples").set_index("pair_id")["description"]
+    states = pad([tiny.states(texts[pair_id]) for pair_id in pair_ids], settings["text"]["max_tokens"])
+    model = load(paths["stage2"], paths["first_stage"])
+    arguments = {"prior_latents": priors.reshape(-1, *tiny.SHAPE).astype(np.float32), "states": states, "steps": 2}
+    drawn = model.draw(pair_ids, 0, text_scale=2.0, image_scale=1.5, **arguments)
+    swapped = model.draw(pair_ids, 0, text_scale=1.5, image_scale=2.0, **arguments)
+    pictures = np.stack([pixels.decode_png(png) for png in found[1][: len(pair_ids)]])
+    assert np.abs(pictures - drawn).max() <= 0.5 / 255 + 1e-3 < np.abs(swapped - drawn).max()
 
 
 def test_export_is_whole_and_read_by_stock_diffusers(paths: dict[str, Path], tmp_path: Path) -> None:
-    tower = tmp_path / "tower"
-    tower.mkdir()
-    (tower / "weights").write_bytes(b"1")
+    tower = tiny.text_tower(tmp_path / "tower")
     words = [*tiny.flags(paths, "first_stage"), "--model", str(paths["stage2"]), "--text-tower", str(tower)]
     words += ["--guidance", str(guidance(tmp_path, [("biomedjourney", 2.0, 1.25, True)]))]
     out = generate("export", "biomedjourney", tmp_path / "exported", words)
     described = json.loads((out / "model.json").read_text())
     assert (described["size"], described["max_tokens"], described["prior"]) == (16, tiny.TOKENS + 2, "registered")
     assert (described["text_scale"], described["image_scale"], described["steps"]) == (2.0, 1.25, 2)
-    assert described["trained"]["images_seen"] == 24
-    assert (out / "text_tower" / "weights").read_bytes() == b"1"
-    assert (out / "first_stage" / "config.json").is_file()
+    trained = described["trained"]
+    assert (trained["run"], trained["images_seen"]) == ("stage2", 24)
+    assert (trained["start"]["run"], trained["start"]["settings"]["run"]["data"]) == ("stage1", "singles")
+    phantom = trained["settings"]["phantom"]
+    assert phantom is not None
+    assert trained["start"]["settings"]["phantom"] == phantom
+    for path in (path for path in tower.rglob("*") if path.is_file()):
+        assert (out / "text_tower" / path.relative_to(tower)).read_bytes() == path.read_bytes()
+    assert (out / "vae" / "config.json").is_file()
     assert UNet2DConditionModel.from_pretrained(out / "unet").config.in_channels == 8
     assert DDIMScheduler.from_pretrained(out / "scheduler").config.prediction_type == "v_prediction"
 

@@ -4,6 +4,7 @@ Pictures are 16 pixels wide, latents 4 x 8 x 8, token states of width 16.
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,45 @@ def first_stage(folder: Path) -> Path:
         sample_size=16,
         scaling_factor=SCALING_FACTOR,
     ).save_pretrained(folder)
+    return folder
+
+
+def model(
+    folder: Path, schedule: dict[str, Any], scaling_factor: float, prior: str = "registered", **settings: Any
+) -> Path:
+    """The folder of a model as `train` writes it, with random weights, those that read the prior and the text too."""
+    import torch
+
+    from biomedjourney import sampling
+    from biomedjourney.train.model import build
+
+    unet = build(UNET, SHAPE, WIDTH, 0)
+    with torch.no_grad():
+        for parameter in unet.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+        unet.conv_in.weight[:, SHAPE[0] :] = 0.2 * torch.randn_like(unet.conv_in.weight[:, SHAPE[0] :])
+    unet.save_pretrained(folder / "unet")
+    sampling.scheduler(schedule).save_pretrained(folder / "scheduler")
+    run = TRIPLES | {"prior": prior} if prior != "none" else SINGLES
+    settings = {"seed": 0, "phantom": None, "text": OVERLAY["text"]} | settings
+    settings |= {"diffusion": {"unet": UNET, "schedule": schedule} | settings.get("diffusion", {}), "run": run}
+    facts = {"run": "stage2", "settings": settings, "examples": 8, "images_seen": 24, "start": None}
+    facts["first_stage_scaling_factor"] = scaling_factor
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+def text_tower(folder: Path, width: int = WIDTH) -> Path:
+    """An untrained text tower for TEXTS, as `pretrain text-tower` writes it."""
+    import torch
+
+    from biomedjourney.pretrain import text_tower as towers
+
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    settings = {"width": width, "layers": 1, "heads": 2}
+    model = towers.prepare(TEXTS, settings, TOKENS + 2, 32, folder)
+    torch.save(model.state_dict(), folder / towers.WEIGHTS[1])
     return folder
 
 

@@ -75,8 +75,7 @@ rule pretrain_text_tower:
         devices=devices,
     shell:
         '{params.devices} biomedjourney --log {log:q} pretrain text-tower --config "$BIOMEDJOURNEY_CONFIG"'
-        " {params.inputs}"
-        " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
+        " {params.inputs} --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
 
 
 rule pretrain_judges:

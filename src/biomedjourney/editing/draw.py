@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from biomedjourney.encode.latents import latents
+from biomedjourney.encode.latents import posterior
 from biomedjourney.errors import UserError
 from biomedjourney.examples import pad
 from biomedjourney.generate import model as models
@@ -30,11 +30,11 @@ def counterfactual(
         raise UserError('the text is empty: describe what changes, as "new small left pleural effusion"')
     model_facts = description(folder)
     prior = _picture(image, model_facts["size"])
-    model, tower = _parts(folder, (folder / "model.json").stat().st_mtime_ns)
+    model, tower = _parts(folder, model_facts["max_tokens"], (folder / "model.json").stat().st_mtime_ns)
     pictures = model.draw(
         ["edit"],
         seed,
-        latents(model.first_stage, prior[None])[0].astype(np.float32) if model.knows_prior else None,
+        posterior(model.first_stage, prior[None]).mean.cpu().numpy() if model.knows_prior else None,
         pad(tower.states([text]), model_facts["max_tokens"]),
         model_facts["text_scale"] if text_scale is None else text_scale,
         model_facts["image_scale"] if image_scale is None else image_scale,
@@ -54,13 +54,15 @@ def description(folder: Path) -> dict[str, Any]:
             f"{folder}: no model here (model.json cannot be read): run the workflow first, or give --model the folder "
             "that generate export wrote"
         ) from None
+    if (folder / "first_stage").is_dir() and not (folder / "vae").exists():
+        raise UserError(f"{folder}: exported by an earlier version of this program: run generate export again")
     return model_facts
 
 
 @lru_cache(maxsize=1)
-def _parts(folder: Path, written: int) -> tuple[models.Model, Any]:
+def _parts(folder: Path, max_tokens: int, written: int) -> tuple[models.Model, Any]:
     """The model and its text tower, kept for the next picture. ``written`` tells when the folder was written."""
-    return models.load(folder, folder / "first_stage"), load_text_tower(folder / "text_tower")
+    return models.load(folder, folder / "vae"), load_text_tower(folder / "text_tower", max_tokens)
 
 
 def _picture(image: Any, size: int) -> np.ndarray:

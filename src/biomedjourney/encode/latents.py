@@ -29,12 +29,20 @@ def kind(path: Path) -> str:
 
 
 @torch.no_grad()
-def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, float16 (n, c, h, w), of pictures (n, rows, columns) in [0, 1]; unscaled."""
+def posterior(model: Any, pictures: np.ndarray) -> Any:
+    """The Gaussian of the latents of pictures, float32 (n, rows, columns) in [0, 1]; its ``.mean`` is (n, c, h, w).
+
+    The latents are unscaled. A first stage of several channels is given the grey picture in each of them.
+    """
     device = next(model.parameters()).device
     x = torch.from_numpy(pixels.to_first_stage(pictures))[:, None].expand(-1, model.config.in_channels, -1, -1)
-    posterior = model.encode(x.to(device)).latent_dist
-    return posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
+    return model.encode(x.to(device)).latent_dist
+
+
+def latents(model: Any, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, float16 (n, c, h, w), of pictures (n, rows, columns) in [0, 1]; unscaled."""
+    gaussian = posterior(model, pictures)
+    return gaussian.mean.half().cpu().numpy(), gaussian.std.half().cpu().numpy()
 
 
 def _batches(files: Sequence[Path], model: Any, size: int) -> Iterator[list[dict[str, Any]]]:

@@ -127,7 +127,7 @@ def sweep(
 @_file("first-stage", "Input: folder of the first stage.", required=True)
 @_file("text-tower", "Input: folder of the text tower.", required=True)
 @_file("guidance", "Input: guidance table with the chosen scales.")
-@_file("out", "Output: folder that edit reads.", required=True)
+@_file("out", "Output: folder that edit and diffusers open.", required=True)
 def export(
     settings: dict[str, Any],
     system: str,
@@ -137,7 +137,7 @@ def export(
     guidance: Path | None,
     out: Path,
 ) -> None:
-    """Put a model and all that it needs into one folder, which edit reads.
+    """Put a model and all that it needs into one folder, with a model card; edit and diffusers open it.
 
     \b
     Example: biomedjourney generate export --config config.yaml --system biomedjourney --model results/models/stage2 \\

@@ -12,6 +12,7 @@ from biomedjourney.errors import UserError
 from biomedjourney.examples import Conditions, Inputs
 from biomedjourney.generate import model as models
 from biomedjourney.generate.systems import part_of, system_settings
+from biomedjourney.train.run import run_facts
 
 Rows = list[dict[str, Any]]
 Scales = tuple[float, float]
@@ -121,7 +122,7 @@ def _run_of(system: str, settings: dict[str, Any]) -> str:
 
 def _trained_settings(folder: Path, run: str) -> dict[str, Any]:
     """The settings that the model in the folder was trained with. Raises UserError for a model of another run."""
-    facts = models.facts(folder)
+    facts = run_facts(folder)
     if facts["run"] != run:
         raise UserError(f"{folder}: the model of run {facts['run']}, expected that of run {run}: check --model")
     settings: dict[str, Any] = facts["settings"]

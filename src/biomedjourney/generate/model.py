@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import pixels, sampling
+from biomedjourney import sampling
 from biomedjourney.errors import UserError
+from biomedjourney.train.run import run_facts
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,8 @@ class Model:
         latents = sampling.sample(
             self.unet, self.scheduler, steps, noise, prior, torch.from_numpy(states).to(device), text_scale, image_scale
         )
-        decoded = self.first_stage.decode(latents / self.first_stage.config.scaling_factor).sample.mean(dim=1)
-        result: np.ndarray = pixels.from_first_stage(decoded.float()).cpu().numpy()
-        return result
+        pictures: np.ndarray = sampling.decode(self.first_stage, latents).cpu().numpy()
+        return pictures
 
     def _check(self, prior_latents: np.ndarray | None, states: np.ndarray) -> None:
         if prior_latents is not None and prior_latents.shape[1:] != self.latent_shape:
@@ -75,7 +75,7 @@ def load(folder: Path, first_stage: Path) -> Model:
 
     from biomedjourney.pretrain import load_first_stage
 
-    run_facts = facts(folder)
+    facts = run_facts(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet = sampling.load_unet(folder / "unet").to(device).eval()
     schedule = folder / "scheduler" / "scheduler_config.json"
@@ -85,23 +85,11 @@ def load(folder: Path, first_stage: Path) -> Model:
         raise UserError(f"{schedule}: the noise schedule cannot be read ({error}): run train again") from None
     stage = load_first_stage(first_stage)
     offered = stage.config.latent_channels, stage.config.scaling_factor
-    expected = unet.config.out_channels, run_facts["first_stage_scaling_factor"]
+    expected = unet.config.out_channels, facts["first_stage_scaling_factor"]
     if offered != expected:
         raise UserError(
             f"{first_stage}: latents of {offered[0]} channels, scaled by {offered[1]}, but the model in {folder} was "
             f"trained on {expected[0]}, scaled by {expected[1]}: give the first stage that it was trained with"
         )
-    knows_prior = run_facts["settings"]["run"]["prior"] != "none"
+    knows_prior = facts["settings"]["run"]["prior"] != "none"
     return Model(folder, unet, scheduler, stage.to(device).eval(), knows_prior)
-
-
-def facts(folder: Path) -> dict[str, Any]:
-    """The contents of the run's ``run.json``."""
-    try:
-        run_facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        run_facts["settings"]["run"]["prior"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
-        ) from None
-    return run_facts

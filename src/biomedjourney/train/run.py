@@ -28,7 +28,8 @@ def train_run(
     """Trains the run ``name`` and writes the folder ``out`` and the table ``training``.
 
     ``out`` holds ``unet`` (the averaged weights) and ``scheduler`` as diffusers stores them, and ``run.json``: the
-    settings, what the run was trained on and how much of it. Only examples of the split train are read.
+    settings, what the run was trained on and how much of it, and the same of the run that it started from. Only
+    examples of the split train are read.
     """
     run = _run_settings(name, settings, start)
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
@@ -39,6 +40,7 @@ def train_run(
     conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
     scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
     unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(device)
+    start_facts = run_facts(start) if start is not None else None
     input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
     first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
     input_files += [Path(first)] if first is not None else []
@@ -63,13 +65,14 @@ def train_run(
     rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
     facts = {
         "run": name,
-        "settings": {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run},
+        "settings": {key: settings[key] for key in ("seed", "phantom", "text", "diffusion", "train")} | {"run": run},
         "examples": len(usable_examples),
         "examples_without_latent": len(all_examples) - len(usable_examples),
         "images_seen": rows[-1]["images_seen"],
         "parameters": unet.num_parameters(),
         "first_stage_scaling_factor": targets.scaling_factor,
         "final_loss": rows[-1]["loss"],
+        "start": start_facts,
     }
     with tables.atomic_folder(out) as new_folder:
         unet.save_pretrained(new_folder / "unet")
@@ -77,6 +80,18 @@ def train_run(
         (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
     table = pd.DataFrame(rows).assign(run=name, stage={"singles": 1, "triples": 2}[run["data"]])
     tables.write(training, "training", table)
+
+
+def run_facts(folder: Path) -> dict[str, Any]:
+    """The ``run.json`` of a trained model's folder. Raises UserError where there is none or it is damaged."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        facts["settings"]["run"]["prior"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
+        ) from None
+    return facts
 
 
 def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> dict[str, Any]:

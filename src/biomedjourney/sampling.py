@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import weights
+from biomedjourney import pixels, weights
 from biomedjourney.errors import UserError
 
 
@@ -116,6 +116,14 @@ def sample(
         prediction = guided(predict, latents, prior_latents, text_states, text_scale, image_scale)
         latents = scheduler.step(prediction, timestep, latents).prev_sample
     return latents
+
+
+@torch.no_grad()
+def decode(first_stage: Any, latents: torch.Tensor) -> np.ndarray:
+    """Pictures, float32 (n, rows, columns) in [0, 1], of scaled latents (n, c, h, w)."""
+    decoded = first_stage.decode(latents / first_stage.config.scaling_factor).sample.mean(dim=1)
+    pictures: np.ndarray = pixels.from_first_stage(decoded.float()).cpu().numpy()
+    return pictures
 
 
 def load_unet(folder: Path) -> Any:

@@ -311,6 +311,14 @@ _DECLARED = (
             Column("loss", pa.float64(), "mean training loss since the row before", nullable=True),
             Column("learning_rate", pa.float64(), "learning rate at this step", nullable=True),
             Column("seconds", pa.float64(), "wall time since the run began", "s", True),
+            Column(
+                "validation_loss",
+                pa.float64(),
+                "loss of the averaged weights on fixed validation examples, all with text and prior; null: not taken",
+                nullable=True,
+            ),
+            Column("images_per_second", pa.float64(), "images learned from since the row before", "1/s", True),
+            Column("memory_mb", pa.float64(), "largest memory so far, the GPU's where there is one", "MB", True),
         ),
     ),
     Table(

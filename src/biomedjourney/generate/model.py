@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import pixels, sampling
+from biomedjourney import sampling
 from biomedjourney.errors import UserError
 
 
@@ -51,9 +51,7 @@ class Model:
         latents = sampling.sample(
             self.unet, self.scheduler, steps, noise, prior, torch.from_numpy(states).to(device), text_scale, image_scale
         )
-        decoded = self.first_stage.decode(latents / self.first_stage.config.scaling_factor).sample.mean(dim=1)
-        result: np.ndarray = pixels.from_first_stage(decoded.float()).cpu().numpy()
-        return result
+        return sampling.decode(self.first_stage, latents)
 
     def _check(self, prior_latents: np.ndarray | None, states: np.ndarray) -> None:
         if prior_latents is not None and prior_latents.shape[1:] != self.latent_shape:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 import torch
 
 from biomedjourney import config, examples, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
-from biomedjourney.train import batches, checkpoint, loop, model
+from biomedjourney.train import batches, checkpoint, loop, model, validation, watch
 
 
 def train_run(
@@ -24,14 +23,17 @@ def train_run(
     checkpoints: Path,
     out: Path,
     training: Path,
+    first_stage: Path | None = None,
 ) -> None:
     """Trains the run ``name`` and writes the folder ``out`` and the table ``training``.
 
     ``out`` holds ``unet`` (the averaged weights) and ``scheduler`` as diffusers stores them, and ``run.json``: the
-    settings, what the run was trained on and how much of it. Only examples of the split train are read.
+    settings, what the run was trained on and how much of it. Only examples of the split train are
+    learned from. ``first_stage`` serves to show how validation examples are drawn.
     """
     run = _run_settings(name, settings, start)
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
+    decisive = {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
@@ -41,7 +43,7 @@ def train_run(
     unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
     input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
     input_files += [start] if start is not None else []
-    folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
+    folder = checkpoint.folder(checkpoints, name, decisive, input_files)
     restored = checkpoint.load(folder, device, run["steps"])
     click.echo(
         f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
@@ -59,10 +61,17 @@ def train_run(
         timesteps=settings["diffusion"]["schedule"]["steps"],
     )
     save = functools.partial(checkpoint.save, folder)
-    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
+    stage = {"singles": 1, "triples": 2}[run["data"]]
+    watcher = None
+    if run["steps"] > (restored["step"] if restored else 0):
+        shown = validation.load(run, settings, inputs, first_stage, targets.scaling_factor)
+        rows_before = restored["rows"] if restored else []
+        watcher = watch.Watch(folder, name, stage, rows_before, shown, settings["train"]["tensorboard"])
+        click.echo(f"{name}: {watcher.in_words()}", err=True)
+    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
     facts = {
         "run": name,
-        "settings": {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run},
+        "settings": decisive,
         "examples": len(usable_examples),
         "examples_without_latent": len(all_examples) - len(usable_examples),
         "images_seen": rows[-1]["images_seen"],
@@ -74,8 +83,7 @@ def train_run(
         unet.save_pretrained(new_folder / "unet")
         scheduler.save_pretrained(new_folder / "scheduler")
         (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    table = pd.DataFrame(rows).assign(run=name, stage={"singles": 1, "triples": 2}[run["data"]])
-    tables.write(training, "training", table)
+    tables.write(training, "training", watch.table(name, stage, rows))
 
 
 def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,9 +83,12 @@ def weights(folder: Path) -> bytes:
 
 
 def parts(checkpoints: Path) -> pd.DataFrame:
-    """All rows of the closed parts, in no order of theirs, as pandas reads a folder by itself."""
-    rows = [pd.read_parquet(path) for path in checkpoints.glob("training/*.parquet")]
-    return pd.concat(rows).sort_values("step", ignore_index=True)
+    """All rows of the closed parts, as DuckDB and pandas read them."""
+    pattern = f"{checkpoints}/training/*.parquet"
+    by_duckdb = duckdb.sql(f"select step, loss, validation_loss from '{pattern}' order by step").df()
+    rows = pd.read_parquet(checkpoints / "training").sort_values("step", ignore_index=True)
+    pd.testing.assert_frame_equal(by_duckdb, rows[list(by_duckdb)], check_exact=True)
+    return rows
 
 
 def events(checkpoints: Path) -> EventAccumulator:

@@ -104,8 +104,8 @@ def losses(training: pd.DataFrame) -> Figure:
     axis.set_xlabel("optimiser steps")
     axis.set_ylabel("loss")
     if len(known):
-        positive = known["loss"] > 0
-        if positive.all() and known["loss"].max() > 5 * known["loss"].min():
+        values = known[["loss", "validation_loss"]].stack().dropna()
+        if (values > 0).all() and values.max() > 5 * values.min():
             axis.set_yscale("log")
         axis.legend(loc="upper right")
     return drawn

@@ -531,7 +531,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     let itself be written.
     """
     target = Path(path)
-    with _errors_of_writing(target):
+    with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
@@ -553,7 +553,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises UserError as `atomic_path` does.
     """
     target = Path(path)
-    with _errors_of_writing(target):
+    with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
@@ -576,7 +576,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _errors_of_writing(target: Path) -> Iterator[None]:
+def errors_of_writing(target: Path) -> Iterator[None]:
+    """Turns a full disk, met while ``target`` is written, into a UserError that names it and the space that is left."""
     try:
         yield
     except UserError:

@@ -6,6 +6,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from biomedjourney import config, examples, pixels, sampling, tables
+from biomedjourney import config, examples, pixels, progress, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Conditions, Inputs, Targets
 from biomedjourney.pretrain import load_first_stage
@@ -28,6 +29,7 @@ from biomedjourney.train.validation import PANEL, Validation
 from tests.helpers import tiny
 from tests.helpers.fabricated import config_text
 from tests.helpers.fabricated import settings as default
+from tests.helpers.full_disk import largest_file
 
 TRIPLES = ("triples", "prior_latents", "latents", "texts", "first_stage")
 WATCHED = {
@@ -441,3 +443,27 @@ def test_the_progress_line_says_what_is_known() -> None:
     rows.append({"step": 2, "loss": 0.125, "images_per_second": 83.21, "memory_mb": 3071.6})
     assert loop.in_words(rows) == "loss 0.1250, validation 0.5000, 83.2 images/s, 3,072 MB"
     assert loop.in_words([{"step": 1, "loss": math.pi}]) == "loss 3.1416"
+
+
+def test_a_full_disk_is_one_line_also_where_tensorboard_meets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)  # its writer is a thread, which fails first
+    watcher = watch.Watch(tmp_path, "run", 2, [], None, tensorboard=True)
+
+    def log() -> None:
+        for step in range(200):
+            watcher.logged({"step": step, "images_seen": 1, "loss": 0.5, "learning_rate": 0.1, "seconds": 1.0})
+
+    with largest_file(8_000), pytest.raises(UserError, match=r"/tensorboard: cannot be written \(.*space left") as e:
+        log()
+    assert "\n" not in str(e.value)
+
+
+def test_time_left_is_reckoned_from_what_was_done_since_the_start() -> None:
+    with progress.bar(100, "run", done=90) as bar:
+        bar.update(1)
+        said = bar.format_meter(
+            **bar.format_dict | {"elapsed": 10.0, "rate": None, "bar_format": "{n_fmt} {remaining}"}
+        )
+    assert said == "91 01:30", "one in ten seconds; nine are left"

@@ -62,13 +62,14 @@ def train_run(
     )
     save = functools.partial(checkpoint.save, folder)
     stage = {"singles": 1, "triples": 2}[run["data"]]
-    watcher = None
-    if run["steps"] > (restored["step"] if restored else 0):
-        shown = validation.load(run, settings, inputs, first_stage, targets.scaling_factor)
-        rows_before = restored["rows"] if restored else []
-        watcher = watch.Watch(folder, name, stage, rows_before, shown, settings["train"]["tensorboard"])
+    goes_on = run["steps"] > (restored["step"] if restored else 0)
+    shown = validation.load(run, settings, inputs, first_stage, targets.scaling_factor) if goes_on else None
+    tensorboard = goes_on and settings["train"]["tensorboard"]
+    watcher = watch.Watch(folder, name, stage, restored["rows"] if restored else [], shown, tensorboard)
+    if goes_on:
         click.echo(f"{name}: {watcher.in_words()}", err=True)
     rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
+    watcher.close()
     facts = {
         "run": name,
         "settings": decisive,

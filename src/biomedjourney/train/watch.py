@@ -7,6 +7,8 @@ Nothing here changes what is learned. All files lie in the run's folder of check
 - ``tensorboard/``: both for TensorBoard, where the configuration asks for it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import pixels, tables
-from biomedjourney.errors import full_disk, no_space
 from biomedjourney.train.validation import Validation
 
 Row = dict[str, Any]
@@ -32,7 +33,7 @@ class Watch:
         for path in folder.glob("training/*.parquet"):
             path.unlink()
         for path in folder.glob("pictures/*.png"):
-            if int(path.stem) > last_step:
+            if path.stem.isdigit() and int(path.stem) > last_step:
                 path.unlink()
         self._write_part(rows)
         self.writer = None
@@ -76,28 +77,27 @@ class Watch:
             tables.write(path, "training", table(self.run, self.stage, rows))
 
     def _write_scalars(self, step: int, figures: dict[str, Any]) -> None:
-        if self.writer is not None:
+        with self._events() as writer:
             for name, value in figures.items():
-                if value is not None:
-                    self.writer.add_scalar(name, value, step)
-            self._flush()
+                if writer is not None and value is not None:
+                    writer.add_scalar(name, value, step)
 
     def _write_pictures(self, step: int, grid: np.ndarray) -> None:
         with tables.atomic_path(self.folder / "pictures" / f"{step:08d}.png") as temporary:
             temporary.write_bytes(pixels.encode_png(grid))
-        if self.writer is not None:
-            self.writer.add_image("validation", grid, step, dataformats="HW")
-            self._flush()
+        with self._events() as writer:
+            if writer is not None:
+                writer.add_image("validation", grid, step, dataformats="HW")
 
-    def _flush(self) -> None:
-        """Before the next checkpoint is saved: what comes before a checkpoint is not written a second time."""
-        assert self.writer is not None
-        try:
-            self.writer.flush()
-        except OSError as error:
-            if reason := full_disk(error):
-                raise no_space(self.folder / "tensorboard", reason) from error
-            raise
+    @contextmanager
+    def _events(self) -> Iterator[Any]:
+        """TensorBoard's writer, if there is one. What comes before a checkpoint must be on disk when that is saved,
+        since it is not written a second time.
+        """
+        with tables.errors_of_writing(self.folder / "tensorboard"):
+            yield self.writer
+            if self.writer is not None:
+                self.writer.flush()
 
 
 def table(run: str, stage: int, rows: list[Row]) -> pd.DataFrame:

@@ -119,10 +119,10 @@ def sample(
 
 
 @torch.no_grad()
-def decode(first_stage: Any, latents: torch.Tensor) -> np.ndarray:
-    """Pictures, float32 (n, rows, columns) in [0, 1], of scaled latents (n, c, h, w)."""
+def decode(first_stage: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Grey pictures, float32 (n, rows, columns) in [0, 1], of scaled latents (n, c, h, w), as `sample` gives them."""
     decoded = first_stage.decode(latents / first_stage.config.scaling_factor).sample.mean(dim=1)
-    pictures: np.ndarray = pixels.from_first_stage(decoded.float()).cpu().numpy()
+    pictures: torch.Tensor = pixels.from_first_stage(decoded.float())
     return pictures
 
 

@@ -257,7 +257,7 @@ def test_damaged_checkpoint_is_named(paths: dict[str, Path], tmp_path: Path) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", lambda folder, state: seen.append(folder))
         train(tmp_path, "stage1", inputs)
-    seen[0].mkdir(parents=True)
+    seen[0].mkdir(parents=True, exist_ok=True)
     (seen[0] / "state-2.pt").write_bytes(b"half a file")
     with pytest.raises(UserError, match=r"checkpoint is damaged.*delete"):
         train(tmp_path, "stage1", inputs)

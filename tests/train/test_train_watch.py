@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from biomedjourney import config, examples, pixels, progress, sampling, tables
+from biomedjourney import config, examples, progress, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Conditions, Inputs, Targets
 from biomedjourney.pretrain import load_first_stage
@@ -393,9 +393,9 @@ def test_the_grid_shows_prior_drawn_and_true_picture_and_the_text(tmp_path: Path
     priors, states = (torch.from_numpy(part([0, 1])) for part in (watched.conditions.priors, watched.conditions.states))
     noise = sampling.noise(0, ["4", "2"], tiny.SHAPE)
     latents = sampling.sample(unet, schedule, 3, noise, priors, states, 2.0, 1.5)
-    with torch.no_grad():
-        unscaled = (priors, latents / tiny.SCALING_FACTOR, torch.from_numpy(watched.targets.posterior([0, 1])[0]))
-        decoded = [pixels.from_first_stage(stage.decode(part).sample.mean(dim=1)).numpy() for part in unscaled]
+    true = torch.from_numpy(watched.targets.posterior([0, 1])[0])
+    scaled = (priors * tiny.SCALING_FACTOR, latents, true * tiny.SCALING_FACTOR)
+    decoded = [sampling.decode(stage, part).numpy() for part in scaled]
     enlarged = PANEL // 16
     for column, pictures in enumerate(decoded):
         for row, picture in enumerate(pictures):
@@ -467,3 +467,16 @@ def test_time_left_is_reckoned_from_what_was_done_since_the_start() -> None:
             **bar.format_dict | {"elapsed": 10.0, "rate": None, "bar_format": "{n_fmt} {remaining}"}
         )
     assert said == "91 01:30", "one in ten seconds; nine are left"
+
+
+def test_a_compiled_model_is_not_compiled_again_for_validation(tmp_path: Path) -> None:
+    def refuses(*arguments: Any) -> Any:
+        raise AssertionError("compiled")
+
+    unet = model.build(tiny.UNET, tiny.SHAPE, tiny.WIDTH, 0).eval()
+    unet.compile(backend=refuses)
+    watched = problem(["1", "2"])
+    figures = watch.Watch(tmp_path, "run", 2, [], watched, tensorboard=False).validate(1, unet)
+    assert figures == {
+        "validation_loss": pytest.approx(watched.loss(model.build(tiny.UNET, tiny.SHAPE, tiny.WIDTH, 0)))
+    }

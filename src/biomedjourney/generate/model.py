@@ -51,7 +51,8 @@ class Model:
         latents = sampling.sample(
             self.unet, self.scheduler, steps, noise, prior, torch.from_numpy(states).to(device), text_scale, image_scale
         )
-        return sampling.decode(self.first_stage, latents)
+        pictures: np.ndarray = sampling.decode(self.first_stage, latents).cpu().numpy()
+        return pictures
 
     def _check(self, prior_latents: np.ndarray | None, states: np.ndarray) -> None:
         if prior_latents is not None and prior_latents.shape[1:] != self.latent_shape:

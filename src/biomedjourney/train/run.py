@@ -14,6 +14,8 @@ from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
 from biomedjourney.train import batches, checkpoint, loop, model, validation, watch
 
+STAGES = {"singles": 1, "triples": 2}
+
 
 def train_run(
     name: str,
@@ -61,13 +63,7 @@ def train_run(
         timesteps=settings["diffusion"]["schedule"]["steps"],
     )
     save = functools.partial(checkpoint.save, folder)
-    stage = {"singles": 1, "triples": 2}[run["data"]]
-    goes_on = run["steps"] > (restored["step"] if restored else 0)
-    shown = validation.load(run, settings, inputs, first_stage, targets.scaling_factor) if goes_on else None
-    tensorboard = goes_on and settings["train"]["tensorboard"]
-    watcher = watch.Watch(folder, name, stage, restored["rows"] if restored else [], shown, tensorboard)
-    if goes_on:
-        click.echo(f"{name}: {watcher.in_words()}", err=True)
+    watcher = _watch(name, run, settings, inputs, first_stage, folder, restored, targets.scaling_factor)
     rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
     watcher.close()
     facts = {
@@ -84,7 +80,7 @@ def train_run(
         unet.save_pretrained(new_folder / "unet")
         scheduler.save_pretrained(new_folder / "scheduler")
         (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    tables.write(training, "training", watch.table(name, stage, rows))
+    tables.write(training, "training", watch.table(name, STAGES[run["data"]], rows))
 
 
 def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> dict[str, Any]:
@@ -98,6 +94,27 @@ def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> di
     if start is not None and not run["start"]:
         raise UserError(f"--start: the settings of run {name} say that it starts anew: leave the option out")
     return run
+
+
+def _watch(
+    name: str,
+    run: dict[str, Any],
+    settings: dict[str, Any],
+    inputs: Inputs,
+    first_stage: Path | None,
+    folder: Path,
+    restored: dict[str, Any] | None,
+    scaling_factor: float,
+) -> watch.Watch:
+    """What shows the run; it validates where a step is left to do."""
+    step, rows = (restored["step"], restored["rows"]) if restored else (0, [])
+    goes_on = step < run["steps"]
+    shown = validation.load(run, settings, inputs, first_stage, scaling_factor) if goes_on else None
+    tensorboard = goes_on and settings["train"]["tensorboard"]
+    watcher = watch.Watch(folder, name, STAGES[run["data"]], rows, shown, tensorboard)
+    if goes_on:
+        click.echo(f"{name}: {watcher.in_words()}", err=True)
+    return watcher
 
 
 def _start(

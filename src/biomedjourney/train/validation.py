@@ -108,7 +108,7 @@ class Validation:
     def _decoded(self, latents: torch.Tensor) -> list[np.ndarray]:
         """Pictures of unscaled latents, one by one: at full size, a decoder needs gigabytes for each."""
         scaled = latents * self.targets.scaling_factor
-        return [sampling.decode(self.first_stage, scaled[i : i + 1])[0] for i in range(len(scaled))]
+        return [sampling.decode(self.first_stage, one[None])[0].cpu().numpy() for one in scaled]
 
 
 def load(

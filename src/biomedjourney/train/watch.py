@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from biomedjourney import pixels, tables
 from biomedjourney.train.validation import Validation
@@ -52,10 +53,11 @@ class Watch:
         """The figures that the next row of the table gets. ``unet`` has the averaged weights, in evaluation mode."""
         if self.validation is None:
             return {}
-        figures = {"validation_loss": self.validation.loss(unet)}
-        self._write_scalars(step, figures)
-        if self.validation.picture_count:
-            self._write_pictures(step, self.validation.pictures(unet))
+        with torch.compiler.set_stance("force_eager"):  # a compiled model would be compiled again for other sizes
+            figures = {"validation_loss": self.validation.loss(unet)}
+            self._write_scalars(step, figures)
+            if self.validation.picture_count:
+                self._write_pictures(step, self.validation.pictures(unet))
         return figures
 
     def in_words(self) -> str:

@@ -274,8 +274,21 @@ def test_settings_without_effect_change_what_is_passed_and_not_what_is_tracked(p
 def test_every_other_setting_that_a_command_reads_is_tracked(command: str) -> None:
     tracked = config.tracked_settings(DEFAULT, command)
     for path in leaves(read_by(command)):
-        if not f"{path}.".startswith(tuple(f"{prefix}." for prefix in config.WITHOUT_EFFECT)):
+        unseen = (*config.WITHOUT_EFFECT, *config.ONLY_SHOWN.get(command, ()))
+        if not f"{path}.".startswith(tuple(f"{prefix}." for prefix in unseen)):
             assert config.tracked_settings(broken(path, "another value"), command) != tracked, path
+
+
+def test_what_a_run_only_shows_of_itself_decides_nothing_for_it_but_for_others() -> None:
+    for path, value, depends in (
+        ("generate.steps", 99, "generate pictures"),
+        ("generate.guidance.text_scale", 99.0, "generate pictures"),
+        ("report.show_patients", False, "report"),
+    ):
+        changed = broken(path, value)
+        assert read_by("train", changed) != read_by("train")
+        assert config.tracked_settings(changed, "train") == config.tracked_settings(DEFAULT, "train")
+        assert config.tracked_settings(changed, depends) != config.tracked_settings(DEFAULT, depends)
 
 
 def test_a_change_of_one_run_leaves_the_others_alone() -> None:

@@ -54,7 +54,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
     "prefetch": ("prefetch", *WEIGHTS),
-    "train": ("seed", "phantom", "text", "diffusion", "train"),
+    "train": (
+        *("seed", "phantom", "text", "diffusion", "train"),
+        *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale", "report.show_patients"),
+    ),
     "generate pictures": (
         *("generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
         *("generate.guidance.text_scale", "generate.guidance.image_scale"),
@@ -84,12 +87,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 WITHOUT_EFFECT = (
     "ingest.largest_refused_share",
     *("preprocess.largest_refused_share", "register.largest_failed_share", "rewrite.largest_fallback_share"),
-    *("train.log_every", "train.checkpoint_every"),
+    *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.validation", "train.tensorboard"),
     *("encode.batch_size", "generate.batch_size", "evaluate.batch_size"),
     *(f"rewrite.openai.{key}" for key in ("in_flight", "requests_per_minute", "tokens_per_minute")),
     *(f"rewrite.openai.{key}" for key in ("timeout_seconds", "price", "largest", "cache")),
     "rewrite.openai.zero_data_retention_confirmed_by",
 )
+
+# What a command reads only to show how far it is, and not for its results.
+ONLY_SHOWN = {"train": ("generate", "report")}
 
 
 @cache
@@ -335,8 +341,8 @@ def tracked_settings(
     """What the results of ``command`` depend on in the configuration, in one canonical form.
 
     A rule runs again when this text changes. The order of keys and the difference between 2 and 2.0 do not matter.
-    Settings `WITHOUT_EFFECT` are left out, and so is what concerns another ``run``, ``system`` or ``writer`` than the
-    given one, and what a part of the model does not need since its weights are given.
+    Settings `WITHOUT_EFFECT` and `ONLY_SHOWN` are left out, and so is what concerns another ``run``, ``system`` or
+    ``writer`` than the given one, and what a part of the model does not need since its weights are given.
     """
     parts = _parts(settings, SECTIONS[command], command)
     if run is not None:
@@ -353,7 +359,7 @@ def tracked_settings(
         [(part, part_settings)] = parts["pretrain"].items()
         if part_settings["weights"] is not None:
             parts = {"pretrain": {part: {"weights": part_settings["weights"]}}}
-    for path in WITHOUT_EFFECT:
+    for path in (*WITHOUT_EFFECT, *ONLY_SHOWN.get(command, ())):
         parts = _without(parts, path.split("."))
     return json.dumps(_plain_numbers(parts), sort_keys=True)
 

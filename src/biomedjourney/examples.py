@@ -64,10 +64,7 @@ def training_examples(run: dict[str, Any], inputs: Inputs) -> pd.DataFrame:
     needs and that is not given, and where no example is left.
     """
     if run["data"] == "singles":
-        singles = _read(inputs.need("singles", "a run on singles"), "singles")
-        singles = singles[singles["split"] == "train"].sort_values("dicom_id", ignore_index=True)
-        ids = singles["dicom_id"]
-        return pd.DataFrame({"id": ids, "target": ids, "prior": None, "text": singles["text"]})
+        return _single_examples(inputs, "train")
     triples = _triples(inputs, run["writer"])
     in_directions = triples["direction"].isin(run["directions"])
     accepted = triples[(triples["split"] == "train") & triples["accepted"] & in_directions]
@@ -77,6 +74,24 @@ def training_examples(run: dict[str, Any], inputs: Inputs) -> pd.DataFrame:
             "a larger cohort or a lower register.threshold gives some"
         )
     return _examples(accepted, run, inputs)
+
+
+def validation_examples(run: dict[str, Any], inputs: Inputs) -> pd.DataFrame:
+    """What a run is watched on while it learns, one row per example: validation singles or compared validation triples.
+
+    Empty where there are none. Columns and errors: `training_examples`.
+    """
+    if run["data"] == "singles":
+        return _single_examples(inputs, "validation")
+    triples = _triples(inputs, run["writer"])
+    return _examples(triples[triples["compared"] & (triples["split"] == "validation")], run, inputs)
+
+
+def _single_examples(inputs: Inputs, split: str) -> pd.DataFrame:
+    singles = _read(inputs.need("singles", "a run on singles"), "singles")
+    singles = singles[singles["split"] == split].sort_values("dicom_id", ignore_index=True)
+    ids = singles["dicom_id"]
+    return pd.DataFrame({"id": ids, "target": ids, "prior": None, "text": singles["text"]})
 
 
 def compared_triples(inputs: Inputs, split: str, writer: str | None = None) -> pd.DataFrame:

@@ -324,6 +324,14 @@ _DECLARED = (
             Column("loss", pa.float64(), "mean training loss since the row before", nullable=True),
             Column("learning_rate", pa.float64(), "learning rate at this step", nullable=True),
             Column("seconds", pa.float64(), "wall time since the run began", "s", True),
+            Column(
+                "validation_loss",
+                pa.float64(),
+                "loss of the averaged weights on fixed validation examples, all with text and prior; null: not taken",
+                nullable=True,
+            ),
+            Column("images_per_second", pa.float64(), "images learned from since the row before", "1/s", True),
+            Column("memory_mb", pa.float64(), "largest memory so far, the GPU's where there is one", "MB", True),
         ),
     ),
     Table(
@@ -548,7 +556,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     let itself be written.
     """
     target = Path(path)
-    with _errors_of_writing(target):
+    with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
@@ -570,7 +578,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises UserError as `atomic_path` does.
     """
     target = Path(path)
-    with _errors_of_writing(target):
+    with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
@@ -593,7 +601,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _errors_of_writing(target: Path) -> Iterator[None]:
+def errors_of_writing(target: Path) -> Iterator[None]:
+    """Turns a full disk, met while ``target`` is written, into a UserError that names it and the space that is left."""
     try:
         yield
     except UserError:

@@ -81,6 +81,7 @@ def planned(folder: Path, checkout: Path, overlay: str, tmp_path: Path) -> dict[
         ("train: {runs: {stage2: {steps: 6}}, learning_rate: 0.002, log_every: 2}\nseed: 0", {}),
         ("generate: {guidance: {sweep: {text_scales: [2]}}}\nphantom: {image_size: 128, patients: 60}", {}),
         ("train: {log_every: 5, checkpoint_every: 7}\nencode: {batch_size: 3}\ngenerate: {batch_size: 4}", {}),
+        ("train: {validate_every: null, validation: {examples: 3, pictures: 0}, tensorboard: true}", {}),
         ("rewrite: {openai: {requests_per_minute: 9}}", {}),
         ("resources: {train: {threads: 1, mem_mb: 4000, gpus: 2, signal_seconds: 9}, encode: {gpus: 1}}", {}),
         # the rules do not read it, but the report prints it

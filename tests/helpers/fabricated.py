@@ -132,11 +132,11 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     put(
         "training",
         [
-            (run, s, i + 1, 32 * s, 1.0 / (1 + s), 1e-3, 0.1 * s)
+            (run, s, i + 1, 32 * s, 1.0 / (1 + s), 1e-3, 0.1 * s, None if s % 40 else 1.2 / (1 + s), 320.0, 500.0)
             for i, run in enumerate(("stage1", "stage2"))
             for s in range(0, 100, 20)
         ],
-        columns="run step stage images_seen loss learning_rate seconds",
+        columns="run step stage images_seen loss learning_rate seconds validation_loss images_per_second memory_mb",
     )
     put(
         "guidance",

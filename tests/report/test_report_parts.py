@@ -251,3 +251,20 @@ def test_the_flow_chart_shows_every_count_and_reason_of_the_cohort() -> None:
         assert part in said
     assert "races" not in said
     assert charts.png(charts.flow(rows))[:4] == b"\x89PNG"
+
+
+def test_the_validation_loss_stands_beside_the_training_loss_of_its_run() -> None:
+    runs, steps = (("stage1", 1), ("stage2", 2)), range(0, 101, 20)
+    rows = [{"run": r, "stage": s, "step": n, "loss": 2 - n / 100 if n else None} for r, s in runs for n in steps]
+    training = pd.DataFrame(rows).assign(validation_loss=np.nan)
+    validated = (training["run"] == "stage2") & training["step"].isin([40, 80])
+    training.loc[validated, "validation_loss"] = [1.5, 1.25]
+    [axis] = charts.losses(training).axes
+    lines = {line.get_label(): line for line in axis.get_lines()}
+    assert list(lines) == ["stage1 (stage 1)", "stage2 (stage 2)", "stage2, validation"]
+    assert lines["stage2, validation"].get_xydata().tolist() == [[40, 1.5], [80, 1.25]]
+    assert lines["stage2, validation"].get_color() == lines["stage2 (stage 2)"].get_color()
+    assert lines["stage2 (stage 2)"].get_xydata()[:, 0].tolist() == [20, 40, 60, 80, 100]
+    assert axis.get_yscale() == "linear"
+    training.loc[validated, "validation_loss"] = [0.05, 1.0]
+    assert charts.losses(training).axes[0].get_yscale() == "log"

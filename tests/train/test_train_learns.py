@@ -1,6 +1,7 @@
 """On a problem that the text and the prior decide together, the model learns to use both."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,11 +9,13 @@ import torch
 from biomedjourney import sampling
 from biomedjourney.examples import Conditions, Targets, pad
 from biomedjourney.train import batches, loop, model
+from biomedjourney.train.validation import Validation
+from biomedjourney.train.watch import Watch
 from tests.helpers import tiny
 from tests.helpers.fabricated import settings as default
 
 
-def test_loss_falls_and_the_guided_sample_keeps_the_prior_and_follows_the_text() -> None:
+def test_losses_fall_and_the_guided_sample_keeps_the_prior_and_follows_the_text(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     prior, current, told = tiny.toy(128)
     states = [tiny.states(text) for text in tiny.TEXTS]
@@ -30,10 +33,21 @@ def test_loss_falls_and_the_guided_sample_keeps_the_prior_and_follows_the_text()
         batch_size=32,
         timesteps=schedule["steps"],
     )
-    rows = loop.train(unet, scheduler, next_batch, 120, settings["train"])
+    settings["train"]["validate_every"] = 40
+    prior, current, told = tiny.toy(32, seed=2)
+    others, names = np.arange(32), [str(i) for i in range(32)]
+    unseen = Targets(current, np.full_like(current, 0.05), others, 1.0)
+    conditions = Conditions(prior, others, states, told, tiny.TOKENS)
+    validation = Validation(names, names, unseen, conditions, settings, 16, 32, 0, None, "")
+    watch = Watch(tmp_path, "toy", 2, [], validation, tensorboard=False)
+    rows = loop.train(unet, scheduler, next_batch, 120, settings["train"], watch=watch)
     assert [row["step"] for row in rows] == list(range(0, 121, 10))
     assert rows[-1]["images_seen"] == 120 * 32
     assert rows[-1]["loss"] < 0.5 * rows[1]["loss"]
+    assert [row["step"] for row in rows if "validation_loss" in row] == [40, 80, 120]
+    validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    assert validated[0] > validated[1] > validated[2]
+    assert validated[2] < 0.5 * rows[1]["loss"]
 
     prior, current, told = tiny.toy(16, seed=1)
     texts = torch.from_numpy(pad([states[i] for i in told], tiny.TOKENS))

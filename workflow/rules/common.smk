@@ -252,6 +252,7 @@ def run_inputs(name):
     run = RUNS[name]
     inputs = example_inputs(run, run["directions"] if run["data"] == "triples" else [])
     inputs["latents"] = shards("results/latents/images", "preprocess")
+    inputs["first_stage"] = "results/models/first-stage"
     if run["start"]:
         inputs["start"] = f"results/models/{run['start']}"
     return inputs

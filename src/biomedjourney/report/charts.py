@@ -90,17 +90,22 @@ def intervals(systems: pd.DataFrame) -> Figure:
 
 
 def losses(training: pd.DataFrame) -> Figure:
-    """The training loss of each run against the optimiser's steps."""
+    """The training loss of each run against the optimiser's steps, and in the same colour its validation loss."""
     drawn = figure(8.2, 3.2)
     axis = drawn.subplots()
     known = training.dropna(subset=["loss"])
     for run, rows in known.groupby("run", sort=False):
-        axis.plot(rows["step"], rows["loss"], linewidth=1.8, label=f"{run} (stage {rows['stage'].iloc[0]})")
+        label = f"{run} (stage {rows['stage'].iloc[0]})"
+        [line] = axis.plot(rows["step"], rows["loss"], linewidth=1.2, alpha=0.65, label=label)
+        validated = rows.dropna(subset=["validation_loss"])
+        if len(validated):
+            look = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5, "color": line.get_color()}
+            axis.plot(validated["step"], validated["validation_loss"], label=f"{run}, validation", **look)
     axis.set_xlabel("optimiser steps")
-    axis.set_ylabel("training loss")
+    axis.set_ylabel("loss")
     if len(known):
-        positive = known["loss"] > 0
-        if positive.all() and known["loss"].max() > 5 * known["loss"].min():
+        values = known[["loss", "validation_loss"]].stack().dropna()
+        if (values > 0).all() and values.max() > 5 * values.min():
             axis.set_yscale("log")
         axis.legend(loc="upper right")
     return drawn

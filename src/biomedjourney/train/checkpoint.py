@@ -15,17 +15,17 @@ from biomedjourney import tables
 from biomedjourney.errors import UserError
 
 FORMAT = 2  # raise it when a state of an earlier version of the program can no longer be continued
-ONLY_INTERVALS = ("log_every", "checkpoint_every")
+ONLY_SHOWN = ("log_every", "checkpoint_every", "validate_every", "validation", "tensorboard")
 
 
 def folder(root: Path, run: str, settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
     """``root/<run>-<hash>``: the same for the same decisive settings and the same contents of the inputs.
 
-    ``settings``: sections of the configuration, with the run's own settings as ``run``. Intervals of logging and
-    saving do not count, and neither does the number of steps where the learning rate does not depend on it. The
+    ``settings``: sections of the configuration, with the run's own settings as ``run``. What is logged, saved and shown
+    does not count, and neither does the number of steps where the learning rate does not depend on it. The
     code does not count: an edit does not throw away a run that is half trained.
     """
-    train = {key: value for key, value in settings["train"].items() if key not in ONLY_INTERVALS}
+    train = {key: value for key, value in settings["train"].items() if key not in ONLY_SHOWN}
     run_settings = dict(settings["run"])
     if train["decay"] == 0:
         del run_settings["steps"]

@@ -15,6 +15,7 @@ PATH = config.PATH
 @click.option("--run", required=True, metavar="NAME", help="The run, by its name in train.runs.")
 @examples.input_options
 @click.option("--start", type=PATH, help="Model folder of the run that this one starts from, if its settings say so.")
+@click.option("--first-stage", type=PATH, help="Folder of the first stage, to show pictures of validation patients.")
 @click.option(
     "--checkpoints", type=PATH, default=Path("results/checkpoints"), show_default=True, help="Folder of checkpoints."
 )
@@ -25,6 +26,7 @@ def command(
     settings: dict[str, Any],
     run: str,
     start: Path | None,
+    first_stage: Path | None,
     checkpoints: Path,
     out: Path,
     training: Path,
@@ -33,7 +35,8 @@ def command(
 ) -> None:
     """Train the diffusion model: one run of the configuration, on latents and token states.
 
-    A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again.
+    A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again. Beside the
+    checkpoints lies what can be seen while it runs; the first lines of output name the folder.
 
     \b
     Example: biomedjourney train --config config.yaml --run stage1 --singles results/tables/singles.parquet \\
@@ -45,4 +48,4 @@ def command(
     workers.limit_threads(threads)
     from biomedjourney.train.run import train_run
 
-    train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training)
+    train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training, first_stage)

@@ -41,6 +41,19 @@ def loss(unet: Any, batch: Batch, scheduler: Any, weights: torch.Tensor) -> torc
     return (weights[batch.timesteps] * error).mean()
 
 
+def in_words(rows: Rows) -> str:
+    """The last row's figures for the progress line, with the last validation loss; what is not known is left out."""
+    losses = [row["validation_loss"] for row in rows if row.get("validation_loss") is not None]
+    figures = rows[-1] | {"validation_loss": losses[-1] if losses else None}
+    texts = {
+        "loss": "loss {:.4f}",
+        "validation_loss": "validation {:.4f}",
+        "images_per_second": "{:.3g} images/s",
+        "memory_mb": "{:,.0f} MB",
+    }
+    return ", ".join(text.format(figures[key]) for key, text in texts.items() if figures.get(key) is not None)
+
+
 def train(
     unet: Any,
     scheduler: Any,
@@ -50,12 +63,14 @@ def train(
     restored: dict[str, Any] | None = None,
     save: Callable[[dict[str, Any]], None] = lambda state: None,
     title: str = "train",
+    watch: Any = None,
 ) -> Rows:
     """Trains ``unet`` in place and leaves the moving average of its weights in it.
 
     ``next_batch``: step to batch, the same whenever it is asked. ``settings``: the section ``train``. ``restored``: a
     state that ``save`` was given, from which the run goes on bit for bit. ``save`` is given the state at intervals
-    and at the end. Returns rows of the table `training` without ``run`` and ``stage``, the first one at step 0.
+    and at the end. ``watch``: None, or a `watch.Watch`, which sees every row, and the averaged model at intervals and
+    at the end. Returns rows of the table `training` without ``run`` and ``stage``, the first one at step 0.
     The average keeps little of the first steps, (1 + step) / (10 + step) up to ``ema_decay``, so that the untrained
     weights are soon forgotten.
     """
@@ -79,10 +94,12 @@ def train(
         average.load_state_dict(restored["average"])
         summed, rows = restored["summed"], restored["rows"]
         first_step, images_seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
+    elif watch is not None:
+        watch.logged(rows[0])
+    validate_every = settings["validate_every"] if watch is not None else None
     unet.train()
     began = time.monotonic() - seconds
-    with progress.bar(steps, title, unit="step") as bar:
-        bar.update(first_step)
+    with progress.bar(steps, title, unit="step", done=first_step) as bar:
         for step in range(first_step, steps):
             batch = next_batch(step).to(device)
             rate = learning_rate(step, steps, settings)
@@ -98,15 +115,25 @@ def train(
             images_seen += len(batch.target)
             bar.update()
             steps_done = step + 1
-            if steps_done % settings["log_every"] == 0 or steps_done == steps:
+            last = steps_done == steps
+            validates = validate_every is not None and (steps_done % validate_every == 0 or last)
+            if steps_done % settings["log_every"] == 0 or validates or last:
                 mean = summed.item() / (steps_done - rows[-1]["step"])
                 if not math.isfinite(mean):
                     raise UserError(f"{title}: the loss is {mean} by step {steps_done}: lower train.learning_rate")
                 row = {"step": steps_done, "images_seen": images_seen, "loss": mean, "learning_rate": rate}
+                if validates:
+                    average.store(parameters)
+                    average.copy_to(parameters)
+                    row |= watch.validate(steps_done, unet.eval())
+                    average.restore(parameters)
+                    unet.train()
                 rows.append(row | {"seconds": time.monotonic() - began})
-                bar.set_postfix_str(f"loss {mean:.4f}", refresh=False)
+                if watch is not None:
+                    watch.logged(rows[-1])
+                bar.set_postfix_str(in_words(rows), refresh=False)
                 summed.zero_()
-            if steps_done % settings["checkpoint_every"] == 0 or steps_done == steps:
+            if steps_done % settings["checkpoint_every"] == 0 or last:
                 state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict()}
                 state |= {"average": average.state_dict(), "summed": summed, "rows": rows}
                 state |= {"step": steps_done, "images_seen": images_seen, "seconds": time.monotonic() - began}

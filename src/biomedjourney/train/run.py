@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 import torch
 
 from biomedjourney import config, examples, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
-from biomedjourney.train import batches, checkpoint, loop, model
+from biomedjourney.train import batches, checkpoint, loop, model, validation, watch
+
+STAGES = {"singles": 1, "triples": 2}
 
 
 def train_run(
@@ -24,15 +25,17 @@ def train_run(
     checkpoints: Path,
     out: Path,
     training: Path,
+    first_stage: Path | None = None,
 ) -> None:
     """Trains the run ``name`` and writes the folder ``out`` and the table ``training``.
 
     ``out`` holds ``unet`` (the averaged weights) and ``scheduler`` as diffusers stores them, and ``run.json``: the
     settings, what the run was trained on and how much of it, and the same of the run that it started from. Only
-    examples of the split train are read.
+    examples of the split train are learned from. ``first_stage`` serves to show how validation examples are drawn.
     """
     run = _run_settings(name, settings, start)
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
+    decisive = {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
@@ -44,7 +47,7 @@ def train_run(
     input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
     first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
     input_files += [Path(first)] if first is not None else []
-    folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
+    folder = checkpoint.folder(checkpoints, name, decisive, input_files)
     restored = checkpoint.load(folder, device, run["steps"])
     click.echo(
         f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
@@ -62,10 +65,12 @@ def train_run(
         timesteps=settings["diffusion"]["schedule"]["steps"],
     )
     save = functools.partial(checkpoint.save, folder)
-    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
+    watcher = _watch(name, run, settings, inputs, first_stage, folder, restored, targets.scaling_factor)
+    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
+    watcher.close()
     facts = {
         "run": name,
-        "settings": {key: settings[key] for key in ("seed", "phantom", "text", "diffusion", "train")} | {"run": run},
+        "settings": decisive | {"phantom": settings["phantom"]},
         "examples": len(usable_examples),
         "examples_without_latent": len(all_examples) - len(usable_examples),
         "images_seen": rows[-1]["images_seen"],
@@ -78,8 +83,7 @@ def train_run(
         unet.save_pretrained(new_folder / "unet")
         scheduler.save_pretrained(new_folder / "scheduler")
         (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    table = pd.DataFrame(rows).assign(run=name, stage={"singles": 1, "triples": 2}[run["data"]])
-    tables.write(training, "training", table)
+    tables.write(training, "training", watch.table(name, STAGES[run["data"]], rows))
 
 
 def run_facts(folder: Path) -> dict[str, Any]:
@@ -105,6 +109,27 @@ def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> di
     if start is not None and not run["start"]:
         raise UserError(f"--start: the settings of run {name} say that it starts anew: leave the option out")
     return run
+
+
+def _watch(
+    name: str,
+    run: dict[str, Any],
+    settings: dict[str, Any],
+    inputs: Inputs,
+    first_stage: Path | None,
+    folder: Path,
+    restored: dict[str, Any] | None,
+    scaling_factor: float,
+) -> watch.Watch:
+    """What shows the run; it validates where a step is left to do."""
+    step, rows = (restored["step"], restored["rows"]) if restored else (0, [])
+    goes_on = step < run["steps"]
+    shown = validation.load(run, settings, inputs, first_stage, scaling_factor) if goes_on else None
+    tensorboard = goes_on and settings["train"]["tensorboard"]
+    watcher = watch.Watch(folder, name, STAGES[run["data"]], rows, shown, tensorboard)
+    if goes_on:
+        click.echo(f"{name}: {watcher.in_words()}", err=True)
+    return watcher
 
 
 def _start(

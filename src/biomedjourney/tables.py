@@ -716,6 +716,10 @@ class Lookup:
     def __contains__(self, key: str) -> bool:
         return key in self._groups
 
+    def path_of(self, key: str) -> Path:
+        """The file of a key that is there."""
+        return self._groups[key][0]
+
     def batches(
         self, keys: Iterable[str] | None = None, columns: list[str] | None = None, rows: int = 256
     ) -> Iterator[pa.RecordBatch]:

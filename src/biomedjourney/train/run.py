@@ -10,7 +10,7 @@ import click
 import pandas as pd
 import torch
 
-from biomedjourney import config, examples, sampling, tables
+from biomedjourney import arrays, config, examples, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
 from biomedjourney.train import batches, checkpoint, loop, model
@@ -35,31 +35,32 @@ def train_run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
-    targets = examples.load_targets(usable_examples, inputs)
-    conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
-    scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
-    unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
-    input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
-    input_files += [start] if start is not None else []
-    folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
-    restored = checkpoint.load(folder, device, run["steps"])
-    click.echo(
-        f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
-        f"{run['steps']} steps of {run['batch_size']} on {device.type}"
-        + (f", from step {restored['step']}" if restored else ""),
-        err=True,
-    )
-    next_batch = functools.partial(
-        batches.batch,
-        targets,
-        conditions,
-        settings=settings,
-        run=name,
-        batch_size=run["batch_size"],
-        timesteps=settings["diffusion"]["schedule"]["steps"],
-    )
-    save = functools.partial(checkpoint.save, folder)
-    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
+    with arrays.temporary_folder(checkpoints / f"{name}-examples") as shared:
+        targets = examples.load_targets(usable_examples, inputs, shared)
+        conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"], shared)
+        scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
+        unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
+        input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
+        input_files += [start] if start is not None else []
+        folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
+        restored = checkpoint.load(folder, device, run["steps"])
+        click.echo(
+            f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
+            f"{run['steps']} steps of {run['batch_size']} on {device.type}"
+            + (f", from step {restored['step']}" if restored else ""),
+            err=True,
+        )
+        next_batch = functools.partial(
+            batches.batch,
+            targets,
+            conditions,
+            settings=settings,
+            run=name,
+            batch_size=run["batch_size"],
+            timesteps=settings["diffusion"]["schedule"]["steps"],
+        )
+        save = functools.partial(checkpoint.save, folder)
+        rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
     facts = {
         "run": name,
         "settings": {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run},

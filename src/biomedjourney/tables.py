@@ -737,6 +737,7 @@ class Lookup:
                         is_wanted.append(key in remaining)
                         remaining.discard(key)  # of a key that occurs again the first row counts
                     yield batch.filter(pa.array(is_wanted, pa.bool_()))
+        pa.default_memory_pool().release_unused()  # Arrow would keep what it needed for the largest pages
 
     def rows(self, keys: Iterable[str] | None = None, rows: int = 256) -> dict[str, dict[str, Any]]:
         """The rows of these keys (None: of all that are there) by key."""

@@ -1,5 +1,7 @@
 """What training learns from and what systems draw: which triples, which prior, which text, in which order."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biomedjourney import examples, tables
+from biomedjourney import arrays, examples, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs, compared_triples, drawn_examples, training_examples
 from biomedjourney.pair.directions import in_direction
 from tests.helpers import tiny
+from tests.helpers.full_disk import files
 
 RUN = tiny.TRIPLES  # registered priors, the descriptions of the writer rules, forward
 SHAPE = (2, 3, 3)
@@ -258,3 +261,146 @@ def test_examples_that_share_a_picture_or_a_text_share_its_numbers(tmp_path: Pat
     assert priors is not None
     assert priors[:, 0, 0, 0].tolist() == [1, 2, 1]
     assert conditions.states([0, 1, 2])[:, 0, 0].tolist() == [2, 1, 2]
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> tuple[pd.DataFrame, Inputs]:
+    """Examples that share pictures, priors and texts, some without tokens, in tables of several files."""
+    rng, films = np.random.default_rng(0), [f"film{number}" for number in range(1, 30)]
+    latents = [write_latents(tmp_path / str(part), films[part::3][::-1]) for part in range(3)]
+    texts = {f"text {number}": rng.normal(size=(number % 6, 4)).astype(np.float16) for number in range(1, 20)}
+    halves = [dict(list(texts.items())[part::2]) for part in (0, 1)]
+    paths = [write_texts(tmp_path / f"texts{part}", half) for part, half in enumerate(halves)]
+    written = [*texts, *(f" {text.replace(' ', chr(10))} " for text in texts), "", " "]
+    rows = {column: rng.choice(values, 200) for column, values in
+            (("target", films), ("prior", films), ("text", written))}  # fmt: skip
+    return pd.DataFrame(rows), Inputs(latents=latents, texts=paths)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_every_example_gets_its_own_numbers_from_memory_or_from_a_shared_file(
+    is_shared: bool, many: tuple[pd.DataFrame, Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "WORTH_A_FILE", 0)
+    given, inputs = many
+    folder = tmp_path / "shared" if is_shared else None
+    run = RUN | {"prior": "unregistered"}
+    targets = examples.load_targets(given, inputs, folder)
+    conditions = examples.load_conditions(given, run, inputs, 6, folder)
+    stored = {row["text_sha256"]: row for path in inputs.texts for row in tables.read_stream(path, "texts")}
+    places = [int(place) for place in np.random.default_rng(1).permutation(len(given))]
+    means, stds = targets.posterior(places)
+    priors, states = conditions.priors(places), conditions.states(places)
+    assert priors is not None
+    assert np.array_equal(conditions.states(places, np.float16), states)
+    for i, place in enumerate(places):
+        example = given.iloc[place]
+        assert (means[i] == float(example["target"].removeprefix("film"))).all()
+        assert (stds[i] == 1).all()
+        assert (priors[i] == float(example["prior"].removeprefix("film"))).all()
+        row = stored.get(examples.text_key(example["text"]), {"states": b"", "shape": (0, 4)})
+        expected = np.frombuffer(row["states"], "<f2").reshape(row["shape"])
+        assert np.array_equal(states[i, : len(expected)], expected)
+        assert not states[i, len(expected) :].any()
+    assert len(files(tmp_path / "shared")) == (8 if is_shared else 0), "four arrays, each with its lock"
+
+
+def test_a_shared_file_is_taken_again_for_the_same_rows_of_the_same_tables_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "WORTH_A_FILE", 0)
+    folder = tmp_path / "shared"
+    latents = write_latents(tmp_path / "latents", ["film1", "film2", "film3"])
+
+    def first_numbers(*ids: str) -> list[float]:
+        return examples.load_latents([latents], ids, folder)[0][:, 0, 0, 0].tolist()
+
+    def shared() -> set[str]:
+        return {name for name in files(folder) if name.startswith("mean")}
+
+    assert first_numbers("film1", "film2") == [1, 2]
+    names = shared()
+    assert first_numbers("film1", "film2") == [1, 2]
+    assert shared() == names
+    assert first_numbers("film2", "film1") == [2, 1]
+    assert first_numbers("film3", "film1") == [3, 1]
+    changed = tables.read(latents, "latents")
+    tables.write(latents, "latents", changed.assign(mean=[np.full(SHAPE, 9, np.float16).tobytes()] * 3))
+    assert first_numbers("film1", "film2") == [9, 9]
+
+
+def test_latents_and_texts_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    latents = write_latents(tmp_path / "latents", ["film1", "film2"])
+    rows = tables.read(latents, "latents")
+    tables.write(latents, "latents", rows.assign(shape=[list(SHAPE), [*SHAPE[:2], 2 * SHAPE[2]]]))
+    with pytest.raises(UserError, match=r"latents: latents of more than one shape \(\[\(2, 3, 3\), \(2, 3, 6\)\]\)"):
+        examples.load_latents([latents], ["film1", "film2"])
+    tables.write(latents, "latents", rows.assign(std=[rows["std"][0], rows["std"][1][:-2]]))
+    assert len(examples.load_means([latents], ["film1", "film2"])) == 2
+    with pytest.raises(UserError, match="latents: id film2: column 'std' does not have the 18 numbers that its shape"):
+        examples.load_latents([latents], ["film1", "film2"])
+    texts = write_texts(tmp_path / "texts", {"a": np.ones((2, 4), np.float16), "b": np.ones((5, 3), np.float16)})
+    with pytest.raises(UserError, match=r"texts: token states of more than one text tower \(widths \[3, 4\]\)"):
+        examples.load_states([texts], ["a", "b"])
+    given = pd.DataFrame({"prior": None, "text": ["a"]})
+    with pytest.raises(UserError, match=r"texts: a text of 2 tokens, but text\.max_tokens is 1: run encode texts"):
+        examples.load_conditions(given, RUN | {"prior": "none"}, Inputs(texts=[texts]), max_tokens=1)
+
+
+# Loads examples, touches every number, and prints by how many MB that raised the peak of all memory and what of it
+# belongs to this process alone.
+LOADS = """
+import sys
+from pathlib import Path
+import pandas as pd
+from biomedjourney import examples
+
+def memory(*names):
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return [int(lines[name].split()[0]) / 1024 for name in names]
+
+latents, texts, count, folder = sys.argv[1:]
+ids = [f"film{row}" for row in range(int(count))]
+given = pd.DataFrame({"target": ids, "prior": None, "text": ids})
+inputs = examples.Inputs(latents=[Path(latents)], texts=[Path(texts)])
+folder = Path(folder) if folder else None
+before = memory("VmHWM", "RssAnon")
+targets = examples.load_targets(given, inputs, folder)
+conditions = examples.load_conditions(given, {"prior": "none"}, inputs, 100, folder)
+for first in range(0, len(ids), 64):
+    places = list(range(first, min(first + 64, len(ids))))
+    targets.posterior(places), conditions.states(places, "float16")
+print(*(later - earlier for earlier, later in zip(before, memory("VmHWM", "RssAnon"))))
+"""
+
+
+def test_loading_takes_little_more_than_the_numbers_and_once_for_all_processes(tmp_path: Path) -> None:
+    count, tokens, width, side = 1_500, 90, 768, 32
+    rng = np.random.default_rng(0)
+
+    def noise(*shape: int) -> bytes:
+        return rng.integers(0, 15_000, shape, np.int16).tobytes()
+
+    def batches(row: Any) -> Any:
+        return ([row(f"film{i}") for i in range(first, first + 50)] for first in range(0, count, 50))
+
+    def latent(name: str) -> dict[str, Any]:
+        numbers = {"mean": noise(4, side, side), "std": noise(4, side, side), "shape": [4, side, side]}
+        return {"id": name, "scaling_factor": 1.0} | numbers
+
+    def text(name: str) -> dict[str, Any]:
+        return {"text_sha256": examples.text_key(name), "states": noise(tokens, width), "shape": [tokens, width]}
+
+    paths = [tmp_path / "latents", tmp_path / "texts"]
+    tables.write_stream(paths[0], "latents", batches(latent))
+    tables.write_stream(paths[1], "texts", batches(text))
+    size = sum(path.stat().st_size for path in paths) / 1e6
+    assert size > 200
+    for folder, most_alone in (("", size * 1.2 + 40), (str(tmp_path / "shared"), 60)):
+        program = [sys.executable, "-c", LOADS, *map(str, paths), str(count), folder]
+        result = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        peak, alone = map(float, result.stdout.split())
+
+        assert peak < size * 1.2 + 40, "MB; 40 for code that is loaded, Arrow's pool and a batch"
+        assert alone < most_alone

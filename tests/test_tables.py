@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -276,3 +277,65 @@ def test_an_unknown_column_or_table_is_refused(tmp_path: Path) -> None:
             reader(path, "pairs", ["splt"])
     with pytest.raises(UserError, match="no table 'pears'"):
         tables.read(path, "pears")
+
+
+LARGE, LARGE_PNG = 10_000, 20_000  # rows of the large files, and bytes of the picture in each: 200 MB
+
+# Reads a large table in every way; prints how many rows each way saw, and how far it raised the peak of memory, in MB.
+GROWTH = """
+import sys
+from pathlib import Path
+from biomedjourney import tables
+from biomedjourney.gather.parts import gather
+from biomedjourney.inspect.describe import describe
+
+path, keys = Path(sys.argv[1]), [str(row) for row in range(0, 10_000, 5)]
+
+def peak():  # not that of resource.getrusage: it counts what the parent had before this program began
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+for name, reader in {
+    "one-column": lambda: len(tables.read(path, "generated", ["pair_id"])),
+    "describe": lambda: describe(path).count(" bytes"),
+    "read_stream": lambda: sum(1 for _ in tables.read_stream(path, "generated")),
+    "batches": lambda: sum(len(batch) for batch in tables.Lookup([path], "generated", "pair_id", keys).batches()),
+    "find": lambda: len(tables.find([path], "generated", "pair_id", keys[::50])),
+    "gather": lambda: gather("generated", [path], path.with_suffix(".gathered")),
+}.items():
+    before = peak()
+    print(name, reader(), peak() - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def large_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One table in files of many small row groups and of one large one, as we and as others write them."""
+    folder, rng = tmp_path_factory.mktemp("large"), np.random.default_rng(0)
+
+    def batches() -> Iterator[list[dict[str, object]]]:
+        for first in range(0, LARGE, 64):
+            rows = range(first, min(first + 64, LARGE))
+            yield [{"seed": 0, "pair_id": str(row), "png": rng.bytes(LARGE_PNG)} for row in rows]
+
+    paths = {name: folder / f"{name}.parquet" for name in ("many groups", "one group", "one group of another writer")}
+    tables.write_stream(paths["many groups"], "generated", batches())
+    rows = tables.read_arrow(paths["many groups"], "generated")
+    tables.write(paths["one group"], "generated", rows)
+    pq.write_table(rows, paths["one group of another writer"])
+    for path in paths.values():
+        assert path.stat().st_size > LARGE * LARGE_PNG
+    return paths
+
+
+@pytest.mark.parametrize("file", ["many groups", "one group", "one group of another writer"])
+def test_readers_of_a_bulky_table_hold_a_small_part_of_it(file: str, large_files: dict[str, Path]) -> None:
+    program = [sys.executable, "-c", GROWTH, str(large_files[file])]
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    rows = {"one-column": LARGE, "describe": 5, "read_stream": LARGE, "batches": LARGE // 5, "find": LARGE // 250}
+    assert {name: int(count) for name, count, _ in lines} == rows | {"gather": LARGE}
+    growth = {name: float(megabytes) for name, _, megabytes in lines}
+    # A page of another writer is 20 MB (1024 rows), and Arrow holds some of them.
+    assert sum(growth.values()) < (150 if "another" in file else 100), growth

@@ -1,10 +1,13 @@
 """What training learns from and what every system draws: the prior, text and target of each example.
 
-Latents and token states stay float16 and are kept once, however many examples share them; a batch is float32.
+Latents and token states stay float16 and are kept once, however many examples share them: with a folder, once for all
+processes of a node (`biomedjourney.arrays`). They go there from the tables a few rows at a time.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from biomedjourney import tables
+from biomedjourney import arrays, tables
 from biomedjourney.config import PATH
 from biomedjourney.errors import UserError
 
@@ -163,10 +166,29 @@ class Targets:
         channels, height, width = self.means.shape[1:]
         return channels, height, width
 
-    def posterior(self, examples: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, examples: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation, float32 (n, c, h, w)."""
         rows = self.places[examples]
         return self.means[rows].astype(np.float32), self.stds[rows].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """Token states of texts, each float16 (tokens, width), without padding.
+
+    ``flat``: those of all distinct texts, one after another, (all tokens, width). ``starts`` and ``ends``: where those
+    of each text lie in it.
+    """
+
+    flat: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, place: int) -> np.ndarray:
+        return self.flat[self.starts[place] : self.ends[place]]
 
 
 @dataclass(frozen=True)
@@ -179,7 +201,7 @@ class Conditions:
 
     prior_means: np.ndarray | None
     prior_places: np.ndarray
-    token_states: list[np.ndarray]
+    token_states: TokenStates | Sequence[np.ndarray]
     text_places: np.ndarray
     max_tokens: int
 
@@ -187,20 +209,23 @@ class Conditions:
     def text_width(self) -> int:
         return int(self.token_states[0].shape[1])
 
-    def priors(self, examples: list[int]) -> np.ndarray | None:
+    def priors(self, examples: Sequence[int]) -> np.ndarray | None:
         """The priors' latents, float32 (n, c, h, w), unscaled, or None for a run without priors."""
         if self.prior_means is None:
             return None
         return self.prior_means[self.prior_places[examples]].astype(np.float32)
 
-    def states(self, examples: list[int]) -> np.ndarray:
-        """Token states, float32 (n, max_tokens, width), padded with zero rows."""
-        return pad([self.token_states[place] for place in self.text_places[examples]], self.max_tokens)
+    def states(self, examples: Sequence[int], dtype: type[np.floating] = np.float32) -> np.ndarray:
+        """Token states (n, max_tokens, width), padded with zero rows.
+
+        As float16, as they are stored, they come more than ten times as fast: the device is quicker to widen them.
+        """
+        return pad([self.token_states[place] for place in self.text_places[examples]], self.max_tokens, dtype)
 
 
-def pad(states: list[np.ndarray], max_tokens: int) -> np.ndarray:
-    """Token states of n texts, each (tokens, width), as float32 (n, max_tokens, width) with zero rows after the end."""
-    padded = np.zeros((len(states), max_tokens, states[0].shape[1]), np.float32)
+def pad(states: Sequence[np.ndarray], max_tokens: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """Token states of n texts, each (tokens, width), as (n, max_tokens, width) with zero rows after the end."""
+    padded = np.zeros((len(states), max_tokens, states[0].shape[1]), dtype)
     for row, text_states in zip(padded, states, strict=True):
         row[: len(text_states)] = text_states
     return padded
@@ -228,20 +253,34 @@ def with_latents(examples: pd.DataFrame, run: dict[str, Any], inputs: Inputs) ->
     return usable.reset_index(drop=True)
 
 
-def load_targets(examples: pd.DataFrame, inputs: Inputs) -> Targets:
-    """The latents of the examples' pictures. Raises UserError for one that is missing."""
+def load_targets(examples: pd.DataFrame, inputs: Inputs, folder: Path | None = None) -> Targets:
+    """The latents of the examples' pictures. Raises UserError for one that is missing.
+
+    ``folder``: where the processes of a node share them, see `arrays.load`; None: in the memory of this process.
+    """
     places, ids = pd.factorize(examples["target"])
-    means, stds, scaling_factor = load_latents(inputs.need("latents", "train"), ids)
+    means, stds, scaling_factor = load_latents(inputs.need("latents", "train"), ids, folder)
     return Targets(means, stds, places, scaling_factor)
 
 
-def load_conditions(examples: pd.DataFrame, run: dict[str, Any], inputs: Inputs, max_tokens: int) -> Conditions:
-    """The priors' latents and the texts' states of the examples. Raises UserError for one that is missing."""
+def load_conditions(
+    examples: pd.DataFrame, run: dict[str, Any], inputs: Inputs, max_tokens: int, folder: Path | None = None
+) -> Conditions:
+    """The priors' latents and the texts' states of the examples. ``folder`` as in `load_targets`.
+
+    Raises UserError for one that is missing, and for texts of more than ``max_tokens`` tokens.
+    """
     prior_places, prior_ids = pd.factorize(examples["prior"])
     text_places, texts = pd.factorize(examples["text"])
     paths = prior_files(run, inputs)
-    priors = load_latents(paths, prior_ids)[0] if paths else None
-    states = load_states(inputs.need("texts", "every run"), list(texts))
+    priors = load_means(paths, prior_ids, folder) if paths else None
+    paths = inputs.need("texts", "every run")
+    states = load_states(paths, list(texts), folder)
+    longest = (states.ends - states.starts).max()
+    if longest > max_tokens:
+        raise UserError(
+            f"{paths[0]}: a text of {longest} tokens, but text.max_tokens is {max_tokens}: run encode texts"
+        )
     return Conditions(priors, prior_places, states, text_places, max_tokens)
 
 
@@ -249,38 +288,103 @@ def _ids(paths: Sequence[Path]) -> set[str]:
     return {name for path in paths for name in tables.read_arrow(path, "latents", ["id"])["id"].to_pylist()}
 
 
-def load_latents(paths: Sequence[Path], ids: Iterable[str]) -> tuple[np.ndarray, np.ndarray, float]:
+def load_latents(
+    paths: Sequence[Path], ids: Iterable[str], folder: Path | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Means and stds, float16 (n, c, h, w), of the ids in their order, and the latents' scaling factor.
 
     Raises UserError for an id that is missing, and where the latents are of more than one first stage.
     """
-    ids = list(ids)
-    rows = tables.find(paths, "latents", "id", ids)
-    absent = [i for i in ids if i not in rows]
-    if absent:
-        raise UserError(f"{paths[0]}: no latent of {absent[0]} ({len(absent)} are missing): run encode on these tables")
-    factors = {rows[i]["scaling_factor"] for i in ids}
-    if len(factors) > 1:
-        raise UserError(f"{paths[0]}: latents of more than one first stage (scaling factors {sorted(factors)}): encode")
-    means, stds = (
-        np.stack([np.frombuffer(rows[i][part], "<f2").reshape(rows[i]["shape"]) for i in ids])
-        for part in ("mean", "std")
-    )
-    return means, stds, factors.pop()
+    latents = _Latents(paths, ids)
+    return latents.numbers("mean", folder), latents.numbers("std", folder), latents.scaling_factor
 
 
-def load_states(paths: Sequence[Path], texts: list[str]) -> list[np.ndarray]:
-    """Token states, float16 (tokens, width), of each text; an empty text has no tokens and is the null text.
+def load_means(paths: Sequence[Path], ids: Iterable[str], folder: Path | None = None) -> np.ndarray:
+    """The means alone. Errors as in `load_latents`."""
+    return _Latents(paths, ids).numbers("mean", folder)
 
-    Raises UserError for a text that was not encoded.
+
+class _Latents:
+    """Where the latents of some pictures lie, and their common form."""
+
+    def __init__(self, paths: Sequence[Path], ids: Iterable[str]) -> None:
+        self.paths, self.ids = paths, list(ids)
+        self.lookup = tables.Lookup(paths, "latents", "id", self.ids)
+        absent = [i for i in self.ids if i not in self.lookup]
+        if absent:
+            raise UserError(
+                f"{paths[0]}: no latent of {absent[0]} ({len(absent)} are missing): run encode on these tables"
+            )
+        small = self.lookup.batches(columns=["id", "shape", "scaling_factor"])
+        forms = {(tuple(row["shape"]), row["scaling_factor"]) for batch in small for row in batch.to_pylist()}
+        shapes, factors = {shape for shape, _ in forms}, {factor for _, factor in forms}
+        if len(factors) > 1:
+            raise UserError(
+                f"{paths[0]}: latents of more than one first stage (scaling factors {sorted(factors)}): encode"
+            )
+        if len(shapes) > 1:
+            raise UserError(
+                f"{paths[0]}: latents of more than one shape ({sorted(shapes)}): run encode on these tables"
+            )
+        self.shape, self.scaling_factor = shapes.pop(), factors.pop()
+
+    def numbers(self, column: str, folder: Path | None) -> np.ndarray:
+        """``column``: mean or std. Returns float16 (n, c, h, w) in the order of the ids."""
+        place_of = {name: place for place, name in enumerate(self.ids)}
+
+        def pieces() -> Iterator[tuple[int, np.ndarray]]:
+            for name, numbers in _numbers(self.lookup, column, dict.fromkeys(self.ids, self.shape)):
+                yield place_of[name], numbers[None]
+
+        name = f"{column}-{_digest(self.paths, self.ids)}"
+        return arrays.load(pieces(), (len(self.ids), *self.shape), folder, name)
+
+
+def load_states(paths: Sequence[Path], texts: list[str], folder: Path | None = None) -> TokenStates:
+    """Token states of each text; an empty text has no tokens and is the null text.
+
+    Raises UserError for a text that was not encoded, and where the states are of more than one text tower.
     """
     keys = {text: text_key(text) for text in texts if text.strip()}
-    rows = tables.find(paths, "texts", "text_sha256", keys.values())
-    absent = [text for text, key in keys.items() if key not in rows]
+    lookup = tables.Lookup(paths, "texts", "text_sha256", keys.values())
+    absent = [text for text, key in keys.items() if key not in lookup]
     if absent:
         raise UserError(f"{paths[0]}: {len(absent)} texts were not encoded, as {absent[0][:60]!r}: run encode texts")
-    if not rows:
+    if not keys:
         raise UserError(f"{paths[0]}: all {len(texts)} texts are empty: check the writer of these triples")
-    states = {key: np.frombuffer(row["states"], "<f2").reshape(row["shape"]) for key, row in rows.items()}
-    null_text = np.zeros((0, next(iter(states.values())).shape[1]), np.float16)
-    return [states[keys[text]] if text in keys else null_text for text in texts]
+    small = lookup.batches(columns=["text_sha256", "shape"])
+    shapes = {row["text_sha256"]: tuple(row["shape"]) for batch in small for row in batch.to_pylist()}
+    widths = sorted({width for _, width in shapes.values()})
+    if len(widths) > 1:
+        raise UserError(f"{paths[0]}: token states of more than one text tower (widths {widths}): run encode texts")
+    distinct = list(dict.fromkeys(keys.values()))
+    ends = np.cumsum([shapes[key][0] for key in distinct]).tolist()
+    span_of = {key: (end - shapes[key][0], end) for key, end in zip(distinct, ends, strict=True)}
+
+    def pieces() -> Iterator[tuple[int, np.ndarray]]:
+        for key, numbers in _numbers(lookup, "states", shapes):
+            yield span_of[key][0], numbers
+
+    flat = arrays.load(pieces(), (ends[-1], widths[0]), folder, f"states-{_digest(paths, distinct)}")
+    spans = np.array([span_of[keys[text]] if text in keys else (0, 0) for text in texts])
+    return TokenStates(flat, spans[:, 0], spans[:, 1])
+
+
+def _numbers(
+    lookup: tables.Lookup, column: str, shapes: dict[str, tuple[int, ...]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Key and numbers, float16 in their shape, of each row. Raises UserError where these are too few or too many."""
+    for batch in lookup.batches(columns=[lookup.column, column]):
+        for key, value in zip(batch[lookup.column].to_pylist(), batch[column], strict=True):
+            if len(value.as_buffer()) != arrays.DTYPE.itemsize * math.prod(shapes[key]):
+                raise UserError(
+                    f"{lookup.path_of(key)}: {lookup.column} {key}: column {column!r} does not have the "
+                    f"{math.prod(shapes[key])} numbers that its shape says: run encode on these tables"
+                )
+            yield key, np.frombuffer(value.as_buffer(), arrays.DTYPE).reshape(shapes[key])
+
+
+def _digest(paths: Sequence[Path], keys: list[str]) -> str:
+    """A hash of what an array holds: which rows, in which order, of which files as they are now."""
+    files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(json.dumps([files, keys]).encode()).hexdigest()[:16]

@@ -40,6 +40,10 @@ CHEXPERT_LABELS = (
 )
 SPLITS = ("train", "validation", "test")
 
+BUFFER = 1 << 20  # bytes of a column chunk that are read at once
+BATCH = 4 << 20  # bytes of rows that a reader of a bulky table holds at once, about
+ROWS_PER_PAGE = 16  # of a bulky table: a reader cannot hold less than a page, and Arrow's default is 1024 rows
+
 
 @dataclass(frozen=True)
 class Column:
@@ -635,7 +639,12 @@ def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table
     """Validates the data against the declaration of table ``name`` and writes it atomically as Parquet."""
     result = conform(name, data)
     with atomic_path(path) as temporary:
-        pq.write_table(result, temporary, compression="zstd")
+        pq.write_table(result, temporary, compression="zstd", **page_size(name))
+
+
+def page_size(name: str) -> dict[str, int]:
+    """How the writer of a Parquet file cuts it into pages, as an argument for pyarrow."""
+    return {"write_batch_size": ROWS_PER_PAGE} if table(name).bulky else {}
 
 
 def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list[dict[str, Any]]]) -> int:
@@ -646,7 +655,7 @@ def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list
     rows = 0
     with atomic_path(path) as temporary:
         schema = table(name).schema([c.name for c in table(name).columns if not c.is_family])
-        with pq.ParquetWriter(temporary, schema, compression="none") as writer:
+        with pq.ParquetWriter(temporary, schema, compression="none", **page_size(name)) as writer:
             for batch in batches:
                 if batch:
                     writer.write_table(conform(name, _from_rows(name, batch, schema)))
@@ -667,10 +676,19 @@ def _from_rows(name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.T
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def open_file(path: str | os.PathLike[str]) -> pq.ParquetFile:
+    """A Parquet file of which readers hold no more than they ask for.
+
+    With pyarrow's defaults the first rows cost the whole file: it reads all row groups ahead (``pre_buffer``), and
+    column chunks whole (no ``buffer_size``).
+    """
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER)
+
+
 def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] | None = None) -> pq.ParquetFile:
     declared = table(name)
     try:
-        file = pq.ParquetFile(path, pre_buffer=False)  # with it, iter_batches would read the whole file ahead
+        file = open_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -711,23 +729,79 @@ def row_count(path: str | os.PathLike[str], name: str) -> int:
         return file.metadata.num_rows
 
 
-def find(
-    paths: Iterable[str | os.PathLike[str]], name: str, column: str, values: Iterable[str], rows: int = 256
-) -> dict[str, dict[str, Any]]:
-    """The rows, of all files, whose ``column`` has one of the values, by that value (the first row that has it).
+class Lookup:
+    """Rows of bulky tables by key; the keys are read once, and of the rest only the row groups that hold a wanted row.
 
-    Only the row groups that hold one are read in full; memory holds ``rows`` rows at a time. Errors as in `read`.
+    Where a key occurs more than once, its first row counts.
     """
-    values_array = pa.array(list(values), pa.string())
-    row_of: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        with _check_file(path, name, [column]) as file:
-            keys = (file.read_row_group(group, [column])[column] for group in range(file.num_row_groups))
-            hits = [group for group, key in enumerate(keys) if pc.any(pc.is_in(key, values_array)).as_py()]
-            for batch in file.iter_batches(batch_size=rows, row_groups=hits):
-                for row in batch.filter(pc.is_in(batch[column], values_array)).to_pylist():
-                    row_of.setdefault(row[column], row)
-    return row_of
+
+    def __init__(self, paths: Iterable[str | os.PathLike[str]], name: str, column: str, keys: Iterable[str]) -> None:
+        """``column``: that of the ``keys``. Errors as in `read`."""
+        self.name, self.column, self.paths = name, column, list(dict.fromkeys(map(Path, paths)))
+        self._groups: dict[str, tuple[Path, int]] = {}  # the file of each key, and the row group in it
+        keys_array = pa.array(set(keys), pa.string())
+        for path in self.paths:
+            with _check_file(path, name, [column]) as file:
+                for group in range(file.num_row_groups):
+                    values = file.read_row_group(group, [column])[column]
+                    for key in values.filter(pc.is_in(values, keys_array)).to_pylist():
+                        self._groups.setdefault(key, (path, group))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._groups
+
+    def path_of(self, key: str) -> Path:
+        """The file of a key that is there."""
+        return self._groups[key][0]
+
+    def batches(
+        self, keys: Iterable[str] | None = None, columns: list[str] | None = None, rows: int = 256
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of these keys (None: of all that are there) in the order of the files; pieces as in `batches`."""
+        remaining = set(self._groups) if keys is None else self._groups.keys() & set(keys)
+        hits: dict[Path, set[int]] = {}
+        for key in remaining:
+            path, group = self._groups[key]
+            hits.setdefault(path, set()).add(group)
+        for path in filter(hits.get, self.paths):
+            with _check_file(path, self.name, columns) as file:
+                for batch in _batches(file, columns, sorted(hits[path]), rows):
+                    is_wanted = []
+                    for key in batch[self.column].to_pylist():
+                        is_wanted.append(key in remaining)
+                        remaining.discard(key)  # of a key that occurs again the first row counts
+                    yield batch.filter(pa.array(is_wanted, pa.bool_()))
+        pa.default_memory_pool().release_unused()  # Arrow would keep what it needed for the largest pages
+
+    def rows(self, keys: Iterable[str] | None = None, rows: int = 256) -> dict[str, dict[str, Any]]:
+        """The rows of these keys (None: of all that are there) by key."""
+        return {row[self.column]: row for batch in self.batches(keys, rows=rows) for row in batch.to_pylist()}
+
+
+def find(
+    paths: Iterable[str | os.PathLike[str]], name: str, column: str, keys: Iterable[str], rows: int = 256
+) -> dict[str, dict[str, Any]]:
+    """The rows, of all files, whose ``column`` is one of the keys, by key. Errors and reading as in `Lookup`."""
+    return Lookup(paths, name, column, keys).rows(rows=rows)
+
+
+def batches(
+    path: str | os.PathLike[str], name: str, columns: list[str] | None = None, rows: int = 1024
+) -> Iterator[pa.RecordBatch]:
+    """The table in pieces of at most ``rows`` rows and about 4 MiB (``BATCH``). Errors as in `read`."""
+    with _check_file(path, name, columns) as file:
+        yield from _batches(file, columns, list(range(file.num_row_groups)), rows)
+
+
+def _batches(file: pq.ParquetFile, columns: list[str] | None, groups: list[int], rows: int) -> Iterator[pa.RecordBatch]:
+    """Some row groups in pieces of at most ``rows`` rows, fewer where rows are large."""
+    for group in groups:
+        metadata = file.metadata.row_group(group)
+        chunks = [metadata.column(place) for place in range(metadata.num_columns)]
+        read = [chunk for chunk in chunks if columns is None or chunk.path_in_schema.partition(".")[0] in columns]
+        row_size = sum(chunk.total_uncompressed_size for chunk in read) / max(metadata.num_rows, 1)
+        size = max(1, min(rows, int(BATCH / max(row_size, 1))))
+        yield from file.iter_batches(batch_size=size, columns=columns, row_groups=[group])
 
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -742,7 +816,6 @@ def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = No
 def read_stream(
     path: str | os.PathLike[str], name: str, columns: list[str] | None = None, rows: int = 1024
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a bulky table, one dict at a time, with bounded memory. Errors as in `read`."""
-    with _check_file(path, name, columns) as file:
-        for batch in file.iter_batches(batch_size=rows, columns=columns):
-            yield from batch.to_pylist()
+    """Rows of a bulky table, one dict at a time; memory as in `batches`. Errors as in `read`."""
+    for batch in batches(path, name, columns, rows):
+        yield from batch.to_pylist()

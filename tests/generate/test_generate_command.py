@@ -133,6 +133,21 @@ def test_stored_pictures_are_those_of_the_tables(paths: dict[str, Path], tmp_pat
     assert not (tmp_path / "no.parquet").exists()
 
 
+def test_a_stored_picture_is_copied_for_each_pair_that_it_is_the_current_one_of(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
+    """As `pair.priors: all` makes them: a study has a pair with every earlier one."""
+    pair_ids = expected(paths, "test")
+    triples = tables.read(paths["triples"], "triples").set_index("pair_id", drop=False)
+    triples.loc[pair_ids[1], "dicom_id"] = triples.loc[pair_ids[0], "dicom_id"]
+    tables.write(tmp_path / "triples.parquet", "triples", triples)
+    words = ["--triples", str(tmp_path / "triples.parquet"), "--stored", str(paths["pixels"])]
+    drawn = tables.read(generate("copies", "real-follow-up", tmp_path / "out.parquet", words), "generated")
+    assert sorted(drawn.loc[drawn["seed"] == 0, "pair_id"]) == pair_ids
+    pngs = drawn[drawn["seed"] == 0].set_index("pair_id")["png"]
+    assert pngs[pair_ids[0]] == pngs[pair_ids[1]]
+
+
 def test_sweep_draws_the_same_validation_pairs_at_every_pair_of_scales(paths: dict[str, Path], tmp_path: Path) -> None:
     drawn = tables.read(generate("sweep", "biomedjourney", tmp_path / "s", flags(paths, "biomedjourney")), "sweeps")
     by_scales = drawn.groupby(["text_scale", "image_scale"])["pair_id"].agg(list)

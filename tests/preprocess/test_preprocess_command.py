@@ -72,6 +72,27 @@ def test_shards_share_the_work_and_processes_change_nothing(inputs):
         (row["dicom_id"], row["png"]) for row in whole if row["png"]
     ]
     assert run(inputs, processes=2) == whole
+    assert [row for part in parts for row in part] == whole
+
+
+def test_the_images_of_a_patient_are_neighbours(inputs):
+    singles = pd.DataFrame(
+        {"dicom_id": ["a", "f", "c", "g"], "subject_id": [2, 1, 1, 3], "study_id": 1, "split": "train"}
+    )
+    tables.write(inputs / "singles.parquet", "singles", singles.assign(text="t"))
+    pair = {"subject_id": 2, "prior_study_id": 1, "study_id": 2, "interval_days": 1.0, "split": "train"}
+    pairs = pd.DataFrame([{"pair_id": "1-2", "prior_dicom_id": "h", "dicom_id": "a", **pair}])
+    tables.write(inputs / "pairs.parquet", "pairs", pairs)
+    jobs = rows.jobs(*(inputs / f"{name}.parquet" for name in ("pairs", "singles", "images")), inputs, 64)
+    assert [job.dicom_id for job in jobs] == ["c", "f", "a", "h", "g"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 100])
+@pytest.mark.parametrize("shards", [1, 3, 4, 9])
+def test_shards_are_neighbours_of_about_one_size(count, shards):
+    parts = [rows.part_of(range(count), shard, shards) for shard in range(shards)]
+    assert [item for part in parts for item in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -1,3 +1,6 @@
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,8 @@ from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess import views
 from biomedjourney.preprocess.film import load, load_field
-from biomedjourney.preprocess.rows import Job, work
+from biomedjourney.preprocess.rows import Job, groups, part_of, work
+from biomedjourney.preprocess.rows import jobs as preprocess_jobs
 from biomedjourney.register import affine, rows, spline
 from biomedjourney.register.command import command
 from tests.helpers.drawn_films import bent, chest_with_vessels
@@ -189,7 +193,60 @@ def test_backward_registers_the_later_film_onto_the_earlier_one(inputs):
     earlier = load(inputs / "a.png", 64).picture
     assert np.abs(pixels.decode_png(registered[0]["png"]) - earlier)[:, :-8].mean() < 0.03
     shards = [run(inputs, "--direction=backward", f"--shard={shard}", shards=2)[0]["pair_id"] for shard in (0, 1)]
-    assert [list(pair_ids) for pair_ids in shards] == [["2-1", "4-3"], ["3-2", "5-4"]]
+    assert [list(pair_ids) for pair_ids in shards] == [["2-1", "3-2"], ["4-3", "5-4"]]
+
+
+def bytes_read():
+    """What this process has read so far, from files or elsewhere."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def write_cohort(folder, patients, visits, shards, png_bytes):
+    """Tables of singles, pairs and images, and pixels in shards as `preprocess` deals them; pictures are noise."""
+    rng = np.random.default_rng(0)
+    singles, pair_rows = [], []
+    for subject in range(patients):
+        studies = rng.choice(10**8, visits, replace=False) + 10**8
+        films = [(rng.bytes(10).hex(), int(study)) for study in studies]
+        for film, study in films:
+            singles.append({"dicom_id": film, "study_id": study, "subject_id": subject, "split": "train", "text": ""})
+        for (prior, prior_study), (film, study) in pairwise(films):
+            pair_row = {"pair_id": f"{prior_study}-{study}", "subject_id": subject, "interval_days": 1.0}
+            pair_row |= {"prior_study_id": prior_study, "study_id": study, "split": "train"}
+            pair_rows.append(pair_row | {"prior_dicom_id": prior, "dicom_id": film})
+    image = {"view": "PA", "rows": SIDE, "columns": SIDE, "official_split": "train", "path": "film.png"}
+    keys = ("dicom_id", "study_id", "subject_id")
+    images = [{key: single[key] for key in keys} | image for single in singles]
+    paths = {name: folder / f"{name}.parquet" for name in ("singles", "pairs", "images")}
+    for name, table_rows in (("singles", singles), ("pairs", pair_rows), ("images", images)):
+        tables.write(paths[name], name, pd.DataFrame(table_rows))
+    films = preprocess_jobs(paths["pairs"], paths["singles"], paths["images"], folder, 64)
+    stored = [folder / f"pixels-{shard}.parquet" for shard in range(shards)]
+    for shard, path in enumerate(stored):
+        rest = {"inverted": False, "to_original": None, "reason": ""}
+        pixel_rows = ({"dicom_id": film.dicom_id, "png": rng.bytes(png_bytes)} | rest
+                      for film in part_of(films, shard, shards))  # fmt: skip
+        tables.write_stream(path, "pixels", groups(pixel_rows, 64))
+    return paths["pairs"], stored
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize(("pixel_shards", "shards"), [(8, 8), (5, 7), (1, 4)])
+def test_each_shard_reads_the_pictures_of_its_own_pairs(tmp_path, direction, pixel_shards, shards):
+    pairs, stored = write_cohort(tmp_path, patients=800, visits=4, shards=pixel_shards, png_bytes=8_000)
+    whole = sum(path.stat().st_size for path in stored)
+    seen, read = [], []
+    for shard in range(shards):
+        shard_pairs = rows.pairs_of(pairs, direction, shard, shards)
+        before = bytes_read()
+        for job, pair in zip(rows.jobs(shard_pairs, stored, {}), shard_pairs, strict=True):
+            assert job.pair_id == pair.pair_id
+            assert (job.prior["dicom_id"], job.current["dicom_id"]) == (pair.prior_dicom_id, pair.dicom_id)
+            seen.append(job.pair_id)
+        read.append(bytes_read() - before)
+    assert sorted(seen) == sorted(pair.pair_id for pair in rows.pairs_of(pairs, direction, 0, 1))
+    assert len(set(seen)) == 800 * 3
+    assert max(read) < 1.3 * whole / shards + 1_500_000  # the latter for the keys and the footers of all files
 
 
 def test_only_training_pairs_are_read_backward(inputs):

@@ -15,21 +15,21 @@ ROWS = 4096
 def gather(name: str, parts: list[Path], out: Path) -> int:
     """Writes the rows of all parts of the table ``name`` to ``out``, in order; returns their number.
 
-    Memory holds some thousand rows and the keys. Raises UserError for a part that is not such a table, whose
-    columns are not those of the first part, or with a key that occurred before.
+    Memory holds the keys and some rows, as in `tables.batches`. Raises UserError for a part that is not such a table,
+    whose columns are not those of the first part, or with a key that occurred before.
     """
     for part in parts:
         tables.row_count(part, name)
     key = list(tables.table(name).key)
     schema = pq.read_schema(parts[0])
     seen: dict[tuple[Any, ...], Path] = {}
-    with tables.atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    options = {"compression": "zstd", **tables.page_size(name)}
+    with tables.atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         for part in parts:
-            with pq.ParquetFile(part) as file:
-                _require_columns(file.schema_arrow, schema, part, parts[0])
-                for batch in file.iter_batches(batch_size=256 if tables.table(name).bulky else ROWS):
-                    _refuse_seen(seen, zip(*(batch[k].to_pylist() for k in key), strict=True), key, part)
-                    writer.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
+            _require_columns(pq.read_schema(part), schema, part, parts[0])
+            for batch in tables.batches(part, name, rows=ROWS):
+                _refuse_seen(seen, zip(*(batch[k].to_pylist() for k in key), strict=True), key, part)
+                writer.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
     return len(seen)
 
 

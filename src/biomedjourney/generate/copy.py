@@ -11,8 +11,6 @@ from biomedjourney.errors import UserError
 from biomedjourney.generate.systems import part_of, system_settings
 from biomedjourney.systems import STORED
 
-ROWS_AT_ONCE = 256
-
 
 def pictures(
     system: str, settings: dict[str, Any], triples: Path, stored: tuple[Path, ...], shard: int, out: Path
@@ -27,34 +25,33 @@ def pictures(
     source = STORED[picture]
     test_triples = examples.compared_triples(examples.Inputs(triples=[triples]), "test")
     test_triples = part_of(test_triples, shard, settings["generate"]["shards"])
-    pair_of = dict(zip(test_triples[source.column], test_triples["pair_id"], strict=True))
+    pairs_of: dict[str, list[str]] = {}
+    for key, pair_id in zip(test_triples[source.column], test_triples["pair_id"], strict=True):
+        pairs_of.setdefault(key, []).append(pair_id)
+    lookup = tables.Lookup(stored, source.table, source.key, pairs_of)
+    if absent := [key for key in pairs_of if key not in lookup]:
+        raise UserError(
+            f"{', '.join(map(str, stored))}: {len(absent)} of {len(pairs_of)} pictures are missing: "
+            f"give every shard of the table {source.table}"
+        )
 
     def rows() -> Iterator[list[dict[str, Any]]]:
-        for seed in settings["generate"]["seeds"]:
-            for batch in _copies(stored, source.table, source.key, pair_of):
+        for seed in progress.track(settings["generate"]["seeds"], f"copy from {source.table}", unit="seed"):
+            for batch in _copies(lookup, pairs_of):
                 yield [row | {"seed": seed} for row in batch]
 
     click.echo(f"{out}: {tables.write_stream(out, 'generated', rows())} pictures", err=True)
 
 
-def _copies(files: tuple[Path, ...], table: str, key: str, pair_of: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows with pair_id and png. ``pair_of`` maps the key of a stored picture to its pair."""
-    batch: list[dict[str, Any]] = []
-    copied = 0
-    for file in progress.track(files, f"copy from {table}", unit="file"):
-        for row in tables.read_stream(file, table, [key, "png"], rows=ROWS_AT_ONCE):
-            if row[key] not in pair_of:
-                continue
+def _copies(lookup: tables.Lookup, pairs_of: dict[str, list[str]]) -> Iterator[list[dict[str, Any]]]:
+    """Batches of rows with pair_id and png. ``pairs_of`` maps the key of a stored picture to its pairs."""
+    for batch in lookup.batches(columns=[lookup.column, "png"]):
+        rows = batch.to_pylist()
+        for row in rows:
             if row["png"] is None:
-                raise UserError(f"{file}: {key} {row[key]} of a test pair has no picture: run the step that writes it")
-            batch.append({"pair_id": pair_of[row[key]], "png": row["png"]})
-            copied += 1
-            if len(batch) == ROWS_AT_ONCE:
-                yield batch
-                batch = []
-    yield batch
-    if copied < len(pair_of):
-        raise UserError(
-            f"{', '.join(map(str, files))}: {len(pair_of) - copied} of {len(pair_of)} pictures are missing: "
-            f"give every shard of the table {table}"
-        )
+                key = row[lookup.column]
+                raise UserError(
+                    f"{lookup.path_of(key)}: {lookup.column} {key} of a test pair has no picture: "
+                    "run the step that writes it"
+                )
+        yield [{"pair_id": pair, "png": row["png"]} for row in rows for pair in pairs_of[row[lookup.column]]]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from biomedjourney import tables
 from biomedjourney.errors import UserError
 
 WIDEST = 60  # characters of a value; longer text is cut
@@ -19,7 +19,7 @@ def describe(path: Path, rows: int = 5) -> str:
     if not path.is_file():
         raise UserError(f"{path}: no such file: give the path of a table, such as results/tables/pairs.parquet")
     try:
-        file = pq.ParquetFile(path)
+        file = tables.open_file(path)
     except (pa.ArrowInvalid, OSError):
         raise UserError(f"{path}: not a Parquet file: the tables of this project are *.parquet") from None
     with file:

@@ -37,7 +37,8 @@ def command(
     shards = step_settings["shards"]
     if shard >= shards:
         raise click.BadParameter(f"there are {shards} shards, counted from 0", param_hint="--shard")
-    jobs = rows.jobs(pairs, singles, images, Path(settings["data"]["images"]), step_settings["size"])[shard::shards]
+    all_jobs = rows.jobs(pairs, singles, images, Path(settings["data"]["images"]), step_settings["size"])
+    jobs = rows.part_of(all_jobs, shard, shards)
     largest_share = step_settings["largest_refused_share"]
     refusals = Refusals("preprocess", "films", len(jobs), largest_share, "preprocess.largest_refused_share")
     count = rows.Count()

@@ -1,10 +1,10 @@
 """From the tables of images to the rows of the table `pixels`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,8 @@ from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.preprocess.film import load
 from biomedjourney.refusals import Refusals
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,22 @@ class Count:
 
 
 def jobs(pairs: Path, singles: Path, images: Path, root: Path, size: int) -> list[Job]:
-    """One job for each image of a single or a pair, sorted by dicom_id."""
-    names = set(tables.read_arrow(singles, "singles", ["dicom_id"])["dicom_id"].to_pylist())
-    both_images = tables.read_arrow(pairs, "pairs", ["prior_dicom_id", "dicom_id"])
-    names.update(both_images["prior_dicom_id"].to_pylist(), both_images["dicom_id"].to_pylist())
-    paths = image_paths(images, root, names)
-    return [Job(name, paths.get(name), size) for name in sorted(names)]
+    """One job for each image of a single or a pair, patient by patient, so that a shard holds whole journeys."""
+    single_rows = tables.read_arrow(singles, "singles", ["dicom_id", "subject_id"])
+    pair_rows = tables.read_arrow(pairs, "pairs", ["prior_dicom_id", "dicom_id", "subject_id"])
+    subject_of: dict[str, int] = {}
+    for rows, column in ((single_rows, "dicom_id"), (pair_rows, "prior_dicom_id"), (pair_rows, "dicom_id")):
+        subject_of.update(zip(rows[column].to_pylist(), rows["subject_id"].to_pylist(), strict=True))
+    paths = image_paths(images, root, subject_of)
+    names = sorted(subject_of, key=lambda name: (subject_of[name], name))
+    return [Job(name, paths.get(name), size) for name in names]
+
+
+def part_of(items: Sequence[T], shard: int, shards: int) -> Sequence[T]:
+    """The items of a shard: neighbours, so that the pairs of one shard have their pictures in few shards of pixels."""
+    size, longer = divmod(len(items), shards)  # that many shards at the start hold one item more
+    first = shard * size + min(shard, longer)
+    return items[first : first + size + (shard < longer)]
 
 
 def image_paths(images: Path, root: Path, names: Iterable[str]) -> dict[str, Path]:

@@ -14,8 +14,18 @@ def load(files: Iterable[Path], dicom_ids: Iterable[str]) -> tuple[list[str], np
 
     Raises UserError if none has a picture.
     """
-    pixel_rows = tables.find(files, "pixels", "dicom_id", dicom_ids)
-    ids = sorted(name for name, row in pixel_rows.items() if row["png"] is not None)
+    lookup = tables.Lookup(files, "pixels", "dicom_id", dicom_ids)
+    reasons = (row for batch in lookup.batches(columns=["dicom_id", "reason"]) for row in batch.to_pylist())
+    ids = sorted(row["dicom_id"] for row in reasons if not row["reason"])
     if not ids:
         raise UserError("no training or validation image has a picture in --pixels: run preprocess on these tables")
-    return ids, np.stack([np.rint(pixels.decode_png(pixel_rows[name]["png"]) * 255).astype(np.uint8) for name in ids])
+    place_of = {name: place for place, name in enumerate(ids)}
+    pictures: np.ndarray | None = None
+    for batch in lookup.batches(ids, columns=["dicom_id", "png"]):
+        for row in batch.to_pylist():
+            picture = pixels.decode_png(row["png"])
+            if pictures is None:
+                pictures = np.empty((len(ids), *picture.shape), np.uint8)
+            pictures[place_of[row["dicom_id"]]] = np.rint(picture * 255)
+    assert pictures is not None
+    return ids, pictures

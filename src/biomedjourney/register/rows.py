@@ -1,6 +1,6 @@
 """From pairs and stored pictures to the rows of the tables `registrations` and `registered`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +11,11 @@ from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
 from biomedjourney.pair.directions import in_direction
 from biomedjourney.preprocess.film import ExposedField, load_field
+from biomedjourney.preprocess.rows import part_of
 from biomedjourney.refusals import Refusals
 from biomedjourney.register.registration import Registration, register
 
-PAIRS_AT_ONCE = 512
+PAIRS_AT_ONCE = 256
 
 
 class Pair(NamedTuple):
@@ -42,21 +43,23 @@ class Result:
     failure: str = ""
 
 
-def pairs_of(path: Path, direction: str, shard: int, shards: int) -> list[Pair]:
-    """The pairs of a direction (`in_direction`) that belong to a shard, sorted by pair_id."""
-    pairs = in_direction(tables.read(path, "pairs"), direction)
-    return [Pair(*row) for row in pairs[list(Pair._fields)].itertuples(index=False)][shard::shards]
+def pairs_of(path: Path, direction: str, shard: int, shards: int) -> Sequence[Pair]:
+    """The pairs of a direction (`in_direction`) that belong to a shard, patient by patient as the pixels are."""
+    pairs = in_direction(tables.read(path, "pairs"), direction).sort_values("subject_id", kind="stable")
+    return part_of([Pair(*row) for row in pairs[list(Pair._fields)].itertuples(index=False)], shard, shards)
 
 
-def jobs(pairs: list[Pair], pixel_tables: list[Path], prior_paths: dict[str, Path]) -> Iterator[Job]:
-    """The pairs with their pictures; the tables of pixels are passed through once every 512 pairs.
+def jobs(pairs: Sequence[Pair], pixel_tables: list[Path], prior_paths: dict[str, Path]) -> Iterator[Job]:
+    """The pairs with their pictures, of which memory holds those of 256 pairs. ``prior_paths``: the files by dicom_id.
 
-    So memory holds the pictures of that many pairs, however many there are. ``prior_paths``: the files by dicom_id.
+    Of the tables of pixels the keys are read, and the row groups with a picture of these pairs: few where neighbours
+    in ``pairs`` have their pictures side by side.
     """
+    names = {name for pair in pairs for name in (pair.prior_dicom_id, pair.dicom_id)}
+    lookup = tables.Lookup(pixel_tables, "pixels", "dicom_id", names)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         group = pairs[start : start + PAIRS_AT_ONCE]
-        names = {name for pair in group for name in (pair.prior_dicom_id, pair.dicom_id)}
-        pixel_rows = tables.find(pixel_tables, "pixels", "dicom_id", names)
+        pixel_rows = lookup.rows(name for pair in group for name in (pair.prior_dicom_id, pair.dicom_id))
         for pair_id, prior, current in group:
             yield Job(pair_id, pixel_rows.get(prior), pixel_rows.get(current), prior_paths.get(prior))
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import torch
 
-from biomedjourney import config, examples, sampling, tables
+from biomedjourney import arrays, config, examples, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
 from biomedjourney.train import batches, checkpoint, loop, model, validation, watch
@@ -39,35 +39,36 @@ def train_run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
-    targets = examples.load_targets(usable_examples, inputs)
-    conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
-    scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
-    unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(device)
-    start_facts = run_facts(start) if start is not None else None
-    input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
-    first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
-    input_files += [Path(first)] if first is not None else []
-    folder = checkpoint.folder(checkpoints, name, decisive, input_files)
-    restored = checkpoint.load(folder, device, run["steps"])
-    click.echo(
-        f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
-        f"{run['steps']} steps of {run['batch_size']} on {device.type}"
-        + (f", from step {restored['step']}" if restored else ""),
-        err=True,
-    )
-    next_batch = functools.partial(
-        batches.batch,
-        targets,
-        conditions,
-        settings=settings,
-        run=name,
-        batch_size=run["batch_size"],
-        timesteps=settings["diffusion"]["schedule"]["steps"],
-    )
-    save = functools.partial(checkpoint.save, folder)
-    watcher = _watch(name, run, settings, inputs, first_stage, folder, restored, targets.scaling_factor)
-    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
-    watcher.close()
+    with arrays.temporary_folder(checkpoints / f"{name}-examples") as shared:
+        targets = examples.load_targets(usable_examples, inputs, shared)
+        conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"], shared)
+        scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
+        unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(device)
+        start_facts = run_facts(start) if start is not None else None
+        input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
+        first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
+        input_files += [Path(first)] if first is not None else []
+        folder = checkpoint.folder(checkpoints, name, decisive, input_files)
+        restored = checkpoint.load(folder, device, run["steps"])
+        click.echo(
+            f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
+            f"{run['steps']} steps of {run['batch_size']} on {device.type}"
+            + (f", from step {restored['step']}" if restored else ""),
+            err=True,
+        )
+        next_batch = functools.partial(
+            batches.batch,
+            targets,
+            conditions,
+            settings=settings,
+            run=name,
+            batch_size=run["batch_size"],
+            timesteps=settings["diffusion"]["schedule"]["steps"],
+        )
+        save = functools.partial(checkpoint.save, folder)
+        watcher = _watch(name, run, settings, inputs, first_stage, folder, restored, targets.scaling_factor)
+        rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
+        watcher.close()
     facts = {
         "run": name,
         "settings": decisive | {"phantom": settings["phantom"]},

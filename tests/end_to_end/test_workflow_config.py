@@ -7,11 +7,10 @@ import pytest
 import yaml
 
 from tests.helpers import REPOSITORY
-from tests.helpers.workflow_runs import snakemake
+from tests.helpers.workflow_runs import PAPER, snakemake
 
 pytestmark = pytest.mark.workflow
 
-PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
 TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
 
 

@@ -28,7 +28,7 @@ from tests.helpers.workflow_runs import PAPER, snakemake
 
 pytestmark = pytest.mark.workflow
 
-PATIENTS, FILM_SIZE = 40, 320
+SEED, PATIENTS, FILM_SIZE = 2, 26, 320  # with both classes of every finding among its validation and test pairs
 SIDE, TOKENS, TEXT_WIDTH = 256, 256, 768
 LATENT, SCALING_FACTOR = (4, 32, 32), 0.18215
 
@@ -54,12 +54,12 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
         },
         "diffusion": {"unet": {"weights": str(published.unet(weights / "unet", published.FOUR_LEVELS))}},
         "preprocess": {"shards": 2},
-        "register": {"shards": 2},
+        "register": {"shards": 1},
         "train": {"log_every": 1, "checkpoint_every": 2, "runs": {"stage1": few_steps, "stage2": few_steps}},
         "generate": {
             "steps": 2,
             "shards": 1,
-            "guidance": {"sweep": {"text_scales": [7.5], "image_scales": [1.0, 1.5], "pairs": 4}},
+            "guidance": {"sweep": {"text_scales": [7.5], "image_scales": [1.0, 1.5], "pairs": 6}},
         },
         "evaluate": {"bootstrap": 100},
         # two jobs side by side take less time than each of them with two threads
@@ -71,7 +71,7 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
 def paper(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The folder in which the whole chain has run, what Snakemake said, its arguments, and the model's requests."""
     folder = tmp_path_factory.mktemp("paper")
-    phantom = f"{{seed: 0, phantom: {{patients: {PATIENTS}, image_size: {FILM_SIZE}}}}}"
+    phantom = f"{{seed: {SEED}, phantom: {{patients: {PATIENTS}, image_size: {FILM_SIZE}}}}}"
     draw = ["biomedjourney", "phantom", "--config", phantom, "--out", "raw", "--truth", "truth.parquet"]
     subprocess.run(draw, cwd=folder, check=True, capture_output=True)
     words = ("--cores", "2", "--configfile", str(PAPER), "mine.yaml")
@@ -193,7 +193,7 @@ def test_the_report_holds_the_tables_and_nothing_of_a_patient(paper: SimpleNames
     assert "left out of this report" in page
     assert "data:image/png" not in page
     texts = [*table(paper, "progressions")["description"], *table(paper, "singles")["text"]]
-    assert len(texts) > 100
+    assert len(texts) > 60
     told = [text for text in texts if len(text) > 25 and html.escape(text) in page]
     assert told == []
     ids = pd.concat([table(paper, name)[["subject_id", "study_id"]] for name in ("pairs", "singles")])

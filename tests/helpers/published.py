@@ -41,6 +41,10 @@ VAE = {
     "down_block_types": ["DownEncoderBlock2D"] * 3, "in_channels": 3, "latent_channels": 4, "layers_per_block": 1,
     "norm_num_groups": 4, "out_channels": 3, "sample_size": 512, "up_block_types": ["UpDecoderBlock2D"] * 3,
 }  # fmt: skip
+TRUE_SIZE_VAE = VAE | {
+    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32,
+    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+}  # fmt: skip
 OLD_NAMES = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
 BERT = {"intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 40, "vocab_size": 200}
 CLIP = {

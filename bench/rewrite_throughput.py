@@ -8,7 +8,6 @@ The usual way is one request after the other with the openai package, without ca
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import resource
 import tempfile
@@ -16,28 +15,19 @@ import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from biomedjourney import config
 from biomedjourney.rewrite import model_writer, prompt
 from biomedjourney.rewrite.ask import Asker
 from biomedjourney.rewrite.language import mentions
-from biomedjourney.rewrite.lexicon import DEVICES
 from biomedjourney.rewrite.rules import describe
 from tests.helpers import REPOSITORY
-from tests.helpers.model_server import Reply, Request, Server, answer
+from tests.helpers.model_server import Reply, Request, Server, answer, with_changes
 from tests.helpers.phantom_pairs import pairs
 
 
-def answer_for(description: str) -> str:
-    named = {m.finding for m in mentions(description)}
-    changes = [
-        {"finding": name.replace("_", " "), "side": "none", "direction": "new", "severity": "unstated"}
-        for name in (set(DEVICES) if named & set(DEVICES) else set()) | named
-    ]
-    return json.dumps({"changes": changes, "description": description})
-
-
-def serve(answers: dict[str, str], latency: float, pipe: Connection) -> None:
+def serve(answers: dict[str, dict[str, Any]], latency: float, pipe: Connection) -> None:
     count = 0
 
     def behave(request: Request) -> Reply:
@@ -80,7 +70,7 @@ def main() -> None:
     for pair in pairs(1, options.requests, "all"):
         question = prompt.messages(pair.prior, pair.current)[-1]["content"]
         if question not in answers:
-            answers[question] = answer_for(describe(pair.prior, pair.current))
+            answers[question] = with_changes(describe(pair.prior, pair.current))
             texts.append((pair.prior, pair.current))
         if len(texts) == options.requests:
             break

@@ -95,9 +95,8 @@ def write_pipeline(folder: Path) -> int:
 
 def write_text_tower(folder: Path) -> None:
     """BiomedCLIP's format, with the depth of its text tower and a quarter of its width."""
-    published.BERT |= {"intermediate_size": 4 * WIDTH, "num_hidden_layers": 12, "max_position_embeddings": TOKENS}
-    published.CLIP["model_cfg"]["text_cfg"]["context_length"] = TOKENS
-    published.biomedclip(folder, width=WIDTH)
+    published.BERT |= {"intermediate_size": 4 * WIDTH, "num_hidden_layers": 12}
+    published.biomedclip(folder, width=WIDTH, tokens=TOKENS)
 
 
 def write_films(folder: Path, pairs: int, shape: tuple[int, int], suffix: str) -> list[tuple[str, str, str]]:

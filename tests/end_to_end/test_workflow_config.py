@@ -9,11 +9,10 @@ import pytest
 import yaml
 
 from tests.helpers import REPOSITORY, published
-from tests.helpers.workflow_runs import snakemake
+from tests.helpers.workflow_runs import PAPER, snakemake
 
 pytestmark = pytest.mark.workflow
 
-PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
 CHECKED = "results/models/checked.json"
 TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney import config
+from biomedjourney.rewrite.language import mentions
+from biomedjourney.rewrite.lexicon import DEVICES
+from biomedjourney.rewrite.rules import describe
+from biomedjourney.rewrite.study import Study
 from tests.helpers import REPOSITORY
 
 # two answers: right for a pair in which an edema is new; wrong for every pair of reports that name no fracture
@@ -57,6 +62,24 @@ def answer(content: Any, finish_reason: str = "stop", tokens_read: int = 1000, *
     usage = {"prompt_tokens": tokens_read, "completion_tokens": 50, "total_tokens": tokens_read + 50}
     body = {"id": "x", "object": "chat.completion", "created": 0, "model": "fake-2026-01-01"}
     return Reply(body=body | {"choices": [choice], "usage": usage})
+
+
+def with_changes(description: str) -> dict[str, Any]:
+    """The content of an answer with this description: its list of changes names each finding of it."""
+    named = {m.finding for m in mentions(description)}
+    changes = [
+        {"finding": name.replace("_", " "), "side": "none", "direction": "new", "severity": "unstated"}
+        for name in (set(DEVICES) if named & set(DEVICES) else set()) | named
+    ]
+    return {"changes": changes, "description": description}
+
+
+def read_well(request: Request) -> Reply:
+    """The answer of a model that describes the two reports of the question as the rules do."""
+    reports = re.split(r"(?:PRIOR|CURRENT) REPORT\n", request.question)[1:]
+    sections = (re.findall(r"^(FINDINGS|IMPRESSION): (.*)$", report, re.MULTILINE) for report in reports)
+    prior, current = (Study(**{name.lower(): text for name, text in found}) for found in sections)
+    return answer(with_changes(describe(prior, current)))
 
 
 class Server:

@@ -29,10 +29,21 @@ INSTRUCT_PIX2PIX = UNET | {
     "mid_block_type": "UNetMidBlock2DCrossAttn", "num_class_embeds": None, "only_cross_attention": False,
     "resnet_time_scale_shift": "default", "upcast_attention": False, "use_linear_projection": False,
 }  # fmt: skip
+# The levels of Stable Diffusion v1.5; its channels are 320, 640, 1280, 1280, with two layers a level.
+FOUR_LEVELS = UNET | {
+    "block_out_channels": [32, 32, 32, 32], "cross_attention_dim": 768,
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+}  # fmt: skip
+TRUE_SIZE = FOUR_LEVELS | {"block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2}
 VAE = {
     "_class_name": "AutoencoderKL", "_diffusers_version": "0.6.0", "act_fn": "silu", "block_out_channels": [8, 8, 8],
     "down_block_types": ["DownEncoderBlock2D"] * 3, "in_channels": 3, "latent_channels": 4, "layers_per_block": 1,
     "norm_num_groups": 4, "out_channels": 3, "sample_size": 512, "up_block_types": ["UpDecoderBlock2D"] * 3,
+}  # fmt: skip
+TRUE_SIZE_VAE = VAE | {
+    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32,
+    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
 }  # fmt: skip
 OLD_NAMES = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
 BERT = {"intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 40, "vocab_size": 200}
@@ -45,7 +56,6 @@ CLIP = {
             "hf_tokenizer_name": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
             "hf_proj_type": "mlp",
             "hf_pooler_type": "cls_last_hidden_state_pooler",
-            "context_length": 32,
         },
     },
     "preprocess_cfg": {"mean": [0.481, 0.457, 0.408], "std": [0.268, 0.261, 0.275]},
@@ -67,11 +77,16 @@ def _write(folder: Path, config: dict[str, Any], weights: dict[str, torch.Tensor
 
 
 def unet(folder: Path, config: dict[str, Any] = UNET, files: tuple[str, ...] = ("safetensors",)) -> Path:
-    """A `unet` folder. ``config``: UNET or INSTRUCT_PIX2PIX; ``files``: endings, as "bin" and "fp16.safetensors"."""
+    """A `unet` folder. ``config``: as UNET or FOUR_LEVELS; ``files``: endings, as "bin" and "fp16.safetensors"."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)
     return _write(folder, config, UNet2DConditionModel.from_config(config).state_dict(), files)
+
+
+def vae_of_levels(levels: int) -> dict[str, Any]:
+    """The configuration of a VAE that reduces a picture by 2 ** (levels - 1)."""
+    return VAE | {key: value[:1] * levels for key, value in VAE.items() if isinstance(value, list)}
 
 
 def vae(folder: Path, files: tuple[str, ...] = ("safetensors", "bin"), config: dict[str, Any] = VAE) -> Path:
@@ -87,14 +102,19 @@ def vae(folder: Path, files: tuple[str, ...] = ("safetensors", "bin"), config: d
     return _write(folder, config, weights, files)
 
 
-def biomedclip(folder: Path, width: int = TEXT_WIDTH, heads: int = 12) -> Path:
-    """A snapshot of BiomedCLIP's hub folder: a pickle with position_ids, the tokenizer, no config.json of BERT."""
+def biomedclip(folder: Path, width: int = TEXT_WIDTH, heads: int = 12, tokens: int = 32) -> Path:
+    """A snapshot of BiomedCLIP's hub folder: a pickle with position_ids, the tokenizer, no config.json of BERT.
+
+    The published width is 768, and a text has at most 256 ``tokens``.
+    """
     import open_clip
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps(CLIP, indent=4))
+    text = CLIP["model_cfg"]["text_cfg"] | {"context_length": tokens}
+    config = json.dumps(CLIP | {"model_cfg": CLIP["model_cfg"] | {"text_cfg": text}}, indent=4)
+    (folder / "open_clip_config.json").write_text(config)
     letters = [*string.ascii_lowercase, *string.digits]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *".,", *letters, *(f"##{letter}" for letter in letters)]
     pieces += WORDS
@@ -109,12 +129,14 @@ def biomedclip(folder: Path, width: int = TEXT_WIDTH, heads: int = 12) -> Path:
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
-        BertConfig(**BERT, hidden_size=width, num_attention_heads=heads).save_pretrained(temporary)
-        (Path(temporary) / "open_clip_config.json").write_text(json.dumps(CLIP))
-        text = CLIP["model_cfg"]["text_cfg"] | {"hf_model_name": temporary, "hf_model_pretrained": False}
+        positions = tokens + 8
+        sizes = BERT | {"hidden_size": width, "num_attention_heads": heads, "max_position_embeddings": positions}
+        BertConfig(**sizes).save_pretrained(temporary)
+        (Path(temporary) / "open_clip_config.json").write_text(config)
+        text |= {"hf_model_name": temporary, "hf_model_pretrained": False}
         model = open_clip.create_model(f"local-dir:{temporary}", load_weights=False, text_cfg=text)
     weights = dict(model.state_dict())
-    weights["text.transformer.embeddings.position_ids"] = torch.arange(BERT["max_position_embeddings"])[None]
+    weights["text.transformer.embeddings.position_ids"] = torch.arange(positions)[None]
     torch.save(weights, folder / "open_clip_pytorch_model.bin")
     return folder
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.helpers import REPOSITORY
 
 SMOKE = REPOSITORY / "workflow" / "configs" / "smoke.yaml"
+PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
 
 
 def snakemake(

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from diffusers import UNet2DConditionModel
 
-from biomedjourney import config, tables
+from biomedjourney import arrays, config, tables
 from biomedjourney.errors import UserError
-from biomedjourney.train import model
+from biomedjourney.train import checkpoint, model
 from biomedjourney.train.command import command
 from tests.helpers import tiny
 from tests.helpers.fabricated import config_text
@@ -120,6 +120,35 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(
     with largest_file(20_000), pytest.raises(UserError, match=rf"/{file}: cannot be written \(.*space left in /"):
         train(tmp_path, run, tiny.flags(paths, *TRIPLES))
     assert {Path(name).match("*/training/*.parquet") for name in files(tmp_path)} <= {True}
+
+
+def test_the_examples_lie_in_files_while_the_run_goes_on_and_change_nothing(
+    paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = tiny.flags(paths, *TRIPLES)
+    expected, _ = train(tmp_path / "in-memory", "alone", inputs)
+    assert not (tmp_path / "in-memory" / "checkpoints" / "alone-examples").exists()
+    monkeypatch.setattr(arrays, "WORTH_A_FILE", 0)
+    save, seen = checkpoint.save, []
+
+    def save_and_look(*state: Any) -> None:
+        seen.append({name.partition("-")[0] for name in files(tmp_path / "checkpoints" / "alone-examples")})
+        save(*state)
+
+    monkeypatch.setattr(checkpoint, "save", save_and_look)
+    mapped, _ = train(tmp_path, "alone", inputs)
+    assert mapped == expected
+    assert seen == [{"mean", "std", "states"}] * 3
+    assert not (tmp_path / "checkpoints" / "alone-examples").exists()
+
+
+def test_a_run_that_fails_leaves_no_examples_behind(
+    paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "WORTH_A_FILE", 0)
+    with largest_file(1_000), pytest.raises(UserError, match=r"alone-examples/mean-\w+\.npy: cannot be written \("):
+        train(tmp_path, "alone", tiny.flags(paths, *TRIPLES))
+    assert files(tmp_path) == set()
 
 
 def test_only_accepted_training_triples_are_learned(paths: dict[str, Path], tmp_path: Path) -> None:

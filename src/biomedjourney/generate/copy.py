@@ -11,6 +11,8 @@ from biomedjourney.errors import UserError
 from biomedjourney.generate.systems import part_of, system_settings
 from biomedjourney.systems import STORED
 
+ROWS_AT_ONCE = 256
+
 
 def pictures(
     system: str, settings: dict[str, Any], triples: Path, stored: tuple[Path, ...], shard: int, out: Path
@@ -45,7 +47,7 @@ def pictures(
 
 def _copies(lookup: tables.Lookup, pairs_of: dict[str, list[str]]) -> Iterator[list[dict[str, Any]]]:
     """Batches of rows with pair_id and png. ``pairs_of`` maps the key of a stored picture to its pairs."""
-    for batch in lookup.batches(columns=[lookup.column, "png"]):
+    for batch in lookup.batches(columns=[lookup.column, "png"], rows=ROWS_AT_ONCE):
         rows = batch.to_pylist()
         for row in rows:
             if row["png"] is None:

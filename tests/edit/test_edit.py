@@ -106,6 +106,17 @@ def test_a_film_on_its_side_is_not_edited(model: Path, film: np.ndarray, tmp_pat
     assert not out.exists()
 
 
+def test_a_long_text_is_cut_to_the_length_that_the_model_was_trained_with(
+    model: Path, film: np.ndarray, tmp_path: Path
+) -> None:
+    """The tower would take more."""
+    folder = shutil.copytree(model, tmp_path / "model")
+    shutil.rmtree(folder / "text_tower")
+    tiny.text_tower(folder / "text_tower", tokens=40)
+    drawn = biomedjourney.edit(film, " ".join(["brighter"] * 12), folder)
+    np.testing.assert_array_equal(biomedjourney.edit(film, " ".join(["brighter"] * 30), folder), drawn)
+
+
 def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
 

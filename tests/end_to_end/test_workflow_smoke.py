@@ -124,3 +124,4 @@ def test_edit_draws_with_the_exported_model(smoke: Path, tmp_path: Path) -> None
     with Image.open(edited) as picture:
         assert picture.size == (64, 64)
         assert len(picture.getcolors() or []) > 8
+    assert "**This is the phantom's model.**" in (smoke / "results/models/biomedjourney/README.md").read_text()

@@ -199,7 +199,7 @@ def model(
     return folder
 
 
-def text_tower(folder: Path, width: int = WIDTH) -> Path:
+def text_tower(folder: Path, width: int = WIDTH, tokens: int = TOKENS + 2) -> Path:
     """An untrained text tower for TEXTS, as `pretrain text-tower` writes it."""
     import torch
 
@@ -208,7 +208,7 @@ def text_tower(folder: Path, width: int = WIDTH) -> Path:
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     settings = {"width": width, "layers": 1, "heads": 2}
-    model = towers.prepare(TEXTS, settings, TOKENS + 2, 32, folder)
+    model = towers.prepare(TEXTS, settings, tokens, 32, folder)
     torch.save(model.state_dict(), folder / towers.WEIGHTS[1])
     return folder
 

@@ -1,6 +1,6 @@
 """What training learns from and what every system draws: the prior, text and target of each example.
 
-Latents and token states stay float16 and are kept once, however many examples share them; a batch is float32.
+Latents and token states stay float16 and are kept once, however many examples share them.
 """
 
 import hashlib
@@ -178,14 +178,14 @@ class Conditions:
             return None
         return self.prior_means[self.prior_places[examples]].astype(np.float32)
 
-    def states(self, examples: list[int]) -> np.ndarray:
-        """Token states, float32 (n, max_tokens, width), padded with zero rows."""
-        return pad([self.token_states[place] for place in self.text_places[examples]], self.max_tokens)
+    def states(self, examples: list[int], dtype: type[np.floating] = np.float32) -> np.ndarray:
+        """Token states (n, max_tokens, width) of that type, padded with zero rows."""
+        return pad([self.token_states[place] for place in self.text_places[examples]], self.max_tokens, dtype)
 
 
-def pad(states: list[np.ndarray], max_tokens: int) -> np.ndarray:
-    """Token states of n texts, each (tokens, width), as float32 (n, max_tokens, width) with zero rows after the end."""
-    padded = np.zeros((len(states), max_tokens, states[0].shape[1]), np.float32)
+def pad(states: list[np.ndarray], max_tokens: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """Token states of n texts, each (tokens, width), as (n, max_tokens, width) with zero rows after the end."""
+    padded = np.zeros((len(states), max_tokens, states[0].shape[1]), dtype)
     for row, text_states in zip(padded, states, strict=True):
         row[: len(text_states)] = text_states
     return padded

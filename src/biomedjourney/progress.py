@@ -26,10 +26,10 @@ class _Lines:
         self.stream.flush()
 
 
-def bar(total: int | None, title: str, unit: str = "it") -> tqdm:
+def bar(total: int | None, title: str, unit: str = "it", shown: bool = True) -> tqdm:
     """A tqdm bar on standard error. ``update(n)`` advances it, ``close()`` prints the last line."""
-    if sys.stderr.isatty():
-        return tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True)
+    if not shown or sys.stderr.isatty():
+        return tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, disable=not shown)
     return tqdm(
         total=total,
         desc=title,

@@ -311,6 +311,20 @@ _DECLARED = (
             Column("loss", pa.float64(), "mean training loss since the row before", nullable=True),
             Column("learning_rate", pa.float64(), "learning rate at this step", nullable=True),
             Column("seconds", pa.float64(), "wall time since the run began", "s", True),
+            Column(
+                "images_per_second",
+                pa.float64(),
+                "images learned per second since the row before, without the time of saving and validation",
+                "1/s",
+                True,
+            ),
+            Column(
+                "memory_mb",
+                pa.float64(),
+                "largest memory so far: of the GPU, or of the process where it trains on the CPU",
+                "MB",
+                True,
+            ),
         ),
     ),
     Table(

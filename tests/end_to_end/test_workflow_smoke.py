@@ -20,7 +20,7 @@ SINGLE_FILES = {
     "patients", "studies", "images", "singles", "pairs", "cohort", "exclusions", "progressions", "registrations",
     "triples", "training", "guidance", "scores", "systems", "ablations", "findings", "subgroups", "truth",
 }  # fmt: skip
-TIME_COLUMNS = {"training": ["seconds"]}
+TIME_COLUMNS = {"training": ["seconds", "images_per_second", "memory_mb"]}
 
 
 def test_writes_every_table_and_each_opens_in_pandas_and_duckdb(smoke: Path) -> None:

@@ -19,7 +19,9 @@ rule train_stage:
         code=code("train"),
         checkpoints="results/checkpoints",
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
+    # A signal to the whole job ends neither the shell nor tee: the command saves a checkpoint first, and is heard out.
     shell:
+        "trap : TERM USR1; "
         'biomedjourney --log {log:q} train --config "$BIOMEDJOURNEY_CONFIG" --run {wildcards.run} {params.inputs}'
         " --checkpoints {params.checkpoints:q} --out {output.model:q} --training {output.training:q}"
-        " --threads {threads} 2>&1 | tee -a {log:q}"
+        " --threads {threads} 2>&1 | (trap '' TERM USR1; exec tee -a {log:q})"

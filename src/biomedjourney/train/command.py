@@ -1,5 +1,6 @@
 """`biomedjourney train`: one training run of the curriculum."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def command(
 ) -> None:
     """Train the diffusion model: one run of the configuration, on latents and token states.
 
-    A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again.
+    A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again. On SIGTERM and
+    SIGUSR1 it finishes its step, saves a checkpoint and exits with status 75. Several processes, started by accelerate
+    launch or torchrun, share each batch; one of them writes.
 
     \b
     Example: biomedjourney train --config config.yaml --run stage1 --singles results/tables/singles.parquet \\
@@ -42,7 +45,7 @@ def command(
     """
     from biomedjourney import workers
 
-    workers.limit_threads(threads)
+    workers.limit_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     from biomedjourney.train.run import train_run
 
     train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training)

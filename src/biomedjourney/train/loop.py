@@ -1,17 +1,56 @@
 """The training loop, the same for every stage and size."""
 
 import math
+import os
+import resource
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from biomedjourney import progress
-from biomedjourney.errors import UserError
-from biomedjourney.train.batches import Batch
+from biomedjourney.errors import UserError, brief
+from biomedjourney.train.batches import Batch, ahead
+from biomedjourney.train.ranks import ALONE, Ranks, one_reason
 
 Rows = list[dict[str, Any]]
+
+# What decides speed and memory, where ``settings`` leaves it out.
+PLAIN: dict[str, Any] = {
+    "precision": "float32",
+    "compile": False,
+    "micro_batch_size": None,
+    "gradient_checkpointing": False,
+    "deterministic": False,
+    "validate_every": None,
+}
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+NEVER = 2**62  # a step that no run reaches
+MB = 2**20
+
+
+class Stopped(Exception):
+    """A signal asked for the end of the run; the state after ``step`` steps is saved."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(number, step)
+        self.signal, self.step = signal.Signals(number).name, step
+
+
+class Watch:
+    """Whoever looks on while a run trains. The main process calls it; this one does nothing."""
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """Called with each new row of the table `training`."""
+
+    def validate(self, step: int, unet: Any) -> dict[str, Any]:
+        """Called every ``validate_every`` steps with the averaged weights; returns what the next row also holds."""
+        return {}
 
 
 def learning_rate(step: int, steps: int, settings: dict[str, Any]) -> float:
@@ -50,66 +89,232 @@ def train(
     restored: dict[str, Any] | None = None,
     save: Callable[[dict[str, Any]], None] = lambda state: None,
     title: str = "train",
+    watch: Watch | None = None,
+    ranks: Ranks = ALONE,
 ) -> Rows:
     """Trains ``unet`` in place and leaves the moving average of its weights in it.
 
-    ``next_batch``: step to batch, the same whenever it is asked. ``settings``: the section ``train``. ``restored``: a
-    state that ``save`` was given, from which the run goes on bit for bit. ``save`` is given the state at intervals
-    and at the end. Returns rows of the table `training` without ``run`` and ``stage``, the first one at step 0.
-    The average keeps little of the first steps, (1 + step) / (10 + step) up to ``ema_decay``, so that the untrained
-    weights are soon forgotten.
+    ``next_batch``: step to this process's share of the batch, the same whenever it is asked. ``settings``: the section
+    ``train``; what `PLAIN` holds may be absent. ``restored``: a state that ``save`` was given, from which the run goes
+    on bit for bit; its tensors are taken out of it. ``save`` is given the state at intervals, at the end and when a
+    signal of `SIGNALS` comes. Returns rows of the table `training` without ``run`` and ``stage``, the first one at
+    step 0. The average keeps little of the first steps, (1 + step) / (10 + step) up to ``ema_decay``, so that the
+    untrained weights are soon forgotten.
+
+    Raises `Stopped` after a signal, and UserError where the loss, its gradient or the weights are not finite; such a
+    state is never saved.
     """
     from diffusers.training_utils import EMAModel
 
-    device = unet.device
+    settings, device, watch = PLAIN | settings, unet.device, watch or Watch()
+    on_gpu, in_bf16 = device.type == "cuda", settings["precision"] == "bf16"
+    if on_gpu:
+        unet.to(memory_format=torch.channels_last)
+    if settings["gradient_checkpointing"]:
+        unet.enable_gradient_checkpointing()
+    parameters = list(unet.parameters())
     optimiser = torch.optim.AdamW(
-        unet.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
+        parameters, settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
     weights = loss_weight(scheduler.alphas_cumprod, scheduler.config.prediction_type, settings["min_snr_gamma"])
     weights = weights.to(device)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(device)
-    parameters = list(unet.parameters())
     average = EMAModel(parameters, decay=settings["ema_decay"], foreach=True)
     summed = torch.zeros((), device=device)
     first_step, images_seen, seconds = 0, 0, 0.0
-    rows: Rows = [{"step": 0, "images_seen": 0, "loss": None, "learning_rate": None, "seconds": 0.0}]
+    rows: Rows = [_row(0, 0, None, None, 0.0)]
+    validated: dict[str, Any] = {}
     if restored is not None:
-        unet.load_state_dict(restored["unet"])
-        optimiser.load_state_dict(restored["optimiser"])
-        average.load_state_dict(restored["average"])
-        summed, rows = restored["summed"], restored["rows"]
+        _restore(restored, unet, optimiser, average)
+        rows, validated = restored["rows"], restored.get("validated", {})
         first_step, images_seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
+        if ranks.is_main:  # the sum over all processes, from here on in one of them
+            summed += restored["summed"].to(device)
+    elif ranks.is_main:
+        watch.logged(rows[0])
+    bad = torch.tensor([NEVER, 0.0], dtype=torch.float64, device=device)  # the first bad step, and its loss
+    last_saved = first_step
     unet.train()
-    began = time.monotonic() - seconds
-    with progress.bar(steps, title, unit="step") as bar:
+    if settings["compile"]:
+        unet.compile()
+    model = ranks.wrapped(unet)
+    began = row_began = time.monotonic()
+    began -= seconds
+    images_timed, batch_size = 0, None
+
+    def check() -> None:
+        """Raises UserError where a step since the last check went wrong. Waits for the GPU."""
+        first = ranks.least(bad[0])
+        bad_loss = ranks.total(torch.where(bad[0] == first, bad[1], 0.0))
+        finite = torch.stack(torch._foreach_norm(parameters)).isfinite().all()
+        if first < NEVER or not finite:
+            raise UserError(_diverged(title, int(first), bad_loss.item(), steps_done, last_saved, in_bf16))
+
+    with (
+        _kernels(settings, on_gpu),
+        _noted_signals() as noted,
+        progress.bar(steps, title, unit="step", shown=ranks.is_main) as bar,
+        closing(ahead(next_batch, range(first_step, steps), device)) as prepared,
+        one_reason() if ranks.count > 1 else nullcontext(),
+    ):
         bar.update(first_step)
-        for step in range(first_step, steps):
-            batch = next_batch(step).to(device)
+        for step, batch in prepared:
+            if batch_size is None:
+                batch_size = int(ranks.total(torch.tensor(len(batch), device=device)))
             rate = learning_rate(step, steps, settings)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            batch_loss = loss(unet, batch, scheduler, weights)
             optimiser.zero_grad(set_to_none=True)
-            batch_loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, settings["gradient_norm"])
+            step_loss = torch.zeros((), device=device)
+            parts = batch.split(settings["micro_batch_size"])
+            try:
+                for part in parts:
+                    # the gradients travel between processes once per step, with the last part
+                    alone = model.no_sync() if ranks.count > 1 and part is not parts[-1] else nullcontext()
+                    with alone, torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
+                        part_loss = loss(model, part, scheduler, weights) * (len(part) / batch_size)
+                        (part_loss * ranks.count).backward()  # of which the mean over the processes is taken
+                    step_loss += part_loss.detach()
+            except torch.OutOfMemoryError:
+                raise UserError(
+                    f"{title}: the memory of {device} is too small for {len(parts[0])} examples at once: set "
+                    "train.micro_batch_size to fewer, or train.gradient_checkpointing to true; neither changes what "
+                    "is learned"
+                ) from None
+            except Exception as error:
+                if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise
+                raise UserError(
+                    f"{title}: torch.compile failed ({brief(error)}): set train.compile to false, which changes nothing "
+                    "but the speed"
+                ) from error
+            norm = torch.nn.utils.clip_grad_norm_(parameters, settings["gradient_norm"])
             optimiser.step()
             average.step(parameters)
-            summed += batch_loss.detach()
-            images_seen += len(batch.target)
-            bar.update()
+            summed += step_loss
             steps_done = step + 1
+            is_bad = ~(step_loss.isfinite() & norm.isfinite()) & (bad[0] == NEVER)
+            bad = torch.where(is_bad, torch.stack([torch.full_like(step_loss, steps_done), step_loss]).double(), bad)
+            images_seen += batch_size
+            images_timed += batch_size
+            bar.update()
+            if settings["validate_every"] and steps_done % settings["validate_every"] == 0:
+                paused = time.monotonic()
+                if ranks.is_main:
+                    with _averaged(unet, average, parameters):
+                        validated |= watch.validate(steps_done, unet)
+                row_began += time.monotonic() - paused
             if steps_done % settings["log_every"] == 0 or steps_done == steps:
-                mean = summed.item() / (steps_done - rows[-1]["step"])
-                if not math.isfinite(mean):
-                    raise UserError(f"{title}: the loss is {mean} by step {steps_done}: lower train.learning_rate")
-                row = {"step": steps_done, "images_seen": images_seen, "loss": mean, "learning_rate": rate}
-                rows.append(row | {"seconds": time.monotonic() - began})
+                check()
+                mean = ranks.total(summed).item() / (steps_done - rows[-1]["step"])
+                now = time.monotonic()
+                row = _row(steps_done, images_seen, mean, rate, now - began) | validated
+                row["images_per_second"] = images_timed / max(now - row_began, 1e-9)
+                row["memory_mb"] = _memory_mb(device)
+                rows.append(row)
+                validated, images_timed, row_began = {}, 0, now
                 bar.set_postfix_str(f"loss {mean:.4f}", refresh=False)
                 summed.zero_()
-            if steps_done % settings["checkpoint_every"] == 0 or steps_done == steps:
+                if ranks.is_main:
+                    watch.logged(row)
+            asked_to_stop = ranks.largest(noted[0] if noted else 0)
+            if steps_done % settings["checkpoint_every"] == 0 or steps_done == steps or asked_to_stop:
+                check()
+                paused = time.monotonic()
                 state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict()}
-                state |= {"average": average.state_dict(), "summed": summed, "rows": rows}
-                state |= {"step": steps_done, "images_seen": images_seen, "seconds": time.monotonic() - began}
-                save(state)
+                state |= {"average": average.state_dict(), "summed": ranks.total(summed), "rows": rows}
+                state |= {"step": steps_done, "images_seen": images_seen, "seconds": paused - began}
+                state |= {"validated": validated}
+                if ranks.is_main:
+                    save(state)
+                last_saved = steps_done
+                row_began += time.monotonic() - paused
+                if asked_to_stop and steps_done < steps:
+                    raise Stopped(asked_to_stop, steps_done)
     average.copy_to(parameters)
+    unet.to(memory_format=torch.contiguous_format)  # in which safetensors stores weights
     return rows
+
+
+def _row(step: int, images_seen: int, loss: float | None, rate: float | None, seconds: float) -> dict[str, Any]:
+    row = {"step": step, "images_seen": images_seen, "loss": loss, "learning_rate": rate, "seconds": seconds}
+    return row | {"images_per_second": None, "memory_mb": None}
+
+
+def _restore(restored: dict[str, Any], unet: Any, optimiser: Any, average: Any) -> None:
+    """Copies the tensors of a state to where the model's are, and takes them out of it, so that they can be freed."""
+    unet.load_state_dict(restored.pop("unet"))
+    optimiser.load_state_dict(restored.pop("optimiser"))
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():  # in memory of its own, not in the file's, laid out as the parameter is
+            state[name] = torch.empty_like(parameter if value.shape == parameter.shape else value).copy_(value)
+    saved = restored.pop("average")
+    average.load_state_dict(saved | {"shadow_params": None})
+    for shadow, value in zip(average.shadow_params, saved["shadow_params"], strict=True):
+        shadow.copy_(value)
+
+
+@contextmanager
+def _averaged(unet: Any, average: Any, parameters: list[Any]) -> Iterator[None]:
+    """Puts the averaged weights into the UNet, in evaluation mode, for the length of the block."""
+    average.store(parameters)
+    average.copy_to(parameters)
+    unet.eval()
+    try:
+        yield
+    finally:
+        average.restore(parameters)
+        unet.train()
+
+
+@contextmanager
+def _kernels(settings: dict[str, Any], on_gpu: bool) -> Iterator[None]:
+    """How torch computes during the block: in TF32 or not, and by deterministic kernels or the fastest."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    if on_gpu:
+        tf32 = settings["precision"] != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = not settings["deterministic"]
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS asks for it
+    torch.use_deterministic_algorithms(settings["deterministic"])
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+
+
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """The numbers of the `SIGNALS` that came during the block, which do not end the process.
+
+    Once one came, later ones are ignored: the process is about to end.
+    """
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # Python sets handlers in the main thread alone
+        return
+    before = {number: signal.signal(number, lambda number, frame: noted.append(number)) for number in SIGNALS}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if noted else handler)
+
+
+def _diverged(title: str, bad_step: int, bad_loss: float, step: int, last_saved: int, in_bf16: bool) -> str:
+    """What is said where the first bad step and its loss, or weights that are not finite, were found at ``step``."""
+    what = f"the weights are no longer finite after step {step}"
+    if bad_step < NEVER:
+        what = "gradient is not finite" if math.isfinite(bad_loss) else f"loss is {bad_loss}"
+        what = f"the {what} at step {bad_step}"
+    kept = f"the checkpoint of step {last_saved} is kept" if last_saved else "no checkpoint was saved before"
+    precision = ", or set train.precision to float32" if in_bf16 else ""
+    return f"{title}: {what}; {kept}: lower train.learning_rate or lengthen train.warmup_steps{precision}"
+
+
+def _memory_mb(device: torch.device) -> float:
+    """The largest memory so far: what this process took of its GPU, or of the machine where it computes there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / MB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MB if sys.platform == "darwin" else peak * 1024 / MB

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 import pandas as pd
-import torch
 
 from biomedjourney import config, examples, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
-from biomedjourney.train import batches, checkpoint, loop, model
+from biomedjourney.train import batches, checkpoint, loop, model, ranks
+
+UNFINISHED = 75  # the exit status after a signal; sysexits.h calls it a failure for now, to be tried again
 
 
 def train_run(
@@ -32,23 +33,32 @@ def train_run(
     """
     run = _run_settings(name, settings, start)
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    this = ranks.start()
+    places = this.share(run["batch_size"])
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
     targets = examples.load_targets(usable_examples, inputs)
     conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"])
     scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
-    unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(device)
+    unet = _start(name, settings, targets.latent_shape, conditions.text_width, start).to(this.device)
     input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
     input_files += [start] if start is not None else []
-    folder = checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files)
-    restored = checkpoint.load(folder, device, run["steps"])
-    click.echo(
-        f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
-        f"{run['steps']} steps of {run['batch_size']} on {device.type}"
-        + (f", from step {restored['step']}" if restored else ""),
-        err=True,
+    folder = this.of_main(
+        checkpoint.folder(checkpoints, name, settings | {"run": run}, input_files) if this.is_main else None
     )
+    restored = checkpoint.load(folder, run["steps"])
+    _check_that_all_see(folder, restored["step"] if restored else 0, this)
+    if this.is_main:
+        if restored is None and (reason := checkpoint.unusable(folder, run["steps"])):
+            click.echo(f"{name}: starts anew, not from the checkpoint in {reason}", err=True)
+        click.echo(
+            f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
+            f"{run['steps']} steps of {run['batch_size']} on "
+            + (f"{this.count} x " if this.count > 1 else "")
+            + this.device.type
+            + (f", from step {restored['step']}" if restored else ""),
+            err=True,
+        )
     next_batch = functools.partial(
         batches.batch,
         targets,
@@ -57,9 +67,23 @@ def train_run(
         run=name,
         batch_size=run["batch_size"],
         timesteps=settings["diffusion"]["schedule"]["steps"],
+        places=places,
     )
     save = functools.partial(checkpoint.save, folder)
-    rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, title=name)
+    # compiling takes minutes, which the CPU does not win back
+    how = settings["train"] | {"compile": settings["train"]["compile"] and this.device.type == "cuda"}
+    try:
+        rows = loop.train(unet, scheduler, next_batch, run["steps"], how, restored, save, name, ranks=this)
+    except loop.Stopped as stop:
+        if this.is_main:
+            click.echo(
+                f"{name}: stopped by {stop.signal} after step {stop.step} of {run['steps']}, saved in {folder}: the "
+                "same command goes on from there",
+                err=True,
+            )
+        raise click.exceptions.Exit(UNFINISHED) from None
+    if not this.is_main:
+        return
     facts = {
         "run": name,
         "settings": {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run},
@@ -76,6 +100,16 @@ def train_run(
         (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
     table = pd.DataFrame(rows).assign(run=name, stage={"singles": 1, "triples": 2}[run["data"]])
     tables.write(training, "training", table)
+
+
+def _check_that_all_see(folder: Path, step: int, this: ranks.Ranks) -> None:
+    """Raises UserError where the processes do not find the same state: their nodes do not share the folder."""
+    most, fewest = this.largest(step), -this.largest(-step)
+    if most != fewest:
+        raise UserError(
+            f"{folder}: the checkpoint of step {most} is not seen by all {this.count} processes: give --checkpoints a "
+            "folder that all nodes share"
+        )
 
 
 def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> dict[str, Any]:

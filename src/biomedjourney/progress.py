@@ -26,12 +26,16 @@ class _Lines:
         self.stream.flush()
 
 
-def bar(total: int | None, title: str, unit: str = "it", shown: bool = True) -> tqdm:
-    """A tqdm bar on standard error. ``update(n)`` advances it, ``close()`` prints the last line."""
+def bar(total: int | None, title: str, unit: str = "it", done: int = 0, shown: bool = True) -> tqdm:
+    """A tqdm bar on standard error. ``update(n)`` advances it, ``close()`` prints the last line.
+
+    ``done``: how much of the total was done before; speed and time left are those of the rest.
+    """
     if not shown or sys.stderr.isatty():
-        return tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, disable=not shown)
+        return tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True, disable=not shown)
     return tqdm(
         total=total,
+        initial=done,
         desc=title,
         unit=unit,
         file=_Lines(sys.stderr),

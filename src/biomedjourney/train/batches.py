@@ -19,6 +19,7 @@ from biomedjourney.examples import Conditions, Targets
 from biomedjourney.sampling import keyed
 
 AHEAD = 4  # batches that wait: a step that is quicker than the others does not wait for the next batch
+THREADS = 2  # numpy lets go of the interpreter while it draws and copies, so that two are nearly twice as fast as one
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def batch(
 def ahead(
     next_batch: Callable[[int], Batch], steps: range, device: torch.device
 ) -> Generator[tuple[int, Batch], None, None]:
-    """Each step with its batch on the device; a thread prepares the next ones meanwhile.
+    """Each step with its batch on the device; threads prepare the next ones meanwhile.
 
     Close the iterator (`contextlib.closing`) where the steps may end early.
     """
@@ -125,14 +126,14 @@ def ahead(
         batch = next_batch(step)
         return batch.pinned() if device.type == "cuda" else batch
 
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="batches") as threads:
         try:
             for step in islice(source, AHEAD):
-                waiting.append((step, thread.submit(prepared, step)))
+                waiting.append((step, threads.submit(prepared, step)))
             while waiting:
                 step, batch = waiting.popleft()
                 yield step, batch.result().to(device)
                 for following in islice(source, 1):
-                    waiting.append((following, thread.submit(prepared, following)))
+                    waiting.append((following, threads.submit(prepared, following)))
         finally:
-            thread.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)

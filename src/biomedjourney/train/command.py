@@ -1,6 +1,5 @@
 """`biomedjourney train`: one training run of the curriculum."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ PATH = config.PATH
 )
 @click.option("--out", type=PATH, required=True, help="Output: model folder.")
 @click.option("--training", type=PATH, required=True, help="Output: training table.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
 def command(
     settings: dict[str, Any],
     run: str,
@@ -45,7 +44,7 @@ def command(
     """
     from biomedjourney import workers
 
-    workers.limit_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    workers.limit_threads(threads)
     from biomedjourney.train.run import train_run
 
     train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training)

@@ -42,17 +42,6 @@ class Stopped(Exception):
         self.signal, self.step = signal.Signals(number).name, step
 
 
-class Watch:
-    """Whoever looks on while a run trains. The main process calls it; this one does nothing."""
-
-    def logged(self, row: dict[str, Any]) -> None:
-        """Called with each new row of the table `training`."""
-
-    def validate(self, step: int, unet: Any) -> dict[str, Any]:
-        """Called every ``validate_every`` steps with the averaged weights; returns what the next row also holds."""
-        return {}
-
-
 def learning_rate(step: int, steps: int, settings: dict[str, Any]) -> float:
     """Linear warm-up, constant, and a linear fall to zero over the last share ``decay`` of the steps."""
     rising = (step + 1) / max(settings["warmup_steps"], 1)
@@ -80,6 +69,19 @@ def loss(unet: Any, batch: Batch, scheduler: Any, weights: torch.Tensor) -> torc
     return (weights[batch.timesteps] * error).mean()
 
 
+def in_words(rows: Rows) -> str:
+    """The last row's figures for the progress line, with the last validation loss; what is not known is left out."""
+    losses = [row["validation_loss"] for row in rows if row.get("validation_loss") is not None]
+    figures = rows[-1] | {"validation_loss": losses[-1] if losses else None}
+    texts = {
+        "loss": "loss {:.4f}",
+        "validation_loss": "validation {:.4f}",
+        "images_per_second": "{:.3g} images/s",
+        "memory_mb": "{:,.0f} MB",
+    }
+    return ", ".join(text.format(figures[key]) for key, text in texts.items() if figures.get(key) is not None)
+
+
 def train(
     unet: Any,
     scheduler: Any,
@@ -89,7 +91,7 @@ def train(
     restored: dict[str, Any] | None = None,
     save: Callable[[dict[str, Any]], None] = lambda state: None,
     title: str = "train",
-    watch: Watch | None = None,
+    watch: Any = None,
     ranks: Ranks = ALONE,
 ) -> Rows:
     """Trains ``unet`` in place and leaves the moving average of its weights in it.
@@ -97,16 +99,19 @@ def train(
     ``next_batch``: step to this process's share of the batch, the same whenever it is asked. ``settings``: the section
     ``train``; what `PLAIN` holds may be absent. ``restored``: a state that ``save`` was given, from which the run goes
     on bit for bit; its tensors are taken out of it. ``save`` is given the state at intervals, at the end and when a
-    signal of `SIGNALS` comes. Returns rows of the table `training` without ``run`` and ``stage``, the first one at
-    step 0. The average keeps little of the first steps, (1 + step) / (10 + step) up to ``ema_decay``, so that the
-    untrained weights are soon forgotten.
+    signal of `SIGNALS` comes. ``watch``: None, or one whose ``logged(row)`` takes each new row, and whose
+    ``validate(step, unet)`` is given the averaged model every ``validate_every`` steps and at the end; what it returns
+    is added to that step's row. Of several processes the main one calls ``save`` and ``watch``. Returns rows of the
+    table `training` without ``run`` and ``stage``, the first one at step 0. The average keeps little of the first
+    steps, (1 + step) / (10 + step) up to ``ema_decay``, so that the untrained weights are soon forgotten.
 
     Raises `Stopped` after a signal, and UserError where the loss, its gradient or the weights are not finite; such a
     state is never saved.
     """
     from diffusers.training_utils import EMAModel
 
-    settings, device, watch = PLAIN | settings, unet.device, watch or Watch()
+    settings, device = PLAIN | settings, unet.device
+    watch = watch if ranks.is_main else None
     on_gpu, in_bf16 = device.type == "cuda", settings["precision"] == "bf16"
     if on_gpu:
         unet.to(memory_format=torch.channels_last)
@@ -122,15 +127,14 @@ def train(
     average = EMAModel(parameters, decay=settings["ema_decay"], foreach=True)
     summed = torch.zeros((), device=device)
     first_step, images_seen, seconds = 0, 0, 0.0
-    rows: Rows = [_row(0, 0, None, None, 0.0)]
-    validated: dict[str, Any] = {}
+    rows: Rows = [{"step": 0, "images_seen": 0, "loss": None, "learning_rate": None, "seconds": 0.0}]
     if restored is not None:
         _restore(restored, unet, optimiser, average)
-        rows, validated = restored["rows"], restored.get("validated", {})
+        rows = restored["rows"]
         first_step, images_seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
         if ranks.is_main:  # the sum over all processes, from here on in one of them
             summed += restored["summed"].to(device)
-    elif ranks.is_main:
+    elif watch is not None:
         watch.logged(rows[0])
     bad = torch.tensor([NEVER, 0.0], dtype=torch.float64, device=device)  # the first bad step, and its loss
     last_saved = first_step
@@ -153,11 +157,10 @@ def train(
     with (
         _kernels(settings, on_gpu),
         _noted_signals() as noted,
-        progress.bar(steps, title, unit="step", shown=ranks.is_main) as bar,
+        progress.bar(steps, title, unit="step", done=first_step, shown=ranks.is_main) as bar,
         closing(ahead(next_batch, range(first_step, steps), device)) as prepared,
         one_reason() if ranks.count > 1 else nullcontext(),
     ):
-        bar.update(first_step)
         for step, batch in prepared:
             if batch_size is None:
                 batch_size = int(ranks.total(torch.tensor(len(batch), device=device)))
@@ -165,29 +168,16 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.zero_grad(set_to_none=True)
-            step_loss = torch.zeros((), device=device)
-            parts = batch.split(settings["micro_batch_size"])
-            try:
+            with _explained(title, device, min(len(batch), settings["micro_batch_size"] or batch_size)):
+                step_loss = torch.zeros((), device=device)
+                parts = batch.split(settings["micro_batch_size"])
                 for part in parts:
                     # the gradients travel between processes once per step, with the last part
-                    alone = model.no_sync() if ranks.count > 1 and part is not parts[-1] else nullcontext()
-                    with alone, torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
-                        part_loss = loss(model, part, scheduler, weights) * (len(part) / batch_size)
+                    with model.no_sync() if ranks.count > 1 and part is not parts[-1] else nullcontext():
+                        with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
+                            part_loss = loss(model, part, scheduler, weights) * (len(part) / batch_size)
                         (part_loss * ranks.count).backward()  # of which the mean over the processes is taken
                     step_loss += part_loss.detach()
-            except torch.OutOfMemoryError:
-                raise UserError(
-                    f"{title}: the memory of {device} is too small for {len(parts[0])} examples at once: set "
-                    "train.micro_batch_size to fewer, or train.gradient_checkpointing to true; neither changes what "
-                    "is learned"
-                ) from None
-            except Exception as error:
-                if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                    raise
-                raise UserError(
-                    f"{title}: torch.compile failed ({brief(error)}): set train.compile to false, which changes nothing "
-                    "but the speed"
-                ) from error
             norm = torch.nn.utils.clip_grad_norm_(parameters, settings["gradient_norm"])
             optimiser.step()
             average.step(parameters)
@@ -198,47 +188,40 @@ def train(
             images_seen += batch_size
             images_timed += batch_size
             bar.update()
-            if settings["validate_every"] and steps_done % settings["validate_every"] == 0:
-                paused = time.monotonic()
-                if ranks.is_main:
-                    with _averaged(unet, average, parameters):
-                        validated |= watch.validate(steps_done, unet)
-                row_began += time.monotonic() - paused
-            if steps_done % settings["log_every"] == 0 or steps_done == steps:
+            last, every = steps_done == steps, settings["validate_every"]
+            validates = every is not None and (last or steps_done % every == 0)
+            if last or validates or steps_done % settings["log_every"] == 0:
                 check()
-                mean = ranks.total(summed).item() / (steps_done - rows[-1]["step"])
                 now = time.monotonic()
-                row = _row(steps_done, images_seen, mean, rate, now - began) | validated
-                row["images_per_second"] = images_timed / max(now - row_began, 1e-9)
-                row["memory_mb"] = _memory_mb(device)
-                rows.append(row)
-                validated, images_timed, row_began = {}, 0, now
-                bar.set_postfix_str(f"loss {mean:.4f}", refresh=False)
+                row = {"step": steps_done, "images_seen": images_seen}
+                row |= {"loss": ranks.total(summed).item() / (steps_done - rows[-1]["step"]), "learning_rate": rate}
+                row |= {"images_per_second": images_timed / max(now - row_began, 1e-9)}
+                row |= {"memory_mb": _memory_mb(device)}
+                if validates and watch is not None:
+                    with _averaged(unet, average, parameters):
+                        row |= watch.validate(steps_done, unet)
+                images_timed, row_began = 0, time.monotonic()
+                rows.append(row | {"seconds": row_began - began})
                 summed.zero_()
-                if ranks.is_main:
-                    watch.logged(row)
+                bar.set_postfix_str(in_words(rows), refresh=False)
+                if watch is not None:
+                    watch.logged(rows[-1])
             asked_to_stop = ranks.largest(noted[0] if noted else 0)
-            if steps_done % settings["checkpoint_every"] == 0 or steps_done == steps or asked_to_stop:
+            if last or asked_to_stop or steps_done % settings["checkpoint_every"] == 0:
                 check()
                 paused = time.monotonic()
                 state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict()}
                 state |= {"average": average.state_dict(), "summed": ranks.total(summed), "rows": rows}
                 state |= {"step": steps_done, "images_seen": images_seen, "seconds": paused - began}
-                state |= {"validated": validated}
                 if ranks.is_main:
                     save(state)
                 last_saved = steps_done
                 row_began += time.monotonic() - paused
-                if asked_to_stop and steps_done < steps:
+                if asked_to_stop and not last:
                     raise Stopped(asked_to_stop, steps_done)
     average.copy_to(parameters)
     unet.to(memory_format=torch.contiguous_format)  # in which safetensors stores weights
     return rows
-
-
-def _row(step: int, images_seen: int, loss: float | None, rate: float | None, seconds: float) -> dict[str, Any]:
-    row = {"step": step, "images_seen": images_seen, "loss": loss, "learning_rate": rate, "seconds": seconds}
-    return row | {"images_per_second": None, "memory_mb": None}
 
 
 def _restore(restored: dict[str, Any], unet: Any, optimiser: Any, average: Any) -> None:
@@ -252,6 +235,24 @@ def _restore(restored: dict[str, Any], unet: Any, optimiser: Any, average: Any) 
     average.load_state_dict(saved | {"shadow_params": None})
     for shadow, value in zip(average.shadow_params, saved["shadow_params"], strict=True):
         shadow.copy_(value)
+
+
+@contextmanager
+def _explained(title: str, device: torch.device, examples: int) -> Iterator[None]:
+    """Turns what a GPU or a compiler cannot do for so many ``examples`` at once into a UserError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"{title}: the memory of {device} is too small for {examples} examples at once: set train.micro_batch_size "
+            "to fewer, or train.gradient_checkpointing to true; neither changes what is learned"
+        ) from None
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise UserError(
+            f"{title}: torch.compile failed ({brief(error)}): set train.compile to false, which changes the speed alone"
+        ) from error
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def test_too_little_memory_says_what_to_set() -> None:
 
 
 class Worse(torch.nn.Module):
-    """A model of one weight that goes wrong at a step: in its ``loss``, or in its ``gradient`` alone."""
+    """A model of one weight that goes wrong at a step: by what is added to its answer, or in its gradient alone."""
 
     device = torch.device("cpu")
 
@@ -181,24 +181,25 @@ class Worse(torch.nn.Module):
 
     def forward(self, inputs: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
         self.left -= 1
-        weight = self.weight * 1.0
-        if self.left == 0:
-            weight = weight * float(self.fault) if self.fault != "gradient" else weight
-            if self.fault == "gradient":
-                weight.register_hook(lambda gradient: gradient * torch.inf)
-        return SimpleNamespace(sample=inputs[:, :4] * 0 + weight)
+        answer = inputs[:, :4] * 0 + self.weight * 1.0
+        if self.left == 0 and self.fault == "gradient":
+            answer.register_hook(lambda gradient: gradient * torch.inf)
+        elif self.left == 0:
+            answer = answer + float(self.fault)
+        return SimpleNamespace(sample=answer)
 
 
 @pytest.mark.parametrize(("log_every", "checkpoint_every"), [(1, 1), (2, 5), (10, 2), (100, 100), (4, 1), (1, 4)])
-@pytest.mark.parametrize("fault", ["nan", "inf", "gradient"])
+@pytest.mark.parametrize("fault", ["nan", "inf", "1e20", "gradient"])
 def test_what_is_not_finite_is_never_saved(fault: str, log_every: int, checkpoint_every: int) -> None:
+    """The square of 1e20 is no longer finite, but its gradient is."""
     saved: list[int] = []
 
     def save(state: dict[str, Any]) -> None:
         saved.append(state["step"])
         assert all(tensor.isfinite().all() for tensor in (*state["unet"].values(), *state["average"]["shadow_params"]))
 
-    what = "gradient is not finite" if fault == "gradient" else f"loss is {fault}"
+    what = {"gradient": "gradient is not finite", "1e20": "loss is inf"}.get(fault, f"loss is {fault}")
     with pytest.raises(UserError, match=rf"^tiny: the {what} at step 3; .*lower train.learning_rate") as caught:
         train(8, Worse(3, fault), save=save, log_every=log_every, checkpoint_every=checkpoint_every)
     assert all(step < 3 for step in saved)

@@ -4,11 +4,11 @@ Everything is drawn by a key of seed, run, step and place in the batch. So a run
 another number of devices, sees what it would have seen.
 """
 
+import functools
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -63,7 +63,7 @@ def order(
     return [int(_permutation(seed, run, examples, place // examples)[place % examples]) for place in drawn]
 
 
-@lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)
 def _permutation(seed: int, run: str, examples: int, epoch: int) -> np.ndarray:
     return keyed("order", seed, run, epoch).permutation(examples)
 
@@ -122,11 +122,15 @@ def ahead(
     source = iter(steps)
     waiting: deque[tuple[int, Future[Batch]]] = deque()
 
+    on_gpu = device.type == "cuda"
+
     def prepared(step: int) -> Batch:
         batch = next_batch(step)
-        return batch.pinned() if device.type == "cuda" else batch
+        return batch.pinned() if on_gpu else batch
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="batches") as threads:
+    # a thread begins on the first GPU, and would take memory there from another process
+    begin = functools.partial(torch.cuda.set_device, device) if on_gpu else None
+    with ThreadPoolExecutor(THREADS, "batches", begin) as threads:
         try:
             for step in islice(source, AHEAD):
                 waiting.append((step, threads.submit(prepared, step)))

@@ -132,8 +132,9 @@ def train(
         _restore(restored, unet, optimiser, average)
         rows = restored["rows"]
         first_step, images_seen, seconds = restored["step"], restored["images_seen"], restored["seconds"]
+        summed_before = restored.pop("summed").to(device)
         if ranks.is_main:  # the sum over all processes, from here on in one of them
-            summed += restored["summed"].to(device)
+            summed += summed_before
     elif watch is not None:
         watch.logged(rows[0])
     bad = torch.tensor([NEVER, 0.0], dtype=torch.float64, device=device)  # the first bad step, and its loss
@@ -193,10 +194,10 @@ def train(
             if last or validates or steps_done % settings["log_every"] == 0:
                 check()
                 now = time.monotonic()
-                row = {"step": steps_done, "images_seen": images_seen}
-                row |= {"loss": ranks.total(summed).item() / (steps_done - rows[-1]["step"]), "learning_rate": rate}
-                row |= {"images_per_second": images_timed / max(now - row_began, 1e-9)}
-                row |= {"memory_mb": _memory_mb(device)}
+                row: dict[str, Any] = {"step": steps_done, "images_seen": images_seen, "learning_rate": rate}
+                row["loss"] = ranks.total(summed).item() / (steps_done - rows[-1]["step"])
+                row["images_per_second"] = images_timed / max(now - row_began, 1e-9)
+                row["memory_mb"] = _memory_mb(device)
                 if validates and watch is not None:
                     with _averaged(unet, average, parameters):
                         row |= watch.validate(steps_done, unet)
@@ -258,6 +259,7 @@ def _explained(title: str, device: torch.device, examples: int) -> Iterator[None
 @contextmanager
 def _averaged(unet: Any, average: Any, parameters: list[Any]) -> Iterator[None]:
     """Puts the averaged weights into the UNet, in evaluation mode, for the length of the block."""
+    mode = unet.training
     average.store(parameters)
     average.copy_to(parameters)
     unet.eval()
@@ -265,7 +267,7 @@ def _averaged(unet: Any, average: Any, parameters: list[Any]) -> Iterator[None]:
         yield
     finally:
         average.restore(parameters)
-        unet.train()
+        unet.train(mode)
 
 
 @contextmanager

@@ -92,10 +92,11 @@ def main() -> None:
     except click.exceptions.Exit as end:
         status = end.exit_code
     except click.ClickException as error:
-        error.show()
         status = error.exit_code
+        if workers.is_first_to_fail():
+            error.show()
     except UserError as error:
-        click.echo(f"error: {error}", err=True)
+        _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: what was finished is kept", err=True)
         status = 130
@@ -105,10 +106,15 @@ def main() -> None:
         elif reason := full_disk(error):
             _drop_output()
             name = error.filename2 or error.filename if isinstance(error, OSError) else None
-            click.echo(f"error: {no_space(name or 'standard output or a temporary file', reason)}", err=True)
-        else:
+            _fail(str(no_space(name or "standard output or a temporary file", reason)))
+        elif workers.is_first_to_fail():
             click.echo(f"error: {_unexpected(error, log)}", err=True)
     sys.exit(status)
+
+
+def _fail(reason: str) -> None:
+    if workers.is_first_to_fail():
+        click.echo(f"error: {reason}", err=True)
 
 
 def _reader_is_gone() -> bool:

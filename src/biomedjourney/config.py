@@ -82,12 +82,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Settings that decide how fast a step runs, what it costs, how much it says or when it gives up, but not its results.
+# Settings that decide how fast a step runs, what it costs, how much it says or when it gives up, but not its results
+# (some of training's change how it rounds).
 # A change of one of these runs nothing again. The report prints them as they were when it was written.
 WITHOUT_EFFECT = (
     "ingest.largest_refused_share",
     *("preprocess.largest_refused_share", "register.largest_failed_share", "rewrite.largest_fallback_share"),
     *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.validation", "train.tensorboard"),
+    *("train.compile", "train.deterministic", "train.micro_batch_size", "train.gradient_checkpointing"),
     *("encode.batch_size", "generate.batch_size", "evaluate.batch_size"),
     *(f"rewrite.openai.{key}" for key in ("in_flight", "requests_per_minute", "tokens_per_minute")),
     *(f"rewrite.openai.{key}" for key in ("timeout_seconds", "price", "largest", "cache")),

@@ -26,13 +26,13 @@ class _Lines:
         self.stream.flush()
 
 
-def bar(total: int | None, title: str, unit: str = "it", done: int = 0) -> tqdm:
+def bar(total: int | None, title: str, unit: str = "it", done: int = 0, shown: bool = True) -> tqdm:
     """A tqdm bar on standard error. ``update(n)`` advances it, ``close()`` prints the last line.
 
     ``done``: how much of the total was done before; speed and time left are those of the rest.
     """
-    if sys.stderr.isatty():
-        return tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True)
+    if not shown or sys.stderr.isatty():
+        return tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True, disable=not shown)
     return tqdm(
         total=total,
         initial=done,

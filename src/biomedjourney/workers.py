@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from datetime import timedelta
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.synchronize import Event
@@ -38,6 +39,23 @@ def limit_threads(threads: int) -> None:
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+
+
+def is_first_to_fail() -> bool:
+    """Whether no other process of the same launch has failed before, so that one of them tells the reason.
+
+    Processes that torchrun or accelerate started ask the store of their launcher; others are alone.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or os.environ["WORLD_SIZE"] == "1":
+        return True
+    from torch.distributed import TCPStore
+
+    own = os.environ["RANK"]
+    try:
+        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=5))
+        return store.compare_set("biomedjourney/failed", "", own) == own.encode()
+    except RuntimeError:  # the launcher has ended
+        return True
 
 
 def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chunk: int = 1) -> Generator[R, None, None]:

@@ -1,6 +1,7 @@
 """The real command on a tiny problem: outputs, stages, a kill and a resume, what it reads and what it refuses."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -109,7 +110,8 @@ def test_kill_and_resume_give_the_same_weights_bit_for_bit(paths: dict[str, Path
     assert "from step 2\n" in result.stderr
     assert (killed / "alone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == whole
     resumed = tables.read(killed / "alone.parquet", "training")
-    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), course.drop(columns="seconds"), check_exact=True)
+    learned = ["run", "step", "stage", "images_seen", "loss", "learning_rate"]
+    pd.testing.assert_frame_equal(resumed[learned], course[learned], check_exact=True)
 
 
 @pytest.mark.parametrize(("run", "file"), [("alone", "state-2.pt"), ("untrained", "untrained")])
@@ -197,17 +199,37 @@ def test_a_run_of_constant_rate_can_be_extended_and_shortened(paths: dict[str, P
     assert checkpoints(tmp_path) == ["state-4.pt", "state-8.pt"]
 
 
-def test_a_run_whose_rate_falls_starts_anew_when_its_steps_change(paths: dict[str, Path], tmp_path: Path) -> None:
+def test_a_run_whose_rate_falls_starts_anew_when_its_steps_change_and_says_so(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
     inputs = tiny.flags(paths, *TRIPLES)
-    train(tmp_path, "alone", inputs, with_steps("alone", 4))
-    words = arguments(tmp_path, "alone", inputs, with_steps("alone", 8))
-    assert "from step" not in CliRunner().invoke(command, words, catch_exceptions=False).stderr
+
+    def said(steps: int, **train_settings: Any) -> str:
+        words = arguments(tmp_path, "alone", inputs, with_steps("alone", steps, **train_settings))
+        return CliRunner().invoke(command, words, catch_exceptions=False).stderr
+
+    assert "starts anew" not in said(4)
+    printed = said(8)
+    assert "from step" not in printed
+    assert re.search(r"^alone: starts anew, not from the checkpoint in \S+-4: .*train.decay.*decay: 0", printed, re.M)
+    assert "starts anew" not in said(8), "its own checkpoint is there now"
+    assert "starts anew" not in said(6, learning_rate=0.5), "another run's checkpoint could not be expected to serve"
 
 
-def test_intervals_do_not_throw_a_checkpoint_away(paths: dict[str, Path], tmp_path: Path) -> None:
+def test_a_checkpoint_beyond_the_steps_of_a_run_is_named(paths: dict[str, Path], tmp_path: Path) -> None:
+    inputs = tiny.flags(paths, *TRIPLES)
+    train(tmp_path, "alone", inputs, with_steps("alone", 8, **CONSTANT))
+    words = arguments(tmp_path, "alone", inputs, with_steps("alone", 3, **CONSTANT))
+    printed = CliRunner().invoke(command, words, catch_exceptions=False).stderr
+    assert re.search(r"^alone: starts anew, .*saved after 8 steps, and the run has 3$", printed, re.M)
+    assert checkpoints(tmp_path) == ["state-3.pt", "state-8.pt"]
+
+
+def test_intervals_and_speed_do_not_throw_a_checkpoint_away(paths: dict[str, Path], tmp_path: Path) -> None:
     inputs = tiny.flags(paths, *TRIPLES)
     first, _ = train(tmp_path, "alone", inputs)
-    words = arguments(tmp_path, "alone", inputs, {"train": {"log_every": 3, "checkpoint_every": 5} | SHOWN})
+    changed = {"log_every": 3, "checkpoint_every": 5, "micro_batch_size": 2, "gradient_checkpointing": True}
+    words = arguments(tmp_path, "alone", inputs, {"train": changed | SHOWN | {"compile": True, "deterministic": True}})
     assert "from step 6" in CliRunner().invoke(command, words, catch_exceptions=False).stderr
     assert (tmp_path / "alone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == first
 
@@ -309,5 +331,6 @@ def test_the_key_of_a_checkpoint_holds_what_decides_what_is_learned(tmp_path: Pa
     (second / "part").write_bytes(b"3")
     distinct |= {name([first, second])}
     assert len(distinct) == 6
-    assert name([first], log_every=7, checkpoint_every=9, **SHOWN) == name([first])
+    assert name([first], log_every=7, checkpoint_every=9, micro_batch_size=3, compile=True, **SHOWN) == name([first])
+    assert name([first], precision="bf16") != name([first])
     assert name([first], decay=0.0, steps=2) == name([first], decay=0.0)

@@ -37,37 +37,79 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert {loop.learning_rate(step, 20, constant) for step in range(20)} == {1.0}
 
 
-def test_the_trained_model_is_the_moving_average_of_the_weights() -> None:
-    """Each step moves the weight by the learning rate, since Adam's first steps have that length."""
+class Slope(torch.nn.Module):
+    """A model of one weight that is always drawn upwards, and that remembers which weights it had."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.course: list[float] = []
+
+    def forward(self, inputs: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
+        self.course.append(self.weight.item())
+        return type("Output", (), {"sample": inputs[:, :4] * 0 + self.weight})
+
+
+def climbed(steps: int, **changed: Any) -> tuple[list[float], float, list[dict[str, Any]]]:
+    """The weight before each step, the weight of the trained model, and the rows."""
     schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps": 1000}
     scheduler = sampling.scheduler(schedule | {"zero_terminal_snr": False, "prediction_type": "epsilon"})
-
-    class Slope(torch.nn.Module):
-        device = torch.device("cpu")
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(()))
-            self.course: list[float] = []
-
-        def forward(self, inputs: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
-            self.course.append(self.weight.item())
-            return type("Output", (), {"sample": inputs[:, :4] * 0 + self.weight})
-
-    settings = TRAIN | {"learning_rate": 0.1, "warmup_steps": 0, "decay": 0.0, "weight_decay": 0.0, "ema_decay": 0.3}
-    settings |= {"min_snr_gamma": None, "gradient_norm": 1.0, "log_every": 10, "checkpoint_every": 10}
+    settings = {"learning_rate": 0.1, "warmup_steps": 0, "decay": 0.0, "weight_decay": 0.0, "ema_decay": 0.3}
+    settings |= {"min_snr_gamma": None, "gradient_norm": 1.0, "log_every": 1, "checkpoint_every": 10}
     unet = Slope()
     batch = batches.batch(*problem(), 0, SETTINGS, "run", 4, 1000)
     batch = dataclasses.replace(batch, noise=torch.full_like(batch.noise, 100.0))
-    loop.train(unet, scheduler, lambda step: batch, 5, settings)
-    steps = torch.tensor([*unet.course[1:], 0.5])
-    assert steps.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=1e-4)
+    rows = loop.train(unet, scheduler, lambda step: batch, steps, settings | changed)
+    return unet.course, float(unet.weight.detach()), rows
+
+
+def test_the_trained_model_is_the_moving_average_of_the_weights() -> None:
+    """Each step moves the weight by the learning rate, since Adam's first steps have that length."""
+    course, trained, _ = climbed(5)
+    assert course == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=1e-4)
     average = 0.0
-    for i, value in enumerate(steps.tolist()):
+    for i, value in enumerate([*course[1:], 0.5]):
         decay = min(0.3, (1 + i) / (10 + i)) if i else 0.0
         average = decay * average + (1 - decay) * value
-    assert float(unet.weight) == pytest.approx(average, abs=1e-4)
-    assert float(unet.weight) < 0.49
+    assert trained == pytest.approx(average, abs=1e-4)
+    assert trained < 0.49
+
+
+def test_a_step_has_the_learning_rate_and_the_weight_decay_of_its_place() -> None:
+    course, _, rows = climbed(10, **TRAIN, weight_decay=0.1)
+    rates = [loop.learning_rate(step, 10, TRAIN) for step in range(10)]
+    assert len(set(rates)) > 5
+    assert [row["learning_rate"] for row in rows[1:]] == rates
+    weight = 0.0
+    for rate, reached in zip(rates, course[1:], strict=False):
+        weight = weight * (1 - 0.1 * rate) + rate
+        assert reached == pytest.approx(weight, abs=1e-4)
+
+
+def test_long_gradients_are_cut() -> None:
+    """So short a gradient is no longer much longer than what Adam adds to its divisor, 1e-8."""
+    course, _, _ = climbed(2, gradient_norm=1e-9)
+    assert course[1] == pytest.approx(0.1 * 1 / 11, rel=1e-3)
+
+
+def test_each_error_has_the_weight_of_its_timestep() -> None:
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps": 1000}
+    scheduler = sampling.scheduler(schedule | {"zero_terminal_snr": False, "prediction_type": "epsilon"})
+    batch = batches.batch(*problem(), 0, SETTINGS, "run", 4, 1000)
+
+    def off_by_two(inputs: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
+        return type("Output", (), {"sample": batch.noise + 2})
+
+    weights = torch.arange(1000.0)
+    expected = 4 * float(batch.timesteps.float().mean())
+    assert float(loop.loss(off_by_two, batch, scheduler, weights)) == pytest.approx(expected, rel=1e-5)
+    _, _, rows = climbed(1, min_snr_gamma=0.5)
+    _, _, unweighted = climbed(1)
+    snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
+    share = float((snr.clamp(max=0.5) / snr)[batch.timesteps].mean())
+    assert rows[1]["loss"] == pytest.approx(share * unweighted[1]["loss"], rel=1e-4)
 
 
 def test_min_snr_weights_by_hand() -> None:

@@ -11,31 +11,45 @@ from typing import Any
 
 import torch
 
-from biomedjourney import tables
+from biomedjourney import config, tables
 from biomedjourney.errors import UserError
 
 FORMAT = 2  # raise it when a state of an earlier version of the program can no longer be continued
-ONLY_SHOWN = ("log_every", "checkpoint_every", "validate_every", "validation", "tensorboard")
 
 
 def folder(root: Path, run: str, settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
     """``root/<run>-<hash>``: the same for the same decisive settings and the same contents of the inputs.
 
-    ``settings``: sections of the configuration, with the run's own settings as ``run``. What is logged, saved and shown
-    does not count, and neither does the number of steps where the learning rate does not depend on it. The
-    code does not count: an edit does not throw away a run that is half trained.
+    ``settings``: sections of the configuration, with the run's own settings as ``run``. What decides speed or intervals
+    alone (`config.WITHOUT_EFFECT`) does not count. The number of steps is no part of the hash, but where the learning
+    rate depends on it, it stands behind it. The code does not count: an edit does not throw away a run that is half
+    trained.
     """
-    train = {key: value for key, value in settings["train"].items() if key not in ONLY_SHOWN}
-    run_settings = dict(settings["run"])
-    if train["decay"] == 0:
-        del run_settings["steps"]
+    train = {key: value for key, value in settings["train"].items() if f"train.{key}" not in config.WITHOUT_EFFECT}
+    run_settings = {key: value for key, value in settings["run"].items() if key != "steps"}
     decisive = {"format": FORMAT, **settings, "train": train, "run": run_settings}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for path in inputs:
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return root / f"{run}-{digest.hexdigest()[:16]}"
+    name = f"{run}-{digest.hexdigest()[:16]}"
+    return root / (f"{name}-{settings['run']['steps']}" if train["decay"] else name)
+
+
+def unusable(path: Path, steps: int) -> str | None:
+    """Why the states that this run saved cannot be gone on from, with ``path`` its `folder`; None where it has none."""
+    stem, _, of_steps = path.name.rpartition("-")
+    if later := [step for step in _files(path) if step > steps]:
+        return f"{path}: saved after {min(later)} steps, and the run has {steps}"
+    if of_steps == str(steps):
+        for other in sorted(path.parent.glob(f"{stem}-*")):
+            if other != path and _files(other):
+                return (
+                    f"{other}: its learning rate falls towards another number of steps (train.decay): only a run of "
+                    "constant rate (decay: 0) can be extended"
+                )
+    return None
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -47,14 +61,17 @@ def save(path: Path, state: dict[str, Any]) -> None:
             file.unlink()
 
 
-def load(path: Path, device: torch.device, steps: int) -> dict[str, Any] | None:
-    """The last state of at most ``steps`` steps, or None. Raises UserError for a damaged file."""
+def load(path: Path, steps: int) -> dict[str, Any] | None:
+    """The last state of at most ``steps`` steps, or None; its tensors stay in the file until they are used.
+
+    Raises UserError for a damaged file.
+    """
     files = {step: file for step, file in _files(path).items() if step <= steps}
     if not files:
         return None
     file = files[max(files)]
     try:
-        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch.load raises whatever unpickling and zip reading raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file}: the checkpoint is damaged ({reason}): delete it to train from the start") from None

@@ -21,7 +21,7 @@ PATH = config.PATH
 )
 @click.option("--out", type=PATH, required=True, help="Output: model folder.")
 @click.option("--training", type=PATH, required=True, help="Output: training table.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
 def command(
     settings: dict[str, Any],
     run: str,
@@ -35,8 +35,10 @@ def command(
 ) -> None:
     """Train the diffusion model: one run of the configuration, on latents and token states.
 
-    A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again. Beside the
-    checkpoints lies what can be seen while it runs; the first lines of output name the folder.
+    A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again. On SIGTERM and
+    SIGUSR1 it finishes its step, saves a checkpoint and exits with status 75. Several processes, started by accelerate
+    launch or torchrun, share each batch; one of them writes. Beside the checkpoints lies what can be seen while it runs;
+    the first lines of output name the folder.
 
     \b
     Example: biomedjourney train --config config.yaml --run stage1 --singles results/tables/singles.parquet \\

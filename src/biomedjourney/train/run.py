@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from biomedjourney import arrays, config, examples, sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
-from biomedjourney.train import batches, checkpoint, loop, model, validation, watch
+from biomedjourney.train import batches, checkpoint, loop, model, ranks, validation, watch
 
 STAGES = {"singles": 1, "triples": 2}
+UNFINISHED = 75  # the exit status after a signal; sysexits.h calls it a failure for now, to be tried again
 
 
 def train_run(
@@ -36,26 +36,35 @@ def train_run(
     run = _run_settings(name, settings, start)
     settings = settings | {"train": {k: v for k, v in settings["train"].items() if k != "runs"}}
     decisive = {key: settings[key] for key in ("seed", "text", "diffusion", "train")} | {"run": run}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    this = ranks.start()
+    places = this.share(run["batch_size"])
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
+    start_facts = run_facts(start) if start is not None else None
     with arrays.temporary_folder(checkpoints / f"{name}-examples") as shared:
         targets = examples.load_targets(usable_examples, inputs, shared)
         conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"], shared)
         scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
-        unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(device)
-        start_facts = run_facts(start) if start is not None else None
+        unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(this.device)
         input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
         first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
         input_files += [Path(first)] if first is not None else []
-        folder = checkpoint.folder(checkpoints, name, decisive, input_files)
-        restored = checkpoint.load(folder, device, run["steps"])
-        click.echo(
-            f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
-            f"{run['steps']} steps of {run['batch_size']} on {device.type}"
-            + (f", from step {restored['step']}" if restored else ""),
-            err=True,
-        )
+        folder = this.of_main(checkpoint.folder(checkpoints, name, decisive, input_files) if this.is_main else None)
+        restored = checkpoint.load(folder, run["steps"])
+        _check_that_all_see(folder, restored["step"] if restored else 0, this)
+        watcher = None
+        if this.is_main:
+            if restored is None and (reason := checkpoint.unusable(folder, run["steps"])):
+                click.echo(f"{name}: starts anew, not from the checkpoint in {reason}", err=True)
+            click.echo(
+                f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
+                f"{run['steps']} steps of {run['batch_size']} on "
+                + (f"{this.count} x " if this.count > 1 else "")
+                + this.device.type
+                + (f", from step {restored['step']}" if restored else ""),
+                err=True,
+            )
+            watcher = _watch(name, run, settings, inputs, first_stage, folder, restored, targets.scaling_factor)
         next_batch = functools.partial(
             batches.batch,
             targets,
@@ -64,11 +73,26 @@ def train_run(
             run=name,
             batch_size=run["batch_size"],
             timesteps=settings["diffusion"]["schedule"]["steps"],
+            places=places,
         )
         save = functools.partial(checkpoint.save, folder)
-        watcher = _watch(name, run, settings, inputs, first_stage, folder, restored, targets.scaling_factor)
-        rows = loop.train(unet, scheduler, next_batch, run["steps"], settings["train"], restored, save, name, watcher)
-        watcher.close()
+        # compiling takes minutes, which the CPU does not win back
+        how = settings["train"] | {"compile": settings["train"]["compile"] and this.device.type == "cuda"}
+        try:
+            rows = loop.train(unet, scheduler, next_batch, run["steps"], how, restored, save, name, watcher, this)
+        except loop.Stopped as stop:
+            if this.is_main:
+                click.echo(
+                    f"{name}: stopped by {stop.signal} after step {stop.step} of {run['steps']}, saved in {folder}: the "
+                    "same command goes on from there",
+                    err=True,
+                )
+            raise click.exceptions.Exit(UNFINISHED) from None
+        finally:
+            if watcher is not None:
+                watcher.close()
+    if not this.is_main:
+        return
     facts = {
         "run": name,
         "settings": decisive | {"phantom": settings["phantom"]},
@@ -97,6 +121,16 @@ def run_facts(folder: Path) -> dict[str, Any]:
             f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
         ) from None
     return facts
+
+
+def _check_that_all_see(folder: Path, step: int, this: ranks.Ranks) -> None:
+    """Raises UserError where the processes do not find the same state: their nodes do not share the folder."""
+    most, fewest = this.largest(step), -this.largest(-step)
+    if most != fewest:
+        raise UserError(
+            f"{folder}: the checkpoint of step {most} is not seen by all {this.count} processes: give --checkpoints a "
+            "folder that all nodes share"
+        )
 
 
 def _run_settings(name: str, settings: dict[str, Any], start: Path | None) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def command(
 
     A run that was killed goes on from its last checkpoint, bit for bit, when the command is given again. On SIGTERM and
     SIGUSR1 it finishes its step, saves a checkpoint and exits with status 75. Several processes, started by accelerate
-    launch or torchrun, share each batch; one of them writes. Beside the checkpoints lies what can be seen while it runs;
-    the first lines of output name the folder.
+    launch or torchrun, share each batch; one of them writes. Beside the checkpoints lies what can be seen while it
+    runs; the first lines of output name the folder.
 
     \b
     Example: biomedjourney train --config config.yaml --run stage1 --singles results/tables/singles.parquet \\

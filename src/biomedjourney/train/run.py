@@ -57,8 +57,8 @@ def train_run(
             if restored is None and (reason := checkpoint.unusable(folder, run["steps"])):
                 click.echo(f"{name}: starts anew, not from the checkpoint in {reason}", err=True)
             click.echo(
-                f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} parameters, "
-                f"{run['steps']} steps of {run['batch_size']} on "
+                f"{name}: {len(usable_examples)} examples of {len(all_examples)}, {unet.num_parameters():,} "
+                f"parameters, {run['steps']} steps of {run['batch_size']} on "
                 + (f"{this.count} x " if this.count > 1 else "")
                 + this.device.type
                 + (f", from step {restored['step']}" if restored else ""),
@@ -83,8 +83,8 @@ def train_run(
         except loop.Stopped as stop:
             if this.is_main:
                 click.echo(
-                    f"{name}: stopped by {stop.signal} after step {stop.step} of {run['steps']}, saved in {folder}: the "
-                    "same command goes on from there",
+                    f"{name}: stopped by {stop.signal} after step {stop.step} of {run['steps']}, saved in {folder}: "
+                    "the same command goes on from there",
                     err=True,
                 )
             raise click.exceptions.Exit(UNFINISHED) from None

@@ -40,12 +40,12 @@ def train_run(
     places = this.share(run["batch_size"])
     all_examples = examples.training_examples(run, inputs)
     usable_examples = examples.with_latents(all_examples, run, inputs)
-    start_facts = run_facts(start) if start is not None else None
     with arrays.temporary_folder(checkpoints / f"{name}-examples") as shared:
         targets = examples.load_targets(usable_examples, inputs, shared)
         conditions = examples.load_conditions(usable_examples, run, inputs, settings["text"]["max_tokens"], shared)
         scheduler = sampling.scheduler(settings["diffusion"]["schedule"])
         unet = _start(name, run, settings, targets.latent_shape, conditions.text_width, start).to(this.device)
+        start_facts = run_facts(start) if start is not None else None
         input_files = [path for paths in dataclasses.astuple(inputs) for path in paths]
         first = start or config.unet_of(run, settings["diffusion"]["unet"])["weights"]
         input_files += [Path(first)] if first is not None else []

@@ -279,6 +279,37 @@ def test_an_unknown_column_or_table_is_refused(tmp_path: Path) -> None:
         tables.read(path, "pears")
 
 
+def test_a_lookup_gives_each_key_its_first_row_from_any_file_and_row_group(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+
+    def rows(*names: str, note: bytes) -> list[dict[str, object]]:
+        return [{"seed": 0, "pair_id": name, "png": name.encode() + note} for name in names]
+
+    tables.write_stream(first, "generated", [rows("a", "b", note=b"1"), rows("c", "a", note=b"2")])
+    tables.write_stream(second, "generated", [rows("d", "b", note=b"3"), rows("e", note=b"3"), rows("d", note=b"4")])
+    lookup = tables.Lookup([first, second, first], "generated", "pair_id", ["e", "d", "b", "a", "none", "a"])
+    assert [key in lookup for key in ("a", "b", "c", "d", "e", "none")] == [True, True, False, True, True, False]
+    assert lookup.path_of("b") == first
+    assert lookup.path_of("d") == second
+    expected = {"a": b"a1", "b": b"b1", "d": b"d3", "e": b"e3"}
+    assert {key: row["png"] for key, row in lookup.rows().items()} == expected
+    assert {key: row["png"] for key, row in lookup.rows(["d", "c", "a"]).items()} == {"a": b"a1", "d": b"d3"}
+    in_order = [key for batch in lookup.batches(columns=["pair_id"]) for key in batch["pair_id"].to_pylist()]
+    assert in_order == ["a", "b", "d", "e"]
+    assert list(lookup.batches([])) == []
+    assert tables.Lookup([first], "generated", "pair_id", []).rows() == {}
+
+
+def test_pieces_have_at_most_so_many_rows_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"seed": 0, "pair_id": str(row), "png": bytes([row]) * 1_000} for row in range(50)]
+    tables.write_stream(tmp_path / "t", "generated", [rows])
+    for limit, columns, expected in ((1 << 20, None, 20), (11_500, None, 10), (1, None, 1), (10_500, ["pair_id"], 20)):
+        monkeypatch.setattr(tables, "BATCH", limit)
+        sizes = [len(batch) for batch in tables.batches(tmp_path / "t", "generated", columns, rows=20)]
+        assert sum(sizes) == 50
+        assert max(sizes) == expected
+
+
 LARGE, LARGE_PNG = 10_000, 20_000  # rows of the large files, and bytes of the picture in each: 200 MB
 
 # Reads a large table in every way; prints how many rows each way saw, and how far it raised the peak of memory, in MB.

@@ -218,7 +218,7 @@ class Conditions:
     def states(self, examples: Sequence[int], dtype: type[np.floating] = np.float32) -> np.ndarray:
         """Token states (n, max_tokens, width), padded with zero rows.
 
-        As float16, as they are stored, they come more than ten times as fast: the device is quicker to widen them.
+        As float16, as they are stored, they come about ten times as fast: the device is quicker to widen them.
         """
         return pad([self.token_states[place] for place in self.text_places[examples]], self.max_tokens, dtype)
 

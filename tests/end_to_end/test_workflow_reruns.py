@@ -114,7 +114,7 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             [
                 Edit("pretrain/judges.py", "def logits(", "# a comment\n\n\ndef logits("),
                 Edit("pretrain/judges.py", '"""Cross-entropy of the group', '"""The cross-entropy of the group'),
-                Edit("train/loop.py", "unet.train()\n", "unet.train()  # a comment\n\n"),
+                Edit("train/loop.py", "seconds = 0, 0, 0.0\n", "seconds = 0, 0, 0.0  # a comment\n\n"),
                 Edit("train/command.py", 'help="Output: model folder."', 'help="Output: folder of the model."'),
                 Edit("sampling.py", "def load_unet(folder: Path) -> Any:", "def load_unet(folder: str | Path) -> Any:"),
             ],

@@ -168,7 +168,6 @@ def train(
             rate = learning_rate(step, steps, settings)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            optimiser.zero_grad(set_to_none=True)
             with _explained(title, device, min(len(batch), settings["micro_batch_size"] or batch_size)):
                 step_loss = torch.zeros((), device=device)
                 parts = batch.split(settings["micro_batch_size"])
@@ -181,6 +180,7 @@ def train(
                     step_loss += part_loss.detach()
             norm = torch.nn.utils.clip_grad_norm_(parameters, settings["gradient_norm"])
             optimiser.step()
+            optimiser.zero_grad(set_to_none=True)  # before the average, which needs as much memory for a moment
             average.step(parameters)
             summed += step_loss
             steps_done = step + 1

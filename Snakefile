@@ -25,9 +25,14 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+# Before the first job of every run, on the machine where Snakemake was started. A rule that all others wait for would
+# make all of them run again whenever it does.
+onstart:
+    check_weights()
+
+
 localrules:
     all,
-    check_weights,
     gather_triples,
     gather_cohort,
     gather_parts,

@@ -270,7 +270,7 @@ def test_settings_without_effect_change_what_is_passed_and_not_what_is_tracked(p
             assert read_by(command, changed) != read_by(command)
 
 
-@pytest.mark.parametrize("command", [command for command in config.SECTIONS if command != "pretrain check"])
+@COMMANDS
 def test_every_other_setting_that_a_command_reads_is_tracked(command: str) -> None:
     tracked = config.tracked_settings(DEFAULT, command)
     for path in leaves(read_by(command)):
@@ -340,21 +340,6 @@ def test_a_part_whose_weights_are_given_depends_on_them_alone(part: str) -> None
         if "weights" not in path:
             changed = config.merge(given, nested(path, "another value"))
             assert config.tracked_settings(changed, command) == tracked, path
-
-
-def test_the_check_depends_on_what_the_weights_must_fit_and_without_weights_on_nothing() -> None:
-    command, decisive = "pretrain check", ("preprocess", "text", "labels", "pretrain.text_tower.width", "prefetch")
-    given = config.merge(DEFAULT, nested("train.runs.stage1.weights", "a/unet"))
-    tracked = config.tracked_settings(given, command)
-    for path in leaves(read_by(command, given)):
-        expected = path.startswith(decisive) or "weights" in path
-        changed = config.merge(given, nested(path, "another value"))
-        if path != "pretrain.judges.weights":  # a mapping
-            assert (config.tracked_settings(changed, command) != tracked) == expected, path
-        if "weights" not in path:
-            assert config.tracked_settings(broken(path, "another value"), command) == "{}", path
-    pinned = config.merge(given, {"prefetch": {"a/b": {"revision": None, "folder": "a"}}})
-    assert config.tracked_settings(pinned, command) != tracked
 
 
 def test_a_run_depends_on_the_weights_that_it_starts_from_and_on_no_others() -> None:

@@ -1,12 +1,15 @@
 """The version of a command's code, on a small package with every kind of reference, and on the real package."""
 
+import ast
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from biomedjourney import config, tables, versions
+from tests.helpers import REPOSITORY
 
 FILES = {
     "__init__.py": '"""The package."""\n\nVERSION = "1"\n',
@@ -189,6 +192,44 @@ def test_a_module_that_a_command_does_not_use_can_be_left_out(all_versions: Call
     path.write_text(path.read_text().replace("[1.0]", "[2.0]"))
     assert all_versions()[PICTURES] != left_out
     assert versions.code_version(PICTURES, without=["draw.inner"]) == left_out
+
+
+def test_a_definition_that_a_command_does_not_use_can_be_left_out(all_versions: Callable[[], dict[str, str]]) -> None:
+    all_versions()
+    left_out = versions.code_version(PICTURES, without=["floor.shared"])
+    path = versions.PACKAGE / "floor.py"
+    for old, new, counts in (("LIMIT: int = 3", "LIMIT: int = 5", False), ("sum(values", "max(values", False)):
+        path.write_text(path.read_text().replace(old, new))
+        all_versions()
+        assert (versions.code_version(PICTURES, without=["floor.shared"]) != left_out) == counts
+    path = versions.PACKAGE / "draw/inner.py"
+    path.write_text(path.read_text().replace("[1.0]", "[2.0]"))
+    all_versions()
+    assert versions.code_version(PICTURES, without=["floor.shared"]) != left_out
+
+
+@pytest.mark.parametrize(
+    ("part", "trains", "loads"),
+    [
+        ("first_stage", {"first_stage.train", "first_stage.PatchAutoencoder"}, {"first_stage.load", "run.first_stage"}),
+        ("text_tower", {"text_tower.train", "text_tower.prepare"}, {"text_tower.load", "run.text_tower"}),
+        ("judges", {"judges.train", "judges.network", "judges.logits"}, {"judges._published", "run.judges"}),
+    ],
+)
+def test_a_given_part_does_not_depend_on_the_code_that_trains_one(part: str, trains: set[str], loads: set[str]) -> None:
+    rules = (REPOSITORY / "workflow" / "rules" / "common.smk").read_text()
+    left_out = ast.literal_eval(re.search(r"^TRAINED_HERE = (\{.*?^\})", rules, re.MULTILINE | re.DOTALL)[1])
+    entry = versions._entry(f"pretrain {part.replace('_', '-')}")
+
+    def reached(without: tuple[str, ...]) -> set[str]:
+        references = versions._reachable(entry, frozenset(f"biomedjourney.{name}" for name in without))
+        return {
+            f"{reference.module}.{reference.name}".removeprefix("biomedjourney.pretrain.") for reference in references
+        }
+
+    assert trains | loads <= reached(())
+    assert loads <= reached(left_out[part])
+    assert not reached(left_out[part]) & (trains | {"schedule.one_cycle"})
 
 
 def test_relative_imports_and_unknown_commands_are_refused(all_versions: Callable[[], dict[str, str]]) -> None:

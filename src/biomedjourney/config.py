@@ -355,9 +355,7 @@ def tracked_settings(
         parts["systems"] = {system: parts["systems"][system]}
     if writer is not None and writer != "openai":
         parts = {}
-    if command == "pretrain check":
-        parts = _checked(parts)
-    elif command.startswith("pretrain "):
+    if command.startswith("pretrain ") and command != "pretrain check":
         [(part, part_settings)] = parts["pretrain"].items()
         if part_settings["weights"] is not None:
             parts = {"pretrain": {part: {"weights": part_settings["weights"]}}}
@@ -377,15 +375,6 @@ def _first_unet(unet: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
         return {}
     unet = unet_of(run, unet)
     return unet if unet["weights"] is None else {"weights": unet["weights"]}
-
-
-def _checked(parts: dict[str, Any]) -> dict[str, Any]:
-    """What the check of the published parts depends on: nothing where no weights are given."""
-    given = {key: value for key, value in weights(parts).items() if value is not None}
-    if not given:
-        return {}
-    others = {key: parts[key] for key in ("preprocess", "text", "labels", "prefetch")}
-    return others | {"weights": given, "width": parts["pretrain"]["text_tower"]["width"]}
 
 
 def _without(settings: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -153,8 +153,9 @@ def repository(part: Part, settings: dict[str, Any]) -> Repository | None:
 def check_revision(part: Part, recorded: dict[str, Any], settings: dict[str, Any]) -> None:
     """Raises UserError where a part was fetched at another commit than the configuration names."""
     origin = repository(part, settings)
-    if origin is not None and origin.revision not in (None, recorded.get("revision")):
+    fetched = recorded.get("revision")  # None: not from the hub
+    if origin is not None and fetched is not None and origin.revision not in (None, fetched):
         raise UserError(
-            f"{part.path}: fetched at revision {recorded.get('revision')}, but prefetch says {origin.revision} of "
+            f"{part.path}: fetched at revision {fetched}, but prefetch says {origin.revision} of "
             f"{origin.name}: delete it and run biomedjourney prefetch again"
         )

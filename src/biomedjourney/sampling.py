@@ -156,6 +156,7 @@ def check_conditions(folder: Path, config: Any, channels: int, text_width: int) 
             "give it the text tower that it was trained with, or another UNet"
         )
     conditions = [config.class_embed_type, config.num_class_embeds, config.addition_embed_type]
+    conditions += [not isinstance(config.cross_attention_dim, int)]
     if any(conditions) or config.encoder_hid_dim_type not in (None, "text_proj"):
         raise UserError(
             f"{folder}: a UNet that needs other conditions than a text and a prior image, as Stable Diffusion XL's "

@@ -102,10 +102,7 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     inputs = dict(re.findall(r"^(?:local)?rule (\w+):\n    input: (.*)$", result.stdout, re.MULTILINE))
     for part in ("first_stage", "text_tower", "judges"):
         read = inputs[f"pretrain_{part}"].split(", ")
-        assert read[0] == CHECKED
-        assert all(file.startswith("resources/weights/") for file in read[1:]), "a given part needs no data"
-    assert inputs["ingest_raw_files"].startswith(f"{CHECKED}, ")
-    assert len([file for file in inputs["check_weights"].split(", ") if file.startswith("resources/weights/")]) > 10
+        assert all(file.startswith("resources/weights/") for file in read), "a given part needs no data"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +132,7 @@ def test_missing_files_of_weights_are_named_before_anything_is_planned(
     assert said in line
 
 
-def test_weights_that_do_not_fit_end_the_workflow_in_its_first_job(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_end_the_workflow_before_its_first_job(tmp_path: Path) -> None:
     published.unet(tmp_path / "unet", published.UNET | {"in_channels": 9})
     published.unet(tmp_path / "own", published.INSTRUCT_PIX2PIX | {"out_channels": 3})
     (tmp_path / "mine.yaml").write_text(
@@ -148,7 +145,6 @@ def test_weights_that_do_not_fit_end_the_workflow_in_its_first_job(tmp_path: Pat
         "configuration, diffusion.unet.weights",
         "configuration, train.runs.stage1.weights",
     ]
-    assert "localrule check_weights" in result.stdout
     assert not (tmp_path / "resources").exists(), "nothing else was begun"
     assert not (tmp_path / CHECKED).exists()
 

@@ -177,6 +177,7 @@ UNET, FIRST_STAGE, TEXT = "diffusion.unet.weights", "pretrain.first_stage.weight
         (unet_of(out_channels=8), UNET, "from 4 to 8 channels does not fit latents of 4 channels"),
         (unet_of(encoder_hid_dim=40, encoder_hid_dim_type="text_proj"), UNET, "width 40, but the texts have 24"),
         (unet_of(num_class_embeds=3), UNET, "needs other conditions than a text and a prior image"),
+        (unet_of(cross_attention_dim=[16, 32]), UNET, "needs other conditions than a text and a prior image"),
         (with_config("unet/config.json", in_channels=8), UNET, "cannot be read .*conv_in.weight"),
         (with_config("unet/config.json", cross_attention_dim=768), UNET, "size mismatch .*attn2.to_k.weight"),
         (with_config("unet/config.json", block_out_channels=[32]), UNET, "the UNet cannot be read"),

@@ -3,6 +3,7 @@
 import json
 import shlex
 import signal
+import subprocess
 
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
@@ -159,16 +160,20 @@ def shards(folder, verb):
 
 PIXELS = shards("results/pixels", "preprocess")
 
-# What the check of the published parts writes. All that begins the chain waits for it, and so does all that reads such a
-# part. It is `ancient`: only a part's own files and settings decide whether what is made from it is made again.
-CHECKED = ancient("results/models/checked.json")
-
 
 def weight_files(*keys):
     """The files of the published parts whose places in the configuration begin with one of the keys."""
     paths = [part.path for part in published.parts(config) if part.key.startswith(keys)]
     folders = [sorted(path.iterdir()) if path.is_dir() else [path] for path in paths]
     return [str(file) for folder in folders for file in folder if file.is_file() and not file.name.startswith(".")]
+
+
+def check_weights():
+    """Ends the workflow where a published part is missing or faulty, or does not fit the others."""
+    words = ["--log", "logs/pretrain/check.log", "pretrain", "check", "--out", "results/models/checked.json"]
+    command = ["biomedjourney", *words, "--config", os.environ["BIOMEDJOURNEY_CONFIG"]]
+    if published.parts(config) and subprocess.run(command).returncode:
+        sys.exit(1)
 
 
 def part_tables(part, **inputs):

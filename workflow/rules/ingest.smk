@@ -1,6 +1,5 @@
 rule ingest_raw_files:
     input:
-        CHECKED,
         **RAW,
     output:
         patients="results/tables/patients.parquet",

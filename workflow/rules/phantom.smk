@@ -1,8 +1,6 @@
 if config["phantom"] is not None:
 
     rule draw_phantom:
-        input:
-            CHECKED,
         output:
             **RAW,
             checksums=CHECKSUMS,

@@ -1,27 +1,5 @@
-rule check_weights:
-    input:
-        lambda wildcards: weight_files(""),
-    output:
-        checked="results/models/checked.json",
-    log:
-        "logs/pretrain/check.log",
-    benchmark:
-        "benchmarks/pretrain/check.tsv"
-    priority: 5
-    conda:
-        ENVIRONMENT
-    threads: 1
-    params:
-        settings=settings("pretrain check"),
-        code=code("pretrain check") if published.parts(config) else "",
-    shell:
-        'biomedjourney --log {log:q} pretrain check --config "$BIOMEDJOURNEY_CONFIG" --out {output.checked:q}'
-        " 2>&1 | tee -a {log:q}"
-
-
 rule pretrain_first_stage:
     input:
-        CHECKED,
         lambda wildcards: weight_files("pretrain.first_stage."),
         **part_tables("first_stage", singles="results/tables/singles.parquet", pixels=PIXELS),
     output:
@@ -47,7 +25,6 @@ rule pretrain_first_stage:
 
 rule pretrain_text_tower:
     input:
-        CHECKED,
         lambda wildcards: weight_files("pretrain.text_tower."),
         **part_tables(
             "text_tower",
@@ -80,7 +57,6 @@ rule pretrain_text_tower:
 
 rule pretrain_judges:
     input:
-        CHECKED,
         lambda wildcards: weight_files("pretrain.judges."),
         **part_tables(
             "judges",

@@ -1,6 +1,5 @@
 rule train_stage:
     input:
-        CHECKED,
         lambda wildcards: first_weights(wildcards.run),
         unpack(lambda wildcards: run_inputs(wildcards.run)),
     output:

@@ -10,7 +10,7 @@ from biomedjourney import config
 from tests.helpers import tiny
 
 # Longer than any test waits.
-ENDLESS = {"decay": 0.0, "checkpoint_every": 50, "log_every": 50, "runs": {"stage1": {"steps": 10**7}}}
+ENDLESS = {"decay": 0.0, "checkpoint_every": 5, "log_every": 50, "runs": {"stage1": {"steps": 10**7}}}
 
 
 def prepare(folder: Path, overlay: dict[str, Any]) -> Path:

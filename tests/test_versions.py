@@ -211,7 +211,11 @@ def test_a_definition_that_a_command_does_not_use_can_be_left_out(all_versions: 
 @pytest.mark.parametrize(
     ("part", "trains", "loads"),
     [
-        ("first_stage", {"first_stage.train", "first_stage.PatchAutoencoder"}, {"first_stage.load", "run.first_stage"}),
+        (
+            "first_stage",
+            {"first_stage.train", "patch_autoencoder.PatchAutoencoder"},
+            {"first_stage.load", "run.first_stage"},
+        ),
         ("text_tower", {"text_tower.train", "text_tower.prepare"}, {"text_tower.load", "run.text_tower"}),
         ("judges", {"judges.train", "judges.network", "judges.logits"}, {"judges._published", "run.judges"}),
     ],

@@ -98,7 +98,7 @@ def code(command, *tables, without=()):
 
 # What a frozen part needs no longer once its weights are given.
 TRAINED_HERE = {
-    "first_stage": ("pretrain.run.train_first_stage", "pretrain.first_stage.PatchAutoencoder"),
+    "first_stage": ("pretrain.run.train_first_stage", "pretrain.patch_autoencoder.PatchAutoencoder"),
     "text_tower": ("pretrain.run.train_text_tower",),
     "judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
 }
@@ -171,7 +171,7 @@ def weight_files(*keys):
 def check_weights():
     """Ends the workflow where a published part is missing or faulty, or does not fit the others."""
     words = ["--log", "logs/pretrain/check.log", "pretrain", "check", "--out", "results/models/checked.json"]
-    command = ["biomedjourney", *words, "--config", os.environ["BIOMEDJOURNEY_CONFIG"]]
+    command = ["biomedjourney", *words, "--config", json.dumps(config, ensure_ascii=False)]
     if published.parts(config) and subprocess.run(command).returncode:
         sys.exit(1)
 

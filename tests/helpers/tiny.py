@@ -203,13 +203,14 @@ def text_tower(folder: Path, width: int = WIDTH, tokens: int = TOKENS + 2) -> Pa
     """An untrained text tower for TEXTS, as `pretrain text-tower` writes it."""
     import torch
 
+    from biomedjourney import published
     from biomedjourney.pretrain import text_tower as towers
 
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     settings = {"width": width, "layers": 1, "heads": 2}
     model = towers.prepare(TEXTS, settings, tokens, 32, folder)
-    torch.save(model.state_dict(), folder / towers.WEIGHTS[1])
+    torch.save(model.state_dict(), folder / published.CLIP_WEIGHTS[1])
     return folder
 
 

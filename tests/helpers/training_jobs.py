@@ -1,5 +1,6 @@
 """Folders in which the workflow's next job is the training of a tiny model."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,15 @@ def prepare(folder: Path, overlay: dict[str, Any]) -> Path:
     tables.mkdir(parents=True)
     paths = tiny.write(tables)
     places = {"singles": "tables/singles", "texts": "texts/reports", "latents": "latents/images/0"}
+    made = []
     for name, place in places.items():
         path = folder / "results" / f"{place}.parquet"
         path.parent.mkdir(parents=True)
         shutil.copy(paths[name], path)
+        made.append(path)
+    made.append(shutil.copytree(paths["first_stage"], folder / "results" / "models" / "first-stage"))
+    for path in made:
+        os.utime(path, (0, 0))  # all of the same time: Snakemake makes again what is older than its inputs
     file = folder / "training.yaml"
     file.write_text(yaml.safe_dump(config.merge(tiny.OVERLAY, overlay)))
     return file

@@ -174,7 +174,7 @@ def test_tables_checkpoints_and_answers_are_whole_or_not_there(tmp_path: Path) -
         with largest_file(20_000), pytest.raises(UserError, match=rf"{name}: cannot be written \("):
             write(tmp_path / name)
         assert files(tmp_path) == before, name
-    restored = checkpoint.load(kept, torch.device("cpu"), 10)
+    restored = checkpoint.load(kept, 10)
     assert restored is not None
     assert restored["step"] == 2
 

@@ -49,7 +49,7 @@ def test_training_on_two_gpus_is_launched_once_and_saves_before_its_time_limit(s
     log = (tmp_path / "logs" / "train" / "stage1.log").read_text()
     assert len(re.findall(r"^stage1: \d+ examples of .* on 2 x cpu", log, re.MULTILINE)) == 1, log[-3000:]
     [step] = re.findall(r"^stage1: stopped by SIGUSR1 after step (\d+) of ", log, re.MULTILINE)
-    assert [path.name for path in tmp_path.glob("results/checkpoints/stage1-*/*")] == [f"state-{step}.pt"]
+    assert [path.name for path in tmp_path.glob("results/checkpoints/stage1-*/state-*")] == [f"state-{step}.pt"]
     shown = query("scontrol", "show", "job", number)
     assert "JobState=FAILED" in shown, f"the job is to end by itself, before its time limit: {shown}"
 

@@ -250,38 +250,30 @@ CHANGE_AUC = Measure(
     chance=0.5,
     by_finding=True,
 )
-CHANGE_AUC_ABSENT_BEFORE = Measure(
+CHANGE_AUC_ABSENT_BEFORE = replace(
+    CHANGE_AUC,
     name="change_auc_absent_before",
     title="change AUC, absent before",
-    unit="fraction",
     description="change_auc among pairs whose prior study does not have the finding: whether new findings are drawn",
-    needs=("findings", "prior_findings"),
     compute=partial(_change_auc, prior_labels=(0.0,)),
-    chance=0.5,
-    by_finding=True,
     part_of="change_auc",
 )
-CHANGE_AUC_PRESENT_BEFORE = Measure(
+CHANGE_AUC_PRESENT_BEFORE = replace(
+    CHANGE_AUC,
     name="change_auc_present_before",
     title="change AUC, present before",
-    unit="fraction",
     description="change_auc among pairs whose prior study has the finding: whether resolved findings are taken away",
-    needs=("findings", "prior_findings"),
     compute=partial(_change_auc, prior_labels=(1.0,)),
-    chance=0.5,
-    by_finding=True,
     part_of="change_auc",
 )
-CHANGE_AUC_MENTIONED = Measure(
+CHANGE_AUC_MENTIONED = replace(
+    CHANGE_AUC,
     name="change_auc_mentioned",
     title="change AUC, mentioned in both",
-    unit="fraction",
     description="change_auc among pairs of which both reports mention the finding: a blank label may hide a finding "
     "that the report does not repeat, and that helps a copy of the prior",
     needs=("findings", "prior_findings", "mentioned"),
     compute=partial(_change_auc, blanks=False),
-    chance=0.5,
-    by_finding=True,
     part_of="change_auc",
 )
 PATHOLOGY_AUC_TRUE = Measure(

@@ -1,4 +1,4 @@
-"""Folders in which the workflow's next job is the training of a tiny model."""
+"""Trainings of a tiny model: one that waits to be killed, and folders in which they are the workflow's next job."""
 
 import os
 import shutil
@@ -12,6 +12,23 @@ from tests.helpers import tiny
 
 # Longer than any test waits.
 ENDLESS = {"decay": 0.0, "checkpoint_every": 5, "log_every": 50, "runs": {"stage1": {"steps": 10**7}}}
+# The command: it has saved its state at step 2, and waits to be killed when it is about to save the one at step 4.
+WAITS_AT_STEP_4 = """
+import sys
+from biomedjourney.cli import main
+from biomedjourney.train import checkpoint
+
+save = checkpoint.save
+
+def save_or_wait(folder, state):
+    if state["step"] == 4:
+        print("step 4", flush=True)
+        sys.stdin.read()
+    save(folder, state)
+
+checkpoint.save = save_or_wait
+main()
+"""
 
 
 def prepare(folder: Path, overlay: dict[str, Any]) -> Path:

@@ -17,27 +17,10 @@ from biomedjourney import arrays, config, tables
 from biomedjourney.errors import UserError
 from biomedjourney.train import checkpoint, model
 from biomedjourney.train.command import command
-from tests.helpers import tiny
+from tests.helpers import tiny, training_jobs
 from tests.helpers.fabricated import config_text
 from tests.helpers.full_disk import files, largest_file
 
-# The command: it has saved its state at step 2, and waits to be killed when it is about to save the one at step 4.
-WAITS_AT_STEP_4 = """
-import sys
-from biomedjourney.cli import main
-from biomedjourney.train import checkpoint
-
-save = checkpoint.save
-
-def save_or_wait(folder, state):
-    if state["step"] == 4:
-        print("step 4", flush=True)
-        sys.stdin.read()
-    save(folder, state)
-
-checkpoint.save = save_or_wait
-main()
-"""
 SHOWN = {"validate_every": None, "validation": {"examples": 1, "pictures": 0}, "tensorboard": True}
 SINGLES = ("singles", "latents", "texts")
 TRIPLES = ("triples", "prior_latents", "latents", "texts")
@@ -98,7 +81,7 @@ def test_kill_and_resume_give_the_same_weights_bit_for_bit(paths: dict[str, Path
     whole, course = train(tmp_path / "whole", "alone", inputs)
     killed = tmp_path / "killed"
     words = arguments(killed, "alone", inputs)
-    program = [sys.executable, "-c", WAITS_AT_STEP_4, "train", *words]
+    program = [sys.executable, "-c", training_jobs.WAITS_AT_STEP_4, "train", *words]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "step 4\n"

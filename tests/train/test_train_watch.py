@@ -26,7 +26,7 @@ from biomedjourney.pretrain import load_first_stage
 from biomedjourney.train import batches, loop, model, validation, watch
 from biomedjourney.train.command import command
 from biomedjourney.train.validation import PANEL, Validation
-from tests.helpers import tiny
+from tests.helpers import tiny, training_jobs
 from tests.helpers.fabricated import config_text
 from tests.helpers.fabricated import settings as default
 from tests.helpers.full_disk import largest_file
@@ -38,23 +38,6 @@ WATCHED = {
         "runs": {"alone": {"steps": 8}},
     }
 }
-# The command: it has saved its state at step 2, and waits to be killed when it is about to save the one at step 4.
-WAITS_AT_STEP_4 = """
-import sys
-from biomedjourney.cli import main
-from biomedjourney.train import checkpoint
-
-save = checkpoint.save
-
-def save_or_wait(folder, state):
-    if state["step"] == 4:
-        print("step 4", flush=True)
-        sys.stdin.read()
-    save(folder, state)
-
-checkpoint.save = save_or_wait
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +127,7 @@ def test_a_killed_run_can_be_read_and_goes_on_with_the_same_curves(
     whole: Path, paths: dict[str, Path], tmp_path: Path
 ) -> None:
     """It is killed at step 4 and goes on from step 2: what it had shown of steps 3 and 4 is shown once in the end."""
-    program = [sys.executable, "-c", WAITS_AT_STEP_4, "train", *arguments(tmp_path, paths, WATCHED)]
+    program = [sys.executable, "-c", training_jobs.WAITS_AT_STEP_4, "train", *arguments(tmp_path, paths, WATCHED)]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "step 4\n"

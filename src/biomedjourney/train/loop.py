@@ -157,7 +157,7 @@ def train(
 
     with (
         _kernels(settings, on_gpu),
-        _noted_signals() as noted,
+        _noted_signals(together=ranks.count > 1) as noted,
         progress.bar(steps, title, unit="step", done=first_step, shown=ranks.is_main) as bar,
         closing(ahead(next_batch, range(first_step, steps), device)) as prepared,
         one_reason() if ranks.count > 1 else nullcontext(),
@@ -287,21 +287,27 @@ def _kernels(settings: dict[str, Any], on_gpu: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _noted_signals() -> Iterator[list[int]]:
+def _noted_signals(together: bool) -> Iterator[list[int]]:
     """The numbers of the `SIGNALS` that came during the block, which do not end the process.
 
-    Once one came, later ones are ignored: the process is about to end.
+    Once one came, later ones are ignored: the process is about to end. So are they once an error ends the block in one
+    of several processes that train ``together``: their launcher sends SIGTERM to all when the first one has ended, and
+    the one that lives has still to tell why.
     """
     noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield noted  # Python sets handlers in the main thread alone
         return
     before = {number: signal.signal(number, lambda number, frame: noted.append(number)) for number in SIGNALS}
+    about_to_end = False
     try:
         yield noted
+    except Exception:
+        about_to_end = together
+        raise
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if noted else handler)
+            signal.signal(number, signal.SIG_IGN if noted or about_to_end else handler)
 
 
 def _diverged(title: str, bad_step: int, bad_loss: float, step: int, last_saved: int, in_bf16: bool) -> str:

@@ -1,6 +1,7 @@
 # make run    the whole chain on the embedded cohort; prints the main table and the report's path
 # make tables the same with the rows that take more time: workflow/configs/tables.yaml
 # make test   unit tests, the workflow end to end in miniature, linting, types
+# make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
 # make test-full-size   optimiser steps at Stable Diffusion's true size: 18 GiB of memory, 21 GB of disk, some minutes
 # make lock   resolve the dependencies anew into requirements.lock and envs/
 
@@ -8,7 +9,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: env run tables test test-full-size lint lock
+.PHONY: env run tables test test-long test-full-size lint lock
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
@@ -38,6 +39,9 @@ lint: env
 
 test: env lint
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-long: env
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-full-size: env
 	pytest -m full_size -s tests/train/test_train_full_size.py

@@ -165,6 +165,7 @@ def process(tmp_path: Path) -> Any:
             pass
 
 
+@pytest.mark.long
 def test_a_signal_to_all_processes_of_the_rule_saves_a_checkpoint(process: Any, tmp_path: Path) -> None:
     """The shell and tee get it too: they wait for the last words. The second run goes on where the first one ended."""
     step = 0

@@ -26,7 +26,7 @@ from tests.helpers import model_server, published
 from tests.helpers.report_page import table_rows
 from tests.helpers.workflow_runs import PAPER, snakemake
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.long]
 
 SEED, PATIENTS, FILM_SIZE = 2, 26, 320  # with both classes of every finding among its validation and test pairs
 SIDE, TOKENS, TEXT_WIDTH = 256, 256, 768

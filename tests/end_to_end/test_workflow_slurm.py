@@ -10,7 +10,7 @@ from biomedjourney import tables
 from tests.helpers import REPOSITORY, training_jobs
 from tests.helpers.workflow_runs import SMOKE, snakemake
 
-pytestmark = [pytest.mark.workflow, pytest.mark.system]
+pytestmark = [pytest.mark.workflow, pytest.mark.system, pytest.mark.long]
 
 PROFILE = ("--profile", str(REPOSITORY / "workflow" / "profiles" / "slurm"))
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")

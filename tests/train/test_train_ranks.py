@@ -19,6 +19,8 @@ from biomedjourney import config, tables
 from tests.helpers import REPOSITORY, tiny
 from tests.helpers.fabricated import config_text
 
+pytestmark = pytest.mark.long
+
 INPUTS = ("triples", "prior_latents", "latents", "texts")
 PROCESSES = 2
 LAUNCH = "accelerate launch --multi_gpu --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"

@@ -140,8 +140,8 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     )
     put(
         "guidance",
-        [("biomedjourney", 1.5 * (i + 1), 1.5, 20, 0.8, 0.9, 0.7, 0.79 + 0.01 * i, i == 1) for i in range(2)],
-        columns="system text_scale image_scale n pathology_auc race_auc age_r cmig chosen",
+        [("biomedjourney", 1.5 * (i + 1), 1.5, 20, 0.8, 0.9, 0.7, 0.8, 0.6 + 0.1 * i, i == 1) for i in range(2)],
+        columns="system text_scale image_scale n pathology_auc race_auc age_r cmig change_auc chosen",
     )
     put(
         "pixels",

@@ -54,7 +54,7 @@ def guidance(
     guidance: Path,
     threads: int,
 ) -> None:
-    """Choose the guidance scales of a system on validation patients: the highest CMIG, at a tie the lower scales.
+    """Choose the guidance scales of a system on validation patients: the highest change AUC that keeps race and age.
 
     \b
     Example: biomedjourney evaluate guidance --system biomedjourney --sweeps results/sweeps/biomedjourney/0.parquet \\
@@ -76,7 +76,8 @@ def guidance(
     measured = sweep(system, sweeps, load_judges(judges), rows, settings)
     tables.write(guidance, "guidance", measured)
     for row in measured.query("chosen").itertuples():
-        click.echo(f"{row.system}: text {row.text_scale:g}, image {row.image_scale:g} (CMIG {row.cmig:.4f}, n {row.n})")
+        scales = f"text {row.text_scale:g}, image {row.image_scale:g}"
+        click.echo(f"{row.system}: {scales} (change AUC {row.change_auc:.4f}, n {row.n})")
 
 
 @command.command()

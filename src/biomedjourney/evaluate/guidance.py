@@ -14,13 +14,23 @@ from biomedjourney.evaluate import scoring, summary
 SCALES = ["text_scale", "image_scale"]
 
 
-def choose(measured: pd.DataFrame) -> pd.Series:
-    """True at the row to use: the highest CMIG, then the highest pathology AUC, then the lowest scales.
+LOSS_ALLOWED = 0.02  # of race AUC and of age r, against the best scales; what lies closer is mostly noise
 
-    A CMIG that is undefined counts as the lowest. ``measured`` holds the rows of one system.
+
+def choose(measured: pd.DataFrame) -> pd.Series:
+    """True at the row to use: the highest change AUC among those that keep race and age, then the lowest scales.
+
+    A row keeps them where neither its race AUC nor its age r is more than `LOSS_ALLOWED` below the best row's; where
+    none keeps both, those that lose least are left. CMIG would not do: it favours scales that copy the prior. Between
+    equal change AUCs, or with none, pathology AUC decides. An undefined value counts as the lowest. ``measured`` holds
+    the rows of one system.
     """
-    ranked = measured.assign(cmig=measured["cmig"].fillna(-1.0), pathology_auc=measured["pathology_auc"].fillna(-1.0))
-    ranked = ranked.sort_values(["cmig", "pathology_auc", *SCALES], ascending=[False, False, True, True])
+    values = measured[[measure.name for measure in measures.GUIDING]].fillna(-1.0)
+    kept = values[[measures.RACE_AUC.name, measures.AGE_R.name]]
+    loss = (kept.max() - kept).max(axis=1)
+    ranked = measured[SCALES].join(values)[loss <= max(LOSS_ALLOWED, loss.min())]
+    order = [measures.CHANGE_AUC.name, measures.PATHOLOGY_AUC.name, *SCALES]
+    ranked = ranked.sort_values(order, ascending=[False, False, True, True])
     return pd.Series(measured.index == ranked.index[0], index=measured.index)
 
 

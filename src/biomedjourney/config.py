@@ -78,7 +78,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "report": (
         *("seed", "ingest", "pair", "labels", "rewrite", "preprocess", "register", "text", "pretrain", "encode"),
-        *("diffusion", "train", "generate", "systems", "evaluate", "report"),  # the report shows them as provenance
+        *("diffusion", "train", "generate", "systems", "evaluate", "report", "resources"),  # shown as provenance
     ),
 }
 
@@ -96,8 +96,8 @@ WITHOUT_EFFECT = (
     "rewrite.openai.zero_data_retention_confirmed_by",
 )
 
-# What a command reads only to show how far it is, and not for its results.
-ONLY_SHOWN = {"train": ("generate", "report")}
+# What a command reads only to show how far it is or what it cost, and not for its results.
+ONLY_SHOWN = {"train": ("generate", "report"), "report": ("resources",)}
 
 
 @cache

@@ -1,4 +1,5 @@
 import base64
+import io
 import re
 import shutil
 import subprocess
@@ -15,14 +16,17 @@ from biomedjourney import config, tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.measures import MAIN, MEASURES
+from biomedjourney.report import examples
+from biomedjourney.systems import BOUND
+from biomedjourney.systems import MAIN as MAIN_SYSTEM
 from tests.helpers import evaluation, fabricated
 from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
 
 BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
 SECTIONS = (
-    *("main", "differences", "change", "claims", "grid", "ablations", "findings", "subgroups", "guidance"),
-    *("training", "registration", "descriptions", "cohort", "provenance"),
+    *("main", "differences", "change", "claims", "grid", "missed", "ablations", "findings", "subgroups", "guidance"),
+    *("training", "registration", "descriptions", "cohort", "cost", "provenance"),
 )
 OURS = "generated/biomedjourney"
 
@@ -35,12 +39,27 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     scores = evaluation.score_all(paths, tmp_path_factory.mktemp("scores"))
     result = evaluation.measure(paths, scores, folder, "--truth", str(paths["truth"]))
     assert result.exit_code == 0, result.output
-    return paths | {name: folder / f"{name}.parquet" for name in evaluation.OUTPUTS}
+    return paths | {name: folder / f"{name}.parquet" for name in evaluation.OUTPUTS} | {"benchmarks": times(folder)}
+
+
+def times(folder: Path) -> Path:
+    """A folder of benchmarks as Snakemake writes them."""
+    for name, figures in {
+        "phantom": "222.64\t0:03:42\t195.49\t61.07",
+        "train/stage1": "0.90\t0:00:00\t-\tNA",
+        "generate/biomedjourney/0": "60.00\t0:01:00\t900.00\t30.00",
+        "generate/biomedjourney/1": "120.00\t0:02:00\t1100.00\t60.00",
+    }.items():
+        path = folder / "benchmarks" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{figures}\n")
+    return folder / "benchmarks"
 
 
 def report(paths: dict[str, Path], out: Path, **overlay: Any) -> Result:
     text = fabricated.config_text(**config.merge(evaluation.SETTINGS, overlay))
     words = ["report", "--config", text, "--out", str(out), "--generated", str(paths[OURS])]
+    words += ["--benchmarks", str(paths["benchmarks"])]
     for name in (*evaluation.OUTPUTS, *BEFORE):
         words += [f"--{name}", str(paths[name])] if name in paths else []
     return CliRunner().invoke(commands, words)
@@ -72,7 +91,7 @@ def test_the_page_is_self_contained_and_has_every_section(written: Path) -> None
     assert re.findall(r'<section id="(.*?)">', page) == list(SECTIONS)
     assert re.findall(r'<a href="#(.*?)">', page) == list(SECTIONS)
     sources = re.findall(r'src="([^"]*)"', page)
-    assert len(sources) == 6
+    assert len(sources) == 7
     for source in sources:
         kind, content = re.fullmatch(r"data:image/(svg\+xml|png);base64,(.+)", source).groups()  # type: ignore[union-attr]
         assert base64.b64decode(content, validate=True).startswith(b"\x89PNG" if kind == "png" else b"<?xml")
@@ -317,3 +336,44 @@ def test_a_full_disk_leaves_the_three_files_of_an_earlier_report(
     assert isinstance(result.exception, UserError)
     assert re.search(r"report/[\w.-]+: cannot be written \(File too large; space left in /.*B\)", str(result.exception))
     assert {name: (out / name).read_bytes() for name in files(out)} == before
+
+
+def test_the_time_of_a_step_is_summed_over_its_jobs(written: Path, inputs: dict[str, Path], tmp_path: Path) -> None:
+    shown = table_rows((written / "index.html").read_text(), "cost")
+    assert shown["generate/biomedjourney"] == ["2", "3.0", "1.5", "1,100"]
+    assert shown["train/stage1"] == ["1", "0.0", "0.0", "–"]
+    assert shown["all"] == ["4", "6.7", "2.5", ""]
+    assert report(inputs, tmp_path, resources={"generate": {"gpus": 2}}).exit_code == 0
+    shown = table_rows((tmp_path / "index.html").read_text(), "cost")
+    assert shown["generate/biomedjourney"] == ["2", "3.0", "1.5", "6.0", "1,100"]
+    assert shown["phantom"][3] == "0.0"
+
+
+def test_a_table_can_be_saved_as_csv(written: Path, inputs: dict[str, Path]) -> None:
+    page = (written / "index.html").read_text()
+    links = dict(re.findall(r'<a download="(\w+).csv" href="data:text/csv;base64,([^"]*)">', page))
+    assert set(links) == {"systems", "ablations", "findings", "subgroups", "guidance", "training", "cohort"}
+    for name, content in links.items():
+        saved = pd.read_csv(io.BytesIO(base64.b64decode(content)))
+        rows = tables.read(inputs[name], name)
+        assert list(saved.columns) == list(rows.columns)
+        assert len(saved) == len(rows)
+
+
+def test_the_pictures_missed_most_are_ranked_on_the_wrong_side() -> None:
+    """Of four pairs with a new edema, the generated pictures are ranked the other way round."""
+    triples = pd.DataFrame({"pair_id": list("abcde"), "prior_study_id": 1, "study_id": [2, 2, 2, 2, 1]})
+    triples = triples.assign(prior_dicom_id="old", dicom_id="new", description="text")
+    studies = pd.DataFrame({"study_id": [1, 2], "edema": [0, 1], "pneumothorax": [None, 0]})
+    scores = pd.DataFrame({"pair_id": list("abcde") * 2, "system": [MAIN_SYSTEM] * 5 + [BOUND] * 5})
+    scores["pathology_edema"] = [0.1, 0.2, 0.3, 0.5, 0.4, 0.9, 0.4, 0.3, 0.2, 0.1]
+    scores["pathology_pneumothorax"] = scores["pathology_edema"].to_numpy()[::-1]
+    found = examples.missed(triples, studies, scores, ["edema", "pneumothorax"], 3)
+    assert [example.pair_id for example in found] == ["a", "b"], "c is ranked alike, d is right, e does not change"
+    assert found[0].change == "new edema: generated 0 %, true follow-up 100 %"
+    assert examples.missed(triples, studies, scores, ["edema"], 1) == found[:1]
+    gone = triples[:4].assign(prior_study_id=2, study_id=1)
+    found = examples.missed(gone, studies, scores, ["edema"], 3)
+    assert [example.pair_id for example in found] == ["d"]
+    assert found[0].change == "resolved edema: generated 100 %, true follow-up 25 %"
+    assert examples.missed(triples, studies, scores[scores["system"] == MAIN_SYSTEM], ["edema"], 3) == []

@@ -7,7 +7,8 @@ rule write_report:
     output:
         page="results/report/index.html",
         table=report("results/report/main-table.txt", caption="../report/main-table.rst"),
-        grid="results/report/grid.png",
+        grid=report("results/report/grid.png", caption="../report/grid.rst"),
+        curves=report("results/report/curves.png", caption="../report/curves.rst"),
     log:
         "logs/report.log",
     benchmark:
@@ -24,4 +25,4 @@ rule write_report:
         out=lambda wildcards, output: os.path.dirname(output.page),
     shell:
         'biomedjourney --log {log:q} report --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
-        " --out {params.out:q} 2>&1 | tee -a {log:q}"
+        " --benchmarks benchmarks --out {params.out:q} 2>&1 | tee -a {log:q}"

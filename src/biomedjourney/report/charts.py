@@ -47,14 +47,14 @@ def figure(width: float, height: float) -> Figure:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def svg(drawn: Figure) -> str:
     """The figure as a data URI of SVG, without a date."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return data_uri(buffer.getvalue(), "svg+xml")
+    return data_uri(buffer.getvalue(), "image/svg+xml")
 
 
 def png(drawn: Figure, dpi: int = 130) -> bytes:
@@ -75,9 +75,8 @@ def intervals(systems: pd.DataFrame) -> Figure:
         values = 100 * systems[[f"{name}_low", name, f"{name}_high"]].astype(float)
         if measure in measures.IN_PAPER:
             printed = 100 * systems[f"paper_{name}"].astype(float)
-            axis.scatter(
-                printed, height, marker="D", s=30, facecolors="white", edgecolors=PAPER, linewidths=1.4, zorder=2
-            )
+            below = height - 0.27  # so that it covers neither our point nor its interval
+            axis.scatter(printed, below, marker="D", s=16, facecolors="white", edgecolors=PAPER, linewidths=1.2)
         axis.hlines(height, values.iloc[:, 0], values.iloc[:, 2], colors=colours, linewidth=2.2, zorder=3)
         axis.scatter(values[name], height, c=colours, s=14, zorder=4)
         if measure.chance is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from biomedjourney.measures import AGE_R, CHANGE_AUC, CMIG, IN_PAPER, PATHOLOGY_AUC, RACE_AUC, Measure
-from biomedjourney.systems import MAIN
+from biomedjourney.systems import BOUND, MAIN
 
 LARGEST_CHANCE = 0.05
 
@@ -125,8 +125,8 @@ def claims(systems: pd.DataFrame, findings: pd.DataFrame) -> list[Claim]:
         tested.append(at_least(ours, copy, PATHOLOGY_AUC, 0.10))
         tested += [above_paired(copy, measure) for measure in (CMIG, CHANGE_AUC)]
         tested.append(every_finding_above(findings, MAIN, "copy-prior", CHANGE_AUC))
-    if "real-follow-up" in rows:
-        bound = rows["real-follow-up"]
+    if BOUND in rows:
+        bound = rows[BOUND]
         tested.append(reaches(ours, bound, CMIG, 0.90))
         tested.append(is_bound(bound, [row for row in rows.values() if row is not bound], CMIG))
     if "untrained" in rows:

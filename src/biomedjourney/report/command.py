@@ -32,9 +32,10 @@ FILE = config.PATH
 @click.option(
     "--generated", type=FILE, required=True, multiple=True, help="Input: generated table of biomedjourney; repeat it."
 )
-@click.option("--out", type=FILE, required=True, help="Output: folder of index.html, main-table.txt and grid.png.")
+@click.option("--benchmarks", type=FILE, help="Input: the folder in which Snakemake wrote the time of each job.")
+@click.option("--out", type=FILE, required=True, help="Output: folder of the page, the main table and the pictures.")
 def command(settings: dict[str, Any], out: Path, **inputs: Any) -> None:
-    """Write the report: one self-contained page, the main table as text and the picture grid.
+    """Write the report: one self-contained page, the main table as text, the picture grid and the curves.
 
     \b
     Example: cd results/tables && biomedjourney report --config ../../config.yaml \\

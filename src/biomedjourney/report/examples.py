@@ -1,4 +1,4 @@
-"""Which test pairs the report shows: picked by a rule that does not see the generated pictures."""
+"""Which test pairs the report shows: by a rule that sees no picture, and those that the main system misses most."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,10 +6,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from biomedjourney.systems import BOUND, MAIN
+
 RULE = (
     "Picked by a rule that sees neither pictures nor scores: the test pairs are grouped by the finding whose label "
     "changes between the two studies and by the way it changes; going round the groups (new, then resolved, finding "
     "after finding), the pair whose identifier has the lowest SHA-256 is taken, until there are enough."
+)
+MISSED = (
+    "Picked by the classifier's scores: of the findings whose label changes, those for which the generated picture is "
+    "ranked furthest on the wrong side of where the true follow-up is ranked. A rank is the share of the same system's "
+    "pictures that have a lower score for the finding. A pair whose true follow-up is ranked wrongly too is not here: "
+    "there the label or the classifier is at fault."
 )
 
 
@@ -51,3 +59,35 @@ def pick(triples: pd.DataFrame, studies: pd.DataFrame, findings: list[str], coun
         Example(pair_id, row["prior_dicom_id"], row["dicom_id"], row["description"], change_of[pair_id])
         for pair_id, row in ((pair_id, by_id[pair_id]) for pair_id in change_of)
     ]
+
+
+def missed(
+    triples: pd.DataFrame, studies: pd.DataFrame, scores: pd.DataFrame, findings: list[str], count: int
+) -> list[Example]:
+    """Up to ``count`` of the given triples by `MISSED`, the worst first, each with its worst finding.
+
+    ``scores``: the table `scores`; several pictures of a pair count as their mean. Empty where it lacks one of the two
+    systems that are compared.
+    """
+    names = [f"pathology_{finding}" for finding in findings]
+    means = scores.groupby(["system", "pair_id"])[names].mean()
+    if not {MAIN, BOUND} <= set(means.index.unique("system")):
+        return []
+    ours, real = ((means.loc[system].rank() - 1) / max(len(means.loc[system]) - 1, 1) for system in (MAIN, BOUND))
+    labels = studies.set_index("study_id")[findings].fillna(0)
+    rows = triples[triples["pair_id"].isin(ours.index)].set_index("pair_id")
+    found = []
+    for pair_id, row in rows.iterrows():
+        for finding, name in zip(findings, names, strict=True):
+            before, after = labels.loc[row["prior_study_id"], finding], labels.loc[row["study_id"], finding]
+            if {before, after} == {0, 1}:
+                drawn, true = ours.loc[pair_id, name], real.loc[pair_id, name]
+                change = f"{'new' if after else 'resolved'} {finding.replace('_', ' ')}"
+                ranks = f"generated {100 * drawn:.0f} %, true follow-up {100 * true:.0f} %"
+                found.append(((true - drawn) * (1 if after else -1), pair_id, f"{change}: {ranks}"))
+    worst: dict[str, Example] = {}
+    for gap, pair_id, change in sorted(found, key=lambda item: (-item[0], item[1])):
+        if gap > 0 and len(worst) < count and pair_id not in worst:
+            row = rows.loc[pair_id]
+            worst[pair_id] = Example(pair_id, row["prior_dicom_id"], row["dicom_id"], row["description"], change)
+    return list(worst.values())

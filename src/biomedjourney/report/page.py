@@ -14,7 +14,7 @@ import yaml
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
-from biomedjourney.report import charts, claims, examples, registration
+from biomedjourney.report import charts, claims, examples, registration, timing
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
 from biomedjourney.systems import BY_NAME
 
@@ -31,13 +31,16 @@ PACKAGES = (
     *("SimpleITK", "numpy", "pandas", "pyarrow", "scikit-learn", "snakemake", "matplotlib"),
 )
 DESCRIPTIONS_SHOWN = 12
+FILES = ("index.html", "grid.png", "curves.png", "main-table.txt")
+NOT_SHOWN = "Pictures of patients are left out: report.show_patients."
+AS_CSV = ("systems", "ablations", "findings", "subgroups", "guidance", "training", "cohort")  # no row is of one patient
 
 
 def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
-    """Writes index.html, main-table.txt and grid.png to ``out``; returns what to print.
+    """Writes `FILES` to the folder ``out``; returns what to print.
 
     ``inputs`` holds the path of each table by its name, and tuples of paths for pixels, registered and generated; the
-    latter is that of the system biomedjourney.
+    latter is that of the system biomedjourney. ``benchmarks``: the folder of Snakemake's benchmarks, or None.
     Pictures and texts of patients appear only where `report.show_patients` says so.
     """
     steps = progress.track(("reading", "drawing", "writing"), "report", unit="step")
@@ -49,14 +52,15 @@ def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
     read["registrations"] = read["registrations"][is_forward]
     next(steps)
     table = main_table(read["systems"])
-    shown = {}
-    if settings["report"]["show_patients"]:
-        shown = _pictures(inputs, read, settings) | _registered(inputs, read)
-    grid = shown.get("grid") or charts.png(charts.notice("Pictures of patients are left out: report.show_patients."))
-    page = _fill(inputs, read, settings, shown)
+    show = settings["report"]["show_patients"]
+    grids = _pictures(inputs, read, settings) if show else {}
+    extremes = _registered(inputs, read) if show else None
+    grid = grids["examples"][1] if "examples" in grids else charts.png(charts.notice(NOT_SHOWN))
+    curves = charts.png(charts.losses(read["training"]))
+    page = _fill(inputs, read, settings, grids, extremes)
     next(steps)
     with ExitStack() as all_or_none:
-        for name, content in (("index.html", page.encode()), ("grid.png", grid), ("main-table.txt", table.encode())):
+        for name, content in zip(FILES, (page.encode(), grid, curves, table.encode()), strict=True):
             all_or_none.enter_context(tables.atomic_path(out / name)).write_bytes(content)
     list(steps)
     return f"{table}\nThe report: {out / 'index.html'}"
@@ -68,7 +72,13 @@ def _writer(settings: dict[str, Any]) -> str:
     return run["writer"] or settings["rewrite"]["writers"][0]
 
 
-def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[str, Any], shown: dict) -> str:
+def _fill(
+    inputs: dict[str, Any],
+    read: dict[str, pd.DataFrame],
+    settings: dict[str, Any],
+    grids: dict[str, tuple[list[examples.Example], bytes]],
+    extremes: str | None,
+) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -76,6 +86,7 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
         "percent": percent,
         "figure": _figure,
         "count": lambda n: "–" if pd.isna(n) else f"{n:,.0f}",
+        "minutes": lambda minutes: "–" if pd.isna(minutes) else f"{minutes:,.1f}",
     }
     template = environment.from_string((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
     threshold = settings["register"]["threshold"]
@@ -103,9 +114,11 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
             "losses": charts.svg(charts.losses(read["training"])),
             "registration": charts.svg(charts.registration_scores(read["registrations"], threshold)),
         },
-        shown=shown,
-        grid=charts.data_uri(shown["grid"], "png") if "grid" in shown else None,
-        picked_by=examples.RULE,
+        extremes=extremes,
+        grids={name: (rows, charts.data_uri(picture, "image/png")) for name, (rows, picture) in grids.items()},
+        picked_by={"examples": examples.RULE, "missed": examples.MISSED},
+        csv={name: _csv(read[name]) for name in AS_CSV if name in read},
+        steps=_steps(inputs.get("benchmarks"), settings["resources"]),
         files=_files(inputs),
         versions={"Python": python_version()} | {name: _version(name) for name in PACKAGES},
     )
@@ -196,15 +209,34 @@ def _descriptions(forward: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     return [str(test.loc[pair_id, "description"]) for pair_id in examples.by_hash(test.index)[:DESCRIPTIONS_SHOWN]]
 
 
-def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[str, Any]) -> dict[str, Any]:
-    """The grid (PNG) and its rows for the caption; empty where there is nothing."""
+def _csv(rows: pd.DataFrame) -> str:
+    """The table as a data URI, for a link that saves it."""
+    return charts.data_uri(rows.to_csv(index=False).encode(), "text/csv")
+
+
+def _steps(benchmarks: Path | None, resources: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each step cost; empty where the commands were run without Snakemake."""
+    if benchmarks is None:
+        return []
+    return timing.steps(benchmarks, {verb: job.get("gpus", 0) for verb, job in resources.items()})
+
+
+def _pictures(
+    inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[str, Any]
+) -> dict[str, tuple[list[examples.Example], bytes]]:
+    """Two grids, `examples` and `missed`: their rows and the picture (PNG); without one that has no rows."""
     drawn = {row for path in inputs["generated"] for row in tables.read(path, "generated", ["pair_id"])["pair_id"]}
-    picked = examples.pick(
-        read["forward"][read["forward"]["pair_id"].isin(drawn)], read["studies"], settings["labels"]["findings"],
-        settings["report"]["examples"],
-    )  # fmt: skip
-    if not picked:
-        return {}
+    triples = read["forward"][read["forward"]["pair_id"].isin(drawn)]
+    findings, count = settings["labels"]["findings"], settings["report"]["examples"]
+    picked = {
+        "examples": examples.pick(triples, read["studies"], findings, count),
+        "missed": examples.missed(triples, read["studies"], read["scores"], findings, count),
+    }
+    return {name: (rows, _grid(inputs, rows)) for name, rows in picked.items() if rows}
+
+
+def _grid(inputs: dict[str, Any], picked: list[examples.Example]) -> bytes:
+    """The grid of some examples (PNG)."""
     film = _decode(tables.find(inputs["pixels"], "pixels", "dicom_id", [e.dicom_id for e in picked]))
     priors = tables.find(inputs["registered"], "registered", "pair_id", [e.pair_id for e in picked])
     registered, coverage = _decode(priors), _decode(priors, "coverage")
@@ -219,17 +251,14 @@ def _pictures(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: d
         )
         for e in picked
     ]
-    return {
-        "grid": charts.png(charts.grid(rows)),
-        "examples": picked,
-    }
+    return charts.png(charts.grid(rows))
 
 
-def _registered(inputs: dict[str, Any], read: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """The pairs that fit worst and best (data URI of a PNG); empty where there are no pictures."""
+def _registered(inputs: dict[str, Any], read: dict[str, pd.DataFrame]) -> str | None:
+    """The pairs that fit worst and best (data URI of a PNG); None where there are no pictures."""
     extreme_pairs = registration.extremes(read["registrations"], read["forward"])
     pairs = registration.read(extreme_pairs, inputs["pixels"], inputs["registered"])
-    return {"registration": charts.data_uri(charts.png(registration.grid(pairs)), "png")} if pairs else {}
+    return charts.data_uri(charts.png(registration.grid(pairs)), "image/png") if pairs else None
 
 
 def _decode(rows: dict[str, dict[str, Any]], column: str = "png") -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ def main_table(systems: pd.DataFrame) -> str:
     for row in systems.to_dict("records"):
         lines.append([row["system"], str(row["n"]), *(_cell(row, measure) for measure in shown)])
         if not pd.isna(row["paper_cmig"]):
-            lines.append(["  in the paper", "", *(_printed(row, measure) for measure in shown)])
+            lines.append(["  the paper, on MIMIC-CXR", "", *(_printed(row, measure) for measure in shown)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     aligned = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

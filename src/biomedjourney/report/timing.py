@@ -1,0 +1,39 @@
+"""What each step of the run cost, from the files that Snakemake's ``benchmark`` writes."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+UNKNOWN = ["-", "NA"]  # what Snakemake writes where a job was too short to be measured
+
+
+def steps(folder: Path, gpus: dict[str, int]) -> list[dict[str, Any]]:
+    """One row per step, in the order of the names: its jobs, their minutes, and the largest memory of one, in MB.
+
+    A step is a file of the folder, or a folder of numbered files, one for each shard. ``gpus``: how many GPUs a job of
+    a verb has; the verb is the first folder of the step's path. The minutes are summed over the jobs: ``minutes`` by
+    the clock, ``cpu_minutes`` of the processors, ``gpu_minutes`` by the clock times the GPUs.
+    """
+    frames = []
+    for path in sorted(folder.rglob("*.tsv")):
+        name = path.relative_to(folder).with_suffix("")
+        step = name.parent if name.name.isdecimal() else name
+        frames.append(pd.read_csv(path, sep="\t", na_values=UNKNOWN).assign(step=step.as_posix()))
+    if not frames:
+        return []
+    jobs = pd.concat(frames, ignore_index=True)
+    rows = jobs.groupby("step", sort=True).agg(
+        jobs=("s", "size"), seconds=("s", "sum"), cpu_seconds=("cpu_time", "sum"), memory_mb=("max_rss", "max")
+    )
+    return [
+        {
+            "step": step,
+            "jobs": int(row.jobs),
+            "minutes": row.seconds / 60,
+            "cpu_minutes": row.cpu_seconds / 60,
+            "gpu_minutes": row.seconds / 60 * gpus.get(str(step).partition("/")[0], 0),
+            "memory_mb": row.memory_mb,
+        }
+        for step, row in zip(rows.index, rows.itertuples(), strict=True)
+    ]

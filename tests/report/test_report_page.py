@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from biomedjourney import config, tables
+from biomedjourney.beyond import BEYOND
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.measures import MAIN, MEASURES
@@ -25,8 +26,8 @@ from tests.helpers.report_page import table_rows
 
 BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
 SECTIONS = (
-    *("main", "differences", "change", "claims", "grid", "missed", "ablations", "findings", "subgroups", "guidance"),
-    *("training", "registration", "descriptions", "cohort", "cost", "provenance"),
+    *("main", "differences", "change", "beyond", "claims", "grid", "missed", "ablations", "findings", "subgroups"),
+    *("guidance", "training", "registration", "descriptions", "cohort", "cost", "provenance"),
 )
 OURS = "generated/biomedjourney"
 
@@ -266,10 +267,31 @@ def test_every_finding_has_a_figure_of_every_measure_that_is_measured_by_finding
             assert f"<b>{'–' if pd.isna(value) else f'{100 * value:.2f}'}</b>" in table
 
 
+def test_measures_beyond_the_paper_have_a_table_of_their_own(written: Path, inputs: dict[str, Path]) -> None:
+    page = (written / "index.html").read_text()
+    shown = table_rows(page, "beyond")
+    table = tables.read(inputs["beyond"], "beyond").set_index("system")
+    defined = [measure for measure in BEYOND if table[measure.name].notna().any()]
+    assert list(shown) == [measure.title for measure in defined]
+    for measure in defined:
+        values = table[measure.name]
+        assert shown[measure.title] == ["–" if pd.isna(value) else f"{100 * value:.2f}" for value in values]
+    assert "10.9, and 40.74 for RoentGen" in section(page, "beyond")
+
+
+def test_the_gap_between_the_groups_of_an_attribute_is_shown(written: Path, inputs: dict[str, Path]) -> None:
+    shown = section((written / "index.html").read_text(), "subgroups").split("<table>")[2]
+    rows = tables.read(inputs["subgroups"], "subgroups").query("system == 'biomedjourney'").set_index("group")
+    by_sex = rows.loc[["sex=F", "sex=M"], "pathology_auc"]
+    cell = f"<b>{100 * (by_sex.max() - by_sex.min()):.2f}</b><small>lowest: {by_sex.idxmin()}</small>"
+    assert cell in shown.partition('<th scope="row">sex</th>')[2].partition("</tr>")[0]
+
+
 def test_every_table_that_was_read_is_named_with_its_verb(written: Path, inputs: dict[str, Path]) -> None:
     shown = section((written / "index.html").read_text(), "provenance")
     for name, verb in (
-        *(("systems", "evaluate"), ("scores", "evaluate"), ("training", "train"), ("cohort", "gather")),
+        *(("systems", "evaluate"), ("beyond", "evaluate"), ("scores", "evaluate"), ("training", "train")),
+        ("cohort", "gather"),
         *(("triples", "gather"), ("studies", "ingest"), ("registrations", "register"), ("pixels", "preprocess")),
     ):
         rows = tables.row_count(inputs[name], name)

@@ -90,17 +90,25 @@ def intervals(systems: pd.DataFrame) -> Figure:
 
 
 def losses(training: pd.DataFrame) -> Figure:
-    """The training loss of each run against the optimiser's steps, and in the same colour its validation loss."""
+    """The training loss of each run against the optimiser's steps, and in the same colour its validation loss.
+
+    The trainings of one run with several seeds share its colour, and the first one stands for them in the legend.
+    """
     drawn = figure(8.2, 3.2)
     axis = drawn.subplots()
     known = training.dropna(subset=["loss"])
-    for run, rows in known.groupby("run", sort=False):
-        label = f"{run} (stage {rows['stage'].iloc[0]})"
-        [line] = axis.plot(rows["step"], rows["loss"], linewidth=1.2, alpha=0.65, label=label)
+    colours: dict[str, Any] = {}
+    for (run, _), rows in known.groupby(["run", "training_seed"], sort=False):
+        shown_in_legend = "" if run not in colours else "_"  # matplotlib leaves such labels out
+        label = f"{shown_in_legend}{run} (stage {rows['stage'].iloc[0]})"
+        colour = colours.setdefault(run, f"C{len(colours)}")
+        axis.plot(rows["step"], rows["loss"], linewidth=1.2, alpha=0.65, color=colour, label=label)
         validated = rows.dropna(subset=["validation_loss"])
         if len(validated):
-            look = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5, "color": line.get_color()}
-            axis.plot(validated["step"], validated["validation_loss"], label=f"{run}, validation", **look)
+            look = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5, "color": colour}
+            axis.plot(
+                validated["step"], validated["validation_loss"], label=f"{shown_in_legend}{run}, validation", **look
+            )
     axis.set_xlabel("optimiser steps")
     axis.set_ylabel("loss")
     if len(known):

@@ -15,7 +15,7 @@ import yaml
 from biomedjourney import pixels, progress, tables
 from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
 from biomedjourney.report import charts, claims, examples, registration
-from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
+from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent, trained_several_times
 from biomedjourney.systems import BY_NAME
 
 SINGLE = (
@@ -85,7 +85,7 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
         about={name: system.about for name, system in BY_NAME.items()},
         measures=_measures(read["systems"], MAIN),
         parts=_measures(read["systems"], [measure for measure in MEASURES if measure.part_of]),
-        claims=claims.claims(read["systems"], read["findings"]),
+        claims=claims.claims(read["systems"], read["findings"], read["ablations"]),
         systems=_records(_recomputed(read["systems"])),
         ablations=_records(_recomputed(read["ablations"])),
         findings=_wide(read["findings"], "finding"),
@@ -96,7 +96,9 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
         triples=_counted_triples(read["triples"]),
         writer=_writer(settings),
         descriptions=_descriptions(read["forward"], settings),
+        several=trained_several_times(read["systems"]),
         seeds=sorted(int(seed) for seed in read["scores"]["seed"].unique()),
+        training_seeds=sorted(int(seed) for seed in read["scores"]["training_seed"].unique()),
         charts={
             "intervals": charts.svg(charts.intervals(read["systems"])),
             "cohort": charts.svg(charts.flow(read["cohort"])),
@@ -117,10 +119,22 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _figure(row: dict[str, Any], measure: str, sign: str = "") -> dict[str, str]:
-    """A measure and its interval, times 100, for a table's cell; ``sign`` "+": positive numbers get their sign."""
-    value, low, high = (row.get(f"{measure}{end}") for end in ("", "_low", "_high"))
-    interval = "" if low is None or high is None else f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
-    return {"value": "–" if value is None else f"{100 * value:{sign}.2f}", "interval": interval}
+    """A measure, its interval and its spread over training seeds, times 100, for a table's cell.
+
+    ``sign`` "+": positive numbers get their sign.
+    """
+
+    def between(*ends: str) -> str:
+        least, greatest = (row.get(f"{measure}_{end}") for end in ends)
+        known = least is not None and greatest is not None
+        return f"{100 * least:{sign}.1f} to {100 * greatest:{sign}.1f}" if known else ""
+
+    value = row.get(measure)
+    return {
+        "value": "–" if value is None else f"{100 * value:{sign}.2f}",
+        "interval": between("low", "high"),
+        "seeds": between("seeds_least", "seeds_greatest"),
+    }
 
 
 def _recomputed(rows: pd.DataFrame) -> pd.DataFrame:

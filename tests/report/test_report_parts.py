@@ -293,7 +293,7 @@ def test_the_flow_chart_shows_every_count_and_reason_of_the_cohort() -> None:
 def test_the_validation_loss_stands_beside_the_training_loss_of_its_run() -> None:
     runs, steps = (("stage1", 1), ("stage2", 2)), range(0, 101, 20)
     rows = [{"run": r, "stage": s, "step": n, "loss": 2 - n / 100 if n else None} for r, s in runs for n in steps]
-    training = pd.DataFrame(rows).assign(validation_loss=np.nan)
+    training = pd.DataFrame(rows).assign(validation_loss=np.nan, training_seed=0)
     validated = (training["run"] == "stage2") & training["step"].isin([40, 80])
     training.loc[validated, "validation_loss"] = [1.5, 1.25]
     [axis] = charts.losses(training).axes
@@ -305,3 +305,14 @@ def test_the_validation_loss_stands_beside_the_training_loss_of_its_run() -> Non
     assert axis.get_yscale() == "linear"
     training.loc[validated, "validation_loss"] = [0.05, 1.0]
     assert charts.losses(training).axes[0].get_yscale() == "log"
+
+
+def test_training_seeds_of_a_run_have_one_colour_and_one_entry_of_the_legend() -> None:
+    rows = [(run, seed, step) for run in ("stage1", "stage2") for seed in (0, 1) for step in (20, 40)]
+    training = pd.DataFrame(rows, columns=["run", "training_seed", "step"])
+    training = training.assign(stage=1, loss=1.0 + training["training_seed"], validation_loss=np.nan)
+    [axis] = charts.losses(training).axes
+    lines = axis.get_lines()
+    assert [line.get_ydata().tolist() for line in lines] == [[1.0, 1.0], [2.0, 2.0]] * 2
+    assert len({line.get_color() for line in lines[:2]}) == 1 < len({line.get_color() for line in lines})
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["stage1 (stage 1)", "stage2 (stage 1)"]

@@ -97,18 +97,17 @@ def losses(training: pd.DataFrame) -> Figure:
     drawn = figure(8.2, 3.2)
     axis = drawn.subplots()
     known = training.dropna(subset=["loss"])
-    colours: dict[str, Any] = {}
+    colours: dict[Any, str] = {}
     for (run, _), rows in known.groupby(["run", "training_seed"], sort=False):
-        shown_in_legend = "" if run not in colours else "_"  # matplotlib leaves such labels out
-        label = f"{shown_in_legend}{run} (stage {rows['stage'].iloc[0]})"
+        name = f"_{run}" if run in colours else run  # matplotlib leaves labels with such a beginning out of the legend
         colour = colours.setdefault(run, f"C{len(colours)}")
+        label = f"{name} (stage {rows['stage'].iloc[0]})"
         axis.plot(rows["step"], rows["loss"], linewidth=1.2, alpha=0.65, color=colour, label=label)
         validated = rows.dropna(subset=["validation_loss"])
         if len(validated):
-            look = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5, "color": colour}
-            axis.plot(
-                validated["step"], validated["validation_loss"], label=f"{shown_in_legend}{run}, validation", **look
-            )
+            look: dict[str, Any] = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5}
+            look |= {"color": colour, "label": f"{name}, validation"}
+            axis.plot(validated["step"], validated["validation_loss"], **look)
     axis.set_xlabel("optimiser steps")
     axis.set_ylabel("loss")
     if len(known):

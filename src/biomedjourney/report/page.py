@@ -126,8 +126,9 @@ def _figure(row: dict[str, Any], measure: str, sign: str = "") -> dict[str, str]
 
     def between(*ends: str) -> str:
         least, greatest = (row.get(f"{measure}_{end}") for end in ends)
-        known = least is not None and greatest is not None
-        return f"{100 * least:{sign}.1f} to {100 * greatest:{sign}.1f}" if known else ""
+        if least is None or greatest is None:
+            return ""
+        return f"{100 * least:{sign}.1f} to {100 * greatest:{sign}.1f}"
 
     value = row.get(measure)
     return {

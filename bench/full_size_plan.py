@@ -7,7 +7,7 @@ docs/full-size.md says where each figure comes from. None of them was measured o
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ GB = 1e9
 
 # Counted: the cohort rule of paper.yaml on the tables of MIMIC-CXR's size that bench/full_size.py draws
 IMAGES, SINGLES, PAIRS, TEST_PAIRS = 377_110, 93_771, 49_585, 5_000
+TRAINING_PAIRS = 0.9 * (PAIRS - TEST_PAIRS)  # a tenth of the other patients is for validation
 TOKENS_READ = 1_463  # of a pair, with the prompt
 TEXT_BYTES = 50 * 768 * 2  # of the token states of one text
 # Measured: CPU seconds
-INGEST, PAIR, PREPROCESS, REGISTER, SUMMARY = 46, 11, 0.024, 0.17, 110
+INGEST, PAIR, PREPROCESS, REGISTER, SUMMARY = 46, 11, 0.024, 0.17, 110  # the summary of five systems
 # Computed: TFLOP of one picture or text in the published networks
 UNET, ENCODER, DECODER, TEXT_TOWER = 0.189, 0.273, 0.622, 0.046
 # A mark of others: images/s in training at 256 px from ready latents, on one A100
@@ -57,10 +58,16 @@ class Step:
         return -(-self.jobs // at_once) * self.minutes / 60
 
 
-def rewrite_minutes(openai: dict[str, Any]) -> float:
+def rewrite_minutes(openai: dict[str, Any], pairs: float) -> float:
     """The least time of asking for every pair once at the configured rate limits."""
     by_tokens = (TOKENS_READ + openai["max_tokens"]) / openai["tokens_per_minute"]
-    return PAIRS * max(by_tokens, 1 / openai["requests_per_minute"])
+    return pairs * max(by_tokens, 1 / openai["requests_per_minute"])
+
+
+def pairs_by_direction(runs: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """The pairs that the runs read, by direction: all forward, those of training backward."""
+    backward = any("backward" in run["directions"] for run in runs)
+    return {"forward": PAIRS} | ({"backward": TRAINING_PAIRS} if backward else {})
 
 
 def steps(settings: dict[str, Any]) -> Iterator[Step]:
@@ -71,40 +78,53 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     yield Step("ingest", "tables", 1, INGEST / 60, 1.1, 0.2)
     yield Step("ingest", "image files", 1, checked / 60, 0.4, 0)
     yield Step("pair", "pairs", 1, PAIR / 60, 1.1, 0.1)
-    yield Step("rewrite", "descriptions", 1, rewrite_minutes(settings["rewrite"]["openai"]), 0.8, 0.2)
-    films, pairs = SINGLES / settings["preprocess"]["shards"], PAIRS / settings["register"]["shards"]  # of a shard
+    runs = settings["train"]["runs"]
+    for direction, count in pairs_by_direction(run for run in runs.values() if run["writer"] == "openai").items():
+        minutes = rewrite_minutes(settings["rewrite"]["openai"], count)
+        yield Step("rewrite", f"descriptions, {direction}", 1, minutes, 0.8, 0.2)
+    films = SINGLES / settings["preprocess"]["shards"]  # of a shard
     seconds = films * (PREPROCESS / threads["preprocess"] + film / READING)
     yield Step("preprocess", "pictures", settings["preprocess"]["shards"], seconds / 60, 0.5, 2.9)
-    seconds = pairs * (REGISTER / threads["register"] + film / READING)
-    yield Step("register", "priors", settings["register"]["shards"], seconds / 60, 0.5, 1.6)
+    directions = pairs_by_direction(runs.values())
+    for direction, count in directions.items():
+        seconds = count / settings["register"]["shards"] * (REGISTER / threads["register"] + film / READING)
+        yield Step("register", f"priors, {direction}", settings["register"]["shards"], seconds / 60, 0.5, 1.6)
     yield Step("pretrain", "frozen parts", 3, START, 3, 1.3)
     texts = SINGLES * TEXT_TOWER / CARD / 60
-    yield Step("encode", "texts", 2, START + texts, 3, (SINGLES + PAIRS) * TEXT_BYTES / GB)
+    described = [run for run in runs.values() if run["text"] == "description"]
+    parts = len({(run["writer"], direction) for run in described for direction in run["directions"]})
+    yield Step("encode", "texts", 1 + parts, START + texts, 3, (SINGLES + parts * PAIRS) * TEXT_BYTES / GB)
     latents = 4 * (settings["preprocess"]["size"] // 8) ** 2 * 2 * 2  # bytes: mean and deviation, float16
-    for what, count, shard in (("images", SINGLES, films), ("priors", PAIRS, pairs)):
-        seconds = shard * ENCODER / CARD
-        yield Step("encode", what, round(count / shard), START + seconds / 60, 3, count * latents / GB)
+    priors = [(f"priors, {direction}", count, "register") for direction, count in directions.items()]
+    for what, count, verb in (("images", SINGLES, "preprocess"), *priors):
+        seconds = count / settings[verb]["shards"] * ENCODER / CARD
+        yield Step("encode", what, settings[verb]["shards"], START + seconds / 60, 3, count * latents / GB)
 
-    for name, run in settings["train"]["runs"].items():
+    seeds = settings["train"]["seeds"]
+    for name, run in runs.items():
         seen = run["steps"] * run["batch_size"]
         state = 17.2 if seen else 3.4  # model folder and, of a run with steps, the last checkpoint
-        yield Step("train", name, 1, 5 * START + seen / TRAINED / 60, 32, state)
+        yield Step("train", name, seeds, 5 * START + seen / TRAINED / 60, 32, seeds * state)
 
     drawing, guidance = settings["generate"], settings["generate"]["guidance"]["sweep"]
     with_prior, without = (evaluations * drawing["steps"] * UNET + DECODER for evaluations in (3, 2))  # TFLOP
-    for system, cost, image_scales in (
-        ("biomedjourney", with_prior, len(guidance["image_scales"])),
-        ("text-only", without, 1),
-    ):
-        pictures = guidance["pairs"] * len(guidance["text_scales"]) * image_scales
+    systems = settings["systems"]
+    models = {system: runs[row["run"]] for system, row in systems.items() if "run" in row}
+    for system in guidance["systems"]:
+        knows_prior = models[system]["prior"] != "none"
+        pictures = guidance["pairs"] * len(guidance["text_scales"])
+        pictures *= len(guidance["image_scales"]) if knows_prior else 1
+        cost = with_prior if knows_prior else without
         minutes = START + pictures / drawing["shards"] * cost / CARD / 60
         yield Step("generate", f"sweep of {system}", drawing["shards"], minutes, 8, pictures * 5e4 / GB)
-    jobs, pictures = 3 * drawing["shards"], TEST_PAIRS * len(drawing["seeds"])
+    jobs = len(models) * drawing["shards"]
+    pictures = TEST_PAIRS * len(drawing["seeds"]) * seeds  # of a system
     minutes = START + pictures / drawing["shards"] * with_prior / CARD / 60
-    yield Step("generate", "test pictures", jobs, minutes, 8, 5 * pictures * 5e4 / GB)
+    yield Step("generate", "test pictures", jobs, minutes, 8, len(systems) * pictures * 5e4 / GB)
     yield Step("generate", "export", 1, START, 8, 4.6)
-    yield Step("evaluate", "scores", 7, START + pictures / SCORED / 60, 4, 0)
-    yield Step("evaluate", "summary", 1, SUMMARY / 60, 1, 0)
+    scored = len(systems) + len(guidance["systems"])
+    yield Step("evaluate", "scores", scored, START + pictures / SCORED / 60, 4, 0)
+    yield Step("evaluate", "summary", 1, SUMMARY / 5 * len(systems) / 60, 1, 0)
     yield Step("report", "report", 1, START, 1, 0)
 
 
@@ -129,7 +149,7 @@ def load(*overlays: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for path in (REPOSITORY / "config.yaml", PAPER, *overlays):
         settings = config.merge(settings, config.read(path))
-    return settings
+    return config.without_left_out(settings)
 
 
 def operations() -> dict[str, float]:

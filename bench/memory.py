@@ -122,7 +122,8 @@ def register(folder: Path) -> None:
 def draw_pictures(folder: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     many, one = folder / "groups.parquet", folder / "group.parquet"
-    batches(({"seed": 0, "pair_id": str(i), "png": rng.bytes(100_000)} for i in range(count)), "generated", many)
+    pictures = ({"training_seed": 0, "seed": 0, "pair_id": str(i), "png": rng.bytes(100_000)} for i in range(count))
+    batches(pictures, "generated", many)
     if not one.exists():
         pq.write_table(tables.read_arrow(many, "generated"), one, row_group_size=count, write_batch_size=16)
 

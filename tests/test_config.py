@@ -274,16 +274,17 @@ def test_settings_without_effect_change_what_is_passed_and_not_what_is_tracked(p
 def test_every_other_setting_that_a_command_reads_is_tracked(command: str) -> None:
     tracked = config.tracked_settings(DEFAULT, command)
     for path in leaves(read_by(command)):
-        unseen = (*config.WITHOUT_EFFECT, *config.ONLY_SHOWN.get(command, ()))
+        unseen = (*config.WITHOUT_EFFECT, *config.WITHOUT_EFFECT_ON.get(command, ()))
         if not f"{path}.".startswith(tuple(f"{prefix}." for prefix in unseen)):
             assert config.tracked_settings(broken(path, "another value"), command) != tracked, path
 
 
-def test_what_a_run_only_shows_of_itself_decides_nothing_for_it_but_for_others() -> None:
+def test_what_is_without_effect_on_a_run_decides_for_others() -> None:
     for path, value, depends in (
         ("generate.steps", 99, "generate pictures"),
         ("generate.guidance.text_scale", 99.0, "generate pictures"),
         ("report.show_patients", False, "report"),
+        ("train.seeds", 3, "report"),
     ):
         changed = broken(path, value)
         assert read_by("train", changed) != read_by("train")
@@ -363,6 +364,14 @@ def test_a_run_depends_on_the_weights_that_it_starts_from_and_on_no_others() -> 
     assert changed_runs("train.runs.untrained.weights", "a/unet") == set(), "the same weights"
     assert changed_runs("diffusion.unet.layers_per_block", 3) == set()
     assert changed_runs("diffusion.unet.layers_per_block", 3, DEFAULT) == {"stage1", "untrained"}
+
+
+def test_an_ablation_is_one_of_a_whole_system() -> None:
+    rows = {"shorter": {"run": "stage2", "ablation_of": "biomedjourney"}, "more": {"run": "stage2"}}
+    config.check(config.merge(DEFAULT, {"systems": rows}))
+    for whole in ("biomedjurney", "shorter"):
+        with pytest.raises(UserError, match=rf"systems.more.ablation_of: '{whole}' is no system, .*biomedjourney"):
+            config.check(config.merge(DEFAULT, {"systems": rows | {"more": {"run": "stage2", "ablation_of": whole}}}))
 
 
 def test_a_run_starts_from_a_run_or_from_weights() -> None:

@@ -249,6 +249,7 @@ def test_a_new_measure_has_its_columns_in_the_tables() -> None:
         "from biomedjourney import measures\n"
         "new = measures.Measure('new', 'new', 'years', 'new', (), lambda seen: seen.weights[:, 0], by_finding=True)\n"
         "measures.MEASURES = (*measures.MEASURES, new)\n"
+        "measures.MAIN = (*measures.MAIN, new)\n"
         "from biomedjourney import tables\n"
         "for name in ('systems', 'ablations', 'findings', 'subgroups', 'guidance'):\n"
         "    columns = [c for c in tables.table(name).columns if c.name.startswith('new')]\n"
@@ -259,8 +260,9 @@ def test_a_new_measure_has_its_columns_in_the_tables() -> None:
     ).stdout
     columns = "new:years new_low:years new_high:years"
     differences = "new_difference:years new_difference_low:years new_difference_high:years"
+    spread = "new_seeds_least:years new_seeds_greatest:years"
     assert printed.splitlines() == [
-        *(f"{name} {columns} {differences}" for name in ("systems", "ablations")),
+        *(f"{name} {columns} {differences} {spread}" for name in ("systems", "ablations")),
         *(f"{name} {columns}" for name in ("findings", "subgroups")),
         "guidance",
     ]
@@ -275,7 +277,10 @@ def test_the_tables_hold_every_measure_and_nothing_else() -> None:
 
     paper = [f"paper_{measure.name}" for measure in IN_PAPER]
     differences = [f"{measure.name}_difference{end}" for measure in MEASURES for end in ("", "_low", "_high")]
-    assert columns("systems") == columns("ablations") == ["system", "n", *with_ends([*MEASURES]), *differences, *paper]
+    seeds = [f"{measure.name}_seeds_{end}" for measure in measures.MAIN for end in ("least", "greatest")]
+    measured = ["n", *with_ends([*MEASURES]), *differences, *seeds, *paper]
+    assert columns("systems") == ["system", *measured]
+    assert columns("ablations") == ["system", "ablation_of", *measured]
     assert columns("subgroups") == ["system", "group", "n", *with_ends([*MEASURES])]
     assert columns("findings") == ["system", "finding", "n", *with_ends([m for m in MEASURES if m.by_finding])]
     guiding = [measure.name for measure in measures.GUIDING]

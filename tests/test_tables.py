@@ -161,7 +161,7 @@ def test_arrow_data_of_a_wrong_type_is_refused_by_column(column: str) -> None:
     st.lists(st.tuples(st.text(min_size=1), st.binary()), max_size=20, unique_by=lambda row: row[0]), st.integers(1, 7)
 )
 def test_a_stream_makes_the_round_trip_whatever_its_batches(rows: list[tuple[str, bytes]], size: int) -> None:
-    given_rows = [{"seed": 0, "pair_id": pair_id, "png": png} for pair_id, png in rows]
+    given_rows = [{"training_seed": 0, "seed": 0, "pair_id": pair_id, "png": png} for pair_id, png in rows]
     path = Path(os.environ.get("TMPDIR", "/tmp")) / f"stream-{os.getpid()}.parquet"
     try:
         batches = (given_rows[i : i + size] for i in range(0, len(given_rows), size))
@@ -177,17 +177,17 @@ def test_a_stream_makes_the_round_trip_whatever_its_batches(rows: list[tuple[str
 @pytest.mark.parametrize(
     ("row", "named"),
     [
-        ({"seed": 0, "pair_id": "1-2", "png": b"", "pgn": b""}, "unknown column 'pgn'"),
+        ({"training_seed": 0, "seed": 0, "pair_id": "1-2", "png": b"", "pgn": b""}, "unknown column 'pgn'"),
         ({"seed": 0, "png": b""}, "'pair_id' has 1 null"),
         ({"seed": "x", "pair_id": "1-2", "png": b""}, "'seed'"),
-        ({"seed": 0, "pair_id": 7, "png": b""}, "'pair_id'"),
+        ({"training_seed": 0, "seed": 0, "pair_id": 7, "png": b""}, "'pair_id'"),
     ],
 )
 def test_a_stream_refuses_a_wrong_row_by_column_and_keeps_the_old_file(row: dict, named: str, tmp_path: Path) -> None:
     path = tmp_path / "g.parquet"
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match="table generated") as refused:
-        tables.write_stream(path, "generated", [[{"seed": 0, "pair_id": "0", "png": b""}], [row]])
+        tables.write_stream(path, "generated", [[{"training_seed": 0, "seed": 0, "pair_id": "0", "png": b""}], [row]])
     assert named in str(refused.value)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["g.parquet"]
@@ -283,7 +283,7 @@ def test_a_lookup_gives_each_key_its_first_row_from_any_file_and_row_group(tmp_p
     first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
 
     def rows(*names: str, note: bytes) -> list[dict[str, object]]:
-        return [{"seed": 0, "pair_id": name, "png": name.encode() + note} for name in names]
+        return [{"training_seed": 0, "seed": 0, "pair_id": name, "png": name.encode() + note} for name in names]
 
     tables.write_stream(first, "generated", [rows("a", "b", note=b"1"), rows("c", "a", note=b"2")])
     tables.write_stream(second, "generated", [rows("d", "b", note=b"3"), rows("e", note=b"3"), rows("d", note=b"4")])
@@ -301,7 +301,7 @@ def test_a_lookup_gives_each_key_its_first_row_from_any_file_and_row_group(tmp_p
 
 
 def test_pieces_have_at_most_so_many_rows_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"seed": 0, "pair_id": str(row), "png": bytes([row]) * 1_000} for row in range(50)]
+    rows = [{"training_seed": 0, "seed": 0, "pair_id": str(row), "png": bytes([row]) * 1_000} for row in range(50)]
     tables.write_stream(tmp_path / "t", "generated", [rows])
     for limit, columns, expected in ((1 << 20, None, 20), (11_500, None, 10), (1, None, 1), (10_500, ["pair_id"], 20)):
         monkeypatch.setattr(tables, "BATCH", limit)
@@ -347,7 +347,7 @@ def large_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     def batches() -> Iterator[list[dict[str, object]]]:
         for first in range(0, LARGE, 64):
             rows = range(first, min(first + 64, LARGE))
-            yield [{"seed": 0, "pair_id": str(row), "png": rng.bytes(LARGE_PNG)} for row in rows]
+            yield [{"training_seed": 0, "seed": 0, "pair_id": str(row), "png": rng.bytes(LARGE_PNG)} for row in rows]
 
     paths = {name: folder / f"{name}.parquet" for name in ("many groups", "one group", "one group of another writer")}
     tables.write_stream(paths["many groups"], "generated", batches())

@@ -101,8 +101,12 @@ def _features(evidence: Evidence) -> np.ndarray:
 
 
 def _first_seed(evidence: Evidence) -> np.ndarray:
-    seeds = evidence.scores["seed"].to_numpy()
-    return seeds == seeds.min()
+    """Whether each row is of the first training seed and of the first seed of its sampling noise: one row per pair."""
+    first = np.ones(len(evidence.scores), dtype=bool)
+    for name in ("training_seed", "seed"):
+        seeds = evidence.scores[name].to_numpy()
+        first &= seeds == seeds.min()
+    return first
 
 
 def _known(value: np.ndarray | None) -> np.ndarray:
@@ -216,10 +220,11 @@ def _near_training(evidence: Evidence) -> np.ndarray:
 
 
 def _diversity(evidence: Evidence) -> np.ndarray:
-    """The mean distance of two pictures of a pair, over that of pictures of two patients; NaN with one seed."""
+    """The mean distance of two pictures of a pair by the same model, over that of pictures of two patients; NaN with one seed."""
     from scipy.spatial.distance import cdist
 
-    pairs, subjects = (evidence.scores[name].to_numpy() for name in ("pair_id", "subject_id"))
+    columns = ("pair_id", "subject_id", "training_seed")
+    pairs, subjects, models = (evidence.scores[name].to_numpy() for name in columns)
     distances = cdist(_features(evidence), _features(evidence))
 
     def mean(compared: np.ndarray) -> np.ndarray:
@@ -228,7 +233,7 @@ def _diversity(evidence: Evidence) -> np.ndarray:
         summed = ((evidence.weights @ (distances * compared)) * evidence.weights).sum(axis=1)
         return np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
 
-    same_pair = (pairs[:, None] == pairs) & ~np.eye(len(pairs), dtype=bool)
+    same_pair = (pairs[:, None] == pairs) & (models[:, None] == models) & ~np.eye(len(pairs), dtype=bool)
     if not same_pair.any():
         return np.full(len(evidence.weights), np.nan)
     return mean(same_pair) / mean(subjects[:, None] != subjects)

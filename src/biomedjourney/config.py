@@ -97,8 +97,8 @@ WITHOUT_EFFECT = (
     "rewrite.openai.zero_data_retention_confirmed_by",
 )
 
-# What a command reads only to show how far it is or what it cost, and not for its results.
-ONLY_SHOWN = {"train": ("generate", "report"), "report": ("resources",)}
+# What is without effect on the results of one command: what it only shows, and how often each run is trained.
+WITHOUT_EFFECT_ON = {"train": ("generate", "report", "train.seeds"), "report": ("resources",)}
 
 
 @cache
@@ -155,6 +155,13 @@ def _check_names(settings: dict[str, Any]) -> None:
             raise UserError(
                 f"configuration, train.runs.{name}.writer: {run['writer']!r} is not in rewrite.writers: "
                 f"known: {', '.join(writers)}"
+            )
+    for name, system in systems.items():
+        whole = system.get("ablation_of")
+        if whole is not None and (whole not in systems or "ablation_of" in systems[whole]):
+            raise UserError(
+                f"configuration, systems.{name}.ablation_of: {whole!r} is no system, or is an ablation itself: "
+                f"known: {', '.join(known for known in systems if 'ablation_of' not in systems[known])}"
             )
     swept_systems = settings["generate"]["guidance"]["sweep"]["systems"]
     with_run = dict.fromkeys(swept_systems, "generate.guidance.sweep.systems") | {"biomedjourney": "systems"}
@@ -224,9 +231,22 @@ def load(sources: Iterable[str], command: str) -> dict[str, Any]:
         is_text = source.lstrip().startswith("{")
         settings = merge(settings, parse(source, "the text given to --config") if is_text else read(source))
     sections = {path.partition(".")[0] for path in SECTIONS[command]}
-    settings = {section: value for section, value in settings.items() if section in sections}
+    settings = without_left_out({section: value for section, value in settings.items() if section in sections})
     check(settings, command)
     return _parts(with_home(settings), SECTIONS[command], command)
+
+
+def without_left_out(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without the runs and systems that are null: so an overlay leaves out what is laid under it."""
+    for keys in (["train", "runs"], ["systems"]):
+        try:
+            entries = reduce(lambda inner, key: inner[key], keys, settings)
+            left_out = [name for name, value in entries.items() if value is None]
+        except (KeyError, TypeError, AttributeError):
+            continue  # absent, or not what it should be: `check` says so
+        for name in left_out:
+            settings = _without(settings, [*keys, name])
+    return settings
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -344,8 +364,8 @@ def tracked_settings(
     """What the results of ``command`` depend on in the configuration, in one canonical form.
 
     A rule runs again when this text changes. The order of keys and the difference between 2 and 2.0 do not matter.
-    Settings `WITHOUT_EFFECT` and `ONLY_SHOWN` are left out, and so is what concerns another ``run``, ``system`` or
-    ``writer`` than the given one, and what a part of the model does not need since its weights are given.
+    Settings `WITHOUT_EFFECT` and `WITHOUT_EFFECT_ON` are left out, and so is what concerns another ``run``,
+    ``system`` or ``writer`` than the given one, and what a part of the model does not need since its weights are given.
     """
     parts = _parts(settings, SECTIONS[command], command)
     if run is not None:
@@ -360,9 +380,14 @@ def tracked_settings(
         [(part, part_settings)] = parts["pretrain"].items()
         if part_settings["weights"] is not None:
             parts = {"pretrain": {part: {"weights": part_settings["weights"]}}}
-    for path in (*WITHOUT_EFFECT, *ONLY_SHOWN.get(command, ())):
+    for path in (*WITHOUT_EFFECT, *WITHOUT_EFFECT_ON.get(command, ())):
         parts = _without(parts, path.split("."))
     return json.dumps(_plain_numbers(parts), sort_keys=True)
+
+
+def training_name(run: str, training_seed: int) -> str:
+    """The name of one training of a run, by which its files are called: the run's, and a further seed behind it."""
+    return run if training_seed == 0 else f"{run}.{training_seed}"
 
 
 def unet_of(run: dict[str, Any], unet: dict[str, Any]) -> dict[str, Any]:

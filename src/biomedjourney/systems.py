@@ -41,6 +41,7 @@ DECLARED = (
         "two stages, registered prior, progression description",
         {"pathology_auc": 0.8054, "race_auc": 0.9722, "age_r": 0.7938, "cmig": 0.8323},
     ),
+    System("biomedjourney-short", "the same, trained as long as its ablations"),
     System("text-only", "stage 1 alone: drawn from the text, without a prior (RoentGen's method with our training)"),
     System(
         "roentgen",

@@ -113,15 +113,26 @@ def _with_intervals(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _with_differences(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
-    """Three more columns for each measure: the difference to the main system, and both ends of its interval."""
+def _with_differences(declared: Iterable[measures.Measure], reference: str) -> tuple[Column, ...]:
+    """Three more columns for each measure: the difference to another system, and both ends of its interval."""
     columns: list[Column] = []
     for measure in declared:
-        text = f"{measure.name} less that of {systems.MAIN}"
+        text = f"{measure.name} less that of {reference}"
         columns.append(Column(f"{measure.name}_difference", pa.float64(), text, measure.unit, nullable=True))
         for end, meaning in (("low", "lower"), ("high", "upper")):
             text = f"{meaning} end of the 95 % interval of {measure.name}_difference, paired over patients"
             name = f"{measure.name}_difference_{end}"
+            columns.append(Column(name, pa.float64(), text, measure.unit, nullable=True))
+    return tuple(columns)
+
+
+def _with_training_seeds(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
+    """Two more columns for each measure: the least and the greatest value over the training seeds."""
+    columns: list[Column] = []
+    for measure in declared:
+        for end in ("least", "greatest"):
+            text = f"{end} {measure.name} of one training seed; null where the run was trained once, or there is none"
+            name = f"{measure.name}_seeds_{end}"
             columns.append(Column(name, pa.float64(), text, measure.unit, nullable=True))
     return tuple(columns)
 
@@ -143,6 +154,9 @@ _TWO_STUDIES = (
 )
 _WRITER = Column("writer", pa.string(), "who wrote the description: rules, impression or openai")
 _DESCRIPTION = Column("description", pa.string(), "the progression description")
+_TRAINING_SEED = Column(
+    "training_seed", pa.int64(), "seed of the training; 0 where a run is trained once or there is none"
+)
 _SEED = Column("seed", pa.int64(), "seed of the sampling noise")
 _SYSTEM = Column("system", pa.string(), "what made the picture, by its name in the configuration")
 _SPLIT = Column("split", pa.string(), "train, validation or test; a patient is on one side only")
@@ -319,9 +333,10 @@ _DECLARED = (
     Table(
         "training",
         "The course of a training run.",
-        ("run", "step"),
+        ("run", "training_seed", "step"),
         (
             Column("run", pa.string(), "name of the training run in the configuration"),
+            _TRAINING_SEED,
             Column("step", pa.int64(), "optimiser steps taken"),
             Column("stage", pa.int64(), "1: singles with a zero prior, 2: triples"),
             Column("images_seen", pa.int64(), "images drawn so far"),
@@ -360,9 +375,10 @@ _DECLARED = (
     Table(
         "scores",
         "What the classifiers say of each generated picture.",
-        ("system", "seed", "pair_id"),
+        ("system", "training_seed", "seed", "pair_id"),
         (
             _SYSTEM,
+            _TRAINING_SEED,
             _SEED,
             _PAIR,
             _SUBJECT,
@@ -419,19 +435,24 @@ _DECLARED = (
             _SYSTEM,
             _PAIRS_COUNTED,
             *_with_intervals(measures.MEASURES),
-            *_with_differences(measures.MEASURES),
+            *_with_differences(measures.MEASURES, systems.MAIN),
+            *_with_training_seeds(measures.MAIN),
             *_PAPER,
         ),
     ),
     Table(
         "ablations",
-        "The ablations: one row per variant.",
+        "The ablations: one row per variant, beside the systems that they are compared with.",
         ("system",),
         (
             _SYSTEM,
+            Column(
+                "ablation_of", pa.string(), "the system that it is compared with; null for such a one", nullable=True
+            ),
             _PAIRS_COUNTED,
             *_with_intervals(measures.MEASURES),
-            *_with_differences(measures.MEASURES),
+            *_with_differences(measures.MEASURES, "the system in ablation_of"),
+            *_with_training_seeds(measures.MAIN),
             *_PAPER,
         ),
     ),
@@ -543,9 +564,9 @@ _DECLARED = (
     ),
     Table(
         "generated",
-        "One counterfactual picture per test pair and seed.",
-        ("seed", "pair_id"),
-        (_SEED, _PAIR, _PNG),
+        "One counterfactual picture per test pair, seed and training seed.",
+        ("training_seed", "seed", "pair_id"),
+        (_TRAINING_SEED, _SEED, _PAIR, _PNG),
         bulky=True,
     ),
     Table(

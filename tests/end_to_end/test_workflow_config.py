@@ -9,12 +9,11 @@ import pytest
 import yaml
 
 from tests.helpers import REPOSITORY, published
-from tests.helpers.workflow_runs import PAPER, snakemake
+from tests.helpers.workflow_runs import PAPER, snakemake, without_ablations
 
 pytestmark = pytest.mark.workflow
 
 CHECKED = "results/models/checked.json"
-TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
 
 
 def errors_of(folder: Path, overlay: str) -> list[str]:
@@ -79,6 +78,7 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     weights = tmp_path / "resources" / "weights"
     published.vae(weights / "stable-diffusion-v1-5" / "vae")
     published.unet(weights / "stable-diffusion-v1-5" / "unet")
+    published.unet(weights / "instruct-pix2pix" / "unet", published.INSTRUCT_PIX2PIX)
     published.biomedclip(weights / "biomedclip")
     for folder in ("mimic-cxr-jpg/2.1.0", "mimic-cxr/2.1.0", "mimic-iv/3.1/hosp", "weights/torchxrayvision"):
         (tmp_path / "resources" / folder).mkdir(parents=True)
@@ -97,6 +97,14 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     assert "draw_phantom" not in result.stdout
     for part in ("results/progressions/openai/forward.parquet", "results/triples/openai/forward.parquet"):
         assert part in result.stdout
+    for system in ("one-stage", "rules-text", "backward-journeys", "instruct-pix2pix-finetuned"):
+        assert f"results/scores/{system}.parquet" in result.stdout
+    assert "results/progressions/rules/forward.parquet" in result.stdout
+    assert "results/progressions/rules/backward.parquet" not in result.stdout
+    few = tmp_path / "few.yaml"
+    few.write_text(yaml.safe_dump(without_ablations()))
+    result = snakemake(tmp_path, "--dry-run", "--configfile", str(PAPER), str(mine), str(few))
+    assert result.returncode == 0, result.stdout[-3000:]
     assert "backward" not in result.stdout
     assert "results/progressions/rules" not in result.stdout
     inputs = dict(re.findall(r"^(?:local)?rule (\w+):\n    input: (.*)$", result.stdout, re.MULTILINE))
@@ -147,13 +155,6 @@ def test_weights_that_do_not_fit_end_the_workflow_before_its_first_job(tmp_path:
     ]
     assert not (tmp_path / "resources").exists(), "nothing else was begun"
     assert not (tmp_path / CHECKED).exists()
-
-
-def test_the_tables_configuration_adds_its_rows(tmp_path: Path) -> None:
-    result = snakemake(tmp_path, "--dry-run", "--configfile", str(TABLES))
-    assert result.returncode == 0, result.stdout[-3000:]
-    for path in ("results/models/stage2-no-registration", "results/models/text-only", "results/scores/no-registration"):
-        assert path in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The chain of paper.yaml, by the real command: drawn raw files, and small networks in the published formats.
 
 A file of the user's own is laid over it, as README says: paths, the model's address, and less of everything that takes
-time. What the paper's configuration decides (256 pixels, 256 tokens, published parts, the writer openai) stays.
+time, without the ablations. What the paper's configuration decides (256 pixels, 256 tokens, published parts, the writer
+openai) stays.
 """
 
 import html
@@ -21,10 +22,10 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file
 
-from biomedjourney import pixels, tables
+from biomedjourney import config, pixels, tables
 from tests.helpers import model_server, published
 from tests.helpers.report_page import table_rows
-from tests.helpers.workflow_runs import PAPER, snakemake
+from tests.helpers.workflow_runs import PAPER, snakemake, without_ablations
 
 pytestmark = [pytest.mark.workflow, pytest.mark.long]
 
@@ -76,7 +77,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     subprocess.run(draw, cwd=folder, check=True, capture_output=True)
     words = ("--cores", "2", "--configfile", str(PAPER), "mine.yaml")
     with model_server.running(model_server.read_well) as server:
-        (folder / "mine.yaml").write_text(yaml.safe_dump(mine(folder, server.url)))
+        (folder / "mine.yaml").write_text(yaml.safe_dump(config.merge(without_ablations(), mine(folder, server.url))))
         result = snakemake(folder, *words, timeout=1800)
     assert result.returncode == 0, result.stdout[-6000:]
     return SimpleNamespace(folder=folder, said=result.stdout, words=words, requests=server.requests)

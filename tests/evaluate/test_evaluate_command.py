@@ -14,7 +14,7 @@ from biomedjourney import tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.evaluate import cmig, guidance, summary
-from biomedjourney.measures import CHANGE_AUC, GUIDING, MEASURES
+from biomedjourney.measures import CHANGE_AUC, GUIDING, MAIN, MEASURES
 from tests.helpers import evaluation, fabricated
 
 
@@ -232,6 +232,74 @@ def test_every_seed_has_a_picture_of_every_pair(scores: list[Path], inputs: dict
     assert "system untrained (seed 1)" in refusal(lacking)
     assert "1 missing, 0 extra" in refusal(lacking)
     assert not (tmp_path / "lacking.parquet").exists()
+
+
+def test_training_seeds_are_pooled_and_their_spread_is_told(
+    written: dict[str, pd.DataFrame], inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """A system of two training seeds, one of which draws as biomedjourney does and the other as text-only does."""
+    first, second = (
+        written["scores"].query("system == @system").assign(system="biomedjourney", training_seed=seed)
+        for seed, system in enumerate(("biomedjourney", "text-only"))
+    )
+    copy = written["scores"].query("system == 'copy-prior'")
+    tables.write(tmp_path / "scores.parquet", "scores", pd.concat([second, copy, first]))
+    more = ("--truth", str(inputs["truth"]))
+    assert evaluation.measure(inputs, [tmp_path / "scores.parquet"], tmp_path / "out", *more).exit_code == 0
+    systems = tables.read(tmp_path / "out" / "systems.parquet", "systems").set_index("system")
+    alone = written["systems"].set_index("system")
+    ends = [f"{measure.name}_seeds_{end}" for measure in MAIN for end in ("least", "greatest")]
+    assert alone[ends].isna().all(axis=None)
+    assert systems.loc["copy-prior", ends].isna().all()
+    row = systems.loc["biomedjourney"]
+    assert row["n"] == alone.loc["biomedjourney", "n"]
+    for measure in MAIN:
+        values = alone.loc[["biomedjourney", "text-only"], measure.name]
+        assert row[f"{measure.name}_seeds_least"] == pytest.approx(values.min())
+        assert row[f"{measure.name}_seeds_greatest"] == pytest.approx(values.max())
+    assert row["race_auc_seeds_least"] < row["race_auc"] < row["race_auc_seeds_greatest"]
+
+
+def test_a_second_training_seed_that_draws_the_same_pictures_changes_no_interval(
+    written: dict[str, pd.DataFrame], inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """The bootstrap draws patients: all pictures of one come together."""
+    scores = written["scores"].query("system in ['biomedjourney', 'untrained']")
+    twice = pd.concat([scores, scores.query("system == 'biomedjourney'").assign(training_seed=1)])
+    tables.write(tmp_path / "scores.parquet", "scores", twice)
+    more = ("--truth", str(inputs["truth"]))
+    assert evaluation.measure(inputs, [tmp_path / "scores.parquet"], tmp_path / "out", *more).exit_code == 0
+    doubled = tables.read(tmp_path / "out" / "systems.parquet", "systems").set_index("system")
+    expected = written["systems"].set_index("system").loc[doubled.index]
+    same = [column for column in expected if "_seeds_" not in column]
+    pd.testing.assert_frame_equal(doubled[same], expected[same], check_exact=False, rtol=1e-9)
+
+
+def test_every_training_seed_has_a_picture_of_every_pair(inputs: dict[str, Path], tmp_path: Path) -> None:
+    pictures = tables.read(inputs["generated/untrained"], "generated")
+    lacking = pd.concat([pictures, pictures.iloc[1:].assign(training_seed=1)])
+    changed = replaced(inputs, "generated/untrained", lacking, tmp_path)
+    result = evaluation.score("untrained", inputs, [changed["generated/untrained"]], tmp_path / "lacking.parquet")
+    assert "system untrained (seed 0, training seed 1) covers" in refusal(result)
+
+
+def test_an_ablation_is_compared_with_the_system_that_it_is_one_of(
+    written: dict[str, pd.DataFrame], inputs: dict[str, Path], scores: list[Path], tmp_path: Path
+) -> None:
+    of_another = {"systems": {"no-registration": {"ablation_of": "text-only"}}}
+    result = evaluation.measure(inputs, scores, tmp_path, "--truth", str(inputs["truth"]), **of_another)
+    assert result.exit_code == 0, result.output
+    ablations = tables.read(tmp_path / "ablations.parquet", "ablations").set_index("system")
+    assert ablations["ablation_of"].fillna("").to_dict() == {"text-only": "", "no-registration": "text-only"}
+    differences = [column for column in ablations if "_difference" in column]
+    assert ablations.loc["text-only", differences].isna().all()
+    systems = written["systems"].set_index("system")
+    pd.testing.assert_frame_equal(tables.read(tmp_path / "systems.parquet", "systems"), written["systems"])
+    for measure in MEASURES:
+        apart = systems.loc["no-registration", measure.name] - systems.loc["text-only", measure.name]
+        row = ablations.loc["no-registration"]
+        assert row[f"{measure.name}_difference"] == pytest.approx(apart)
+        assert row[f"{measure.name}_difference_low"] <= apart <= row[f"{measure.name}_difference_high"]
 
 
 def test_pictures_of_other_pairs_than_the_compared_ones_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:

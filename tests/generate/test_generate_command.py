@@ -31,17 +31,21 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tables, and the folders of the three runs, trained for a few steps."""
+    """The tables, and the folders of the runs, trained for a few steps; stage2.1 has another training seed."""
     folder = tmp_path_factory.mktemp("trained")
     paths = tiny.write(folder)
     needs = ("singles", "triples", "latents", "prior_latents", "texts")
-    for run, start in (("stage1", None), ("stage2", "stage1"), ("stage2-no-registration", "stage1")):
+    for name, start in (
+        ("stage1", None), ("stage2", "stage1"), ("stage2.1", "stage1"), ("stage2-no-registration", "stage1"),
+    ):  # fmt: skip
+        run, _, seed = name.partition(".")
         own = {"train": {"runs": {"stage2-no-registration": {"start": "stage1"}}}}
         words = ["--config", config_text(**config.merge(tiny.OVERLAY, own)), "--run", run, *tiny.flags(paths, *needs)]
-        words += ["--checkpoints", str(folder / "checkpoints"), "--training", str(folder / f"{run}.parquet")]
+        words += ["--checkpoints", str(folder / "checkpoints"), "--training", str(folder / f"{name}.parquet")]
+        words += ["--training-seed", seed] if seed else []
         words += ["--start", str(folder / start)] if start else []
-        CliRunner().invoke(train_command, [*words, "--out", str(folder / run)], catch_exceptions=False)
-        paths[run] = folder / run
+        CliRunner().invoke(train_command, [*words, "--out", str(folder / name)], catch_exceptions=False)
+        paths[name] = folder / name
     return paths
 
 
@@ -99,6 +103,24 @@ def test_a_picture_depends_on_the_prior_and_the_text_of_its_own_pair_alone(
     for changed in ({"prior_latents": tmp_path / "latents.parquet"}, {"triples": tmp_path / "triples.parquet"}):
         after = pictures(**changed)
         assert list(before.index[before != after]) == [pair_id], changed
+
+
+def test_every_training_seed_draws_every_picture_from_the_same_noise(paths: dict[str, Path], tmp_path: Path) -> None:
+    words, second = flags(paths, "biomedjourney"), ["--model", str(paths["stage2.1"])]
+    alone = tables.read(generate("pictures", "biomedjourney", tmp_path / "alone", words), "generated")
+    assert set(alone["training_seed"]) == {0}
+    drawn = tables.read(generate("pictures", "biomedjourney", tmp_path / "both", [*second, *words]), "generated")
+    assert drawn["training_seed"].is_monotonic_increasing
+    first, other = (drawn[drawn["training_seed"] == seed].reset_index(drop=True) for seed in (0, 1))
+    pd.testing.assert_frame_equal(first, alone)
+    pd.testing.assert_frame_equal(first[["seed", "pair_id"]], other[["seed", "pair_id"]])
+    assert (first["png"] != other["png"]).all()
+    swapped = shutil.copytree(paths["stage2.1"], tmp_path / "swapped")  # the first model, as if of the second seed
+    shutil.rmtree(swapped / "unet")
+    shutil.copytree(paths["stage2"] / "unet", swapped / "unet")
+    words += ["--model", str(swapped)]
+    same = tables.read(generate("pictures", "biomedjourney", tmp_path / "same", words), "generated")
+    assert same.groupby(["seed", "pair_id"])["png"].nunique().eq(1).all()
 
 
 def test_same_seed_gives_the_same_file_contents(paths: dict[str, Path], tmp_path: Path) -> None:
@@ -300,6 +322,9 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
         "pictures", "biomedjourney", [*inputs, "--model", str(paths["stage1"])], "stage1, expected that of run stage2"
     )
     refused("pictures", "biomedjourney", [*inputs, "--model", str(tmp_path)], "not the folder of a trained model")
+    twice = [*inputs, *model, "--model", str(shutil.copytree(paths["stage2"], tmp_path / "copy"))]
+    refused("pictures", "biomedjourney", twice, "--model: 2 models of 1 training seeds: give each seed's once")
+    refused("pictures", "biomedjourney", [*inputs, *model, "--model", str(paths["stage1"])], "stage1, expected that of")
     refused("pictures", "biomedjourney", [*tiny.flags(paths, "first_stage"), *model], "--triples is missing")
     no_schedule = shutil.copytree(model[1], tmp_path / "no-schedule")
     shutil.rmtree(no_schedule / "scheduler")

@@ -15,7 +15,7 @@ OUTPUTS = ("scores", "systems", "ablations", "findings", "subgroups", "beyond")
 # The default configuration has neither this system nor its run.
 SETTINGS = {
     "evaluate": {"bootstrap": 100},
-    "systems": {"no-registration": {"run": "no-registration", "ablation": True}},
+    "systems": {"no-registration": {"run": "no-registration", "ablation_of": "biomedjourney"}},
 }
 
 

@@ -136,11 +136,12 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     put(
         "training",
         [
-            (run, s, i + 1, 32 * s, 1.0 / (1 + s), 1e-3, 0.1 * s, None if s % 40 else 1.2 / (1 + s), 320.0, 500.0)
+            (run, 0, s, i + 1, 32 * s, 1.0 / (1 + s), 1e-3, 0.1 * s, None if s % 40 else 1.2 / (1 + s), 320.0, 500.0)
             for i, run in enumerate(("stage1", "stage2"))
             for s in range(0, 100, 20)
         ],
-        columns="run step stage images_seen loss learning_rate seconds validation_loss images_per_second memory_mb",
+        columns="run training_seed step stage images_seen loss learning_rate seconds validation_loss images_per_second"
+        " memory_mb",
     )
     put(
         "guidance",
@@ -166,10 +167,10 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     put("exclusions", pd.concat([paired["exclusions"], later.exclusions()]))
     for system in systems:
         rows = [
-            (0, r.pair_id, pixels.encode_png(draw(system, films[r.prior_dicom_id], films[r.dicom_id], rng)))
+            (0, 0, r.pair_id, pixels.encode_png(draw(system, films[r.prior_dicom_id], films[r.dicom_id], rng)))
             for r in compared.itertuples()
         ]
-        put("generated", rows, f"generated/{system}", columns="seed pair_id png")
+        put("generated", rows, f"generated/{system}", columns="training_seed seed pair_id png")
     return paths
 
 

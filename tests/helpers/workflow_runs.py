@@ -2,11 +2,26 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
+from biomedjourney import config
 from tests.helpers import REPOSITORY
 
 SMOKE = REPOSITORY / "workflow" / "configs" / "smoke.yaml"
 PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
+TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
+
+
+def without_ablations() -> dict[str, Any]:
+    """What leaves the rows of paper.yaml out that the default run does not have, as a user may wish for."""
+    paper, default = (config.read(path) for path in (PAPER, REPOSITORY / "config.yaml"))
+    runs = set(paper["train"]["runs"]) - set(default["train"]["runs"])
+    return {
+        "rewrite": {"writers": ["openai"]},
+        "train": {"runs": dict.fromkeys(runs)},
+        "systems": dict.fromkeys(set(paper["systems"]) - set(default["systems"])),
+        "generate": {"guidance": {"sweep": {"systems": default["generate"]["guidance"]["sweep"]["systems"]}}},
+    }
 
 
 def snakemake(

@@ -132,6 +132,24 @@ def test_differences_have_their_sign_and_the_parts_of_a_measure_their_own_table(
         assert cells == [f"{100 * systems.loc[name, m.name]:.2f}" for m in MEASURES if m.part_of]
 
 
+def test_the_spread_over_training_seeds_and_the_differences_of_ablations_are_on_the_page(
+    written: Path, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    assert "training seeds" not in section((written / "index.html").read_text(), "main")
+    systems = tables.read(inputs["systems"], "systems")
+    ours = systems["system"] == "biomedjourney"
+    systems.loc[ours, ["race_auc_seeds_least", "race_auc_seeds_greatest"]] = 0.123, 0.987
+    scores = tables.read(inputs["scores"], "scores")
+    paths = replaced(inputs, "systems", systems, tmp_path)
+    paths = replaced(paths, "scores", pd.concat([scores, scores.assign(training_seed=1)]), tmp_path)
+    assert report(paths, tmp_path / "report").exit_code == 0
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall(r'<small class="seeds">(.*?)</small>', page) == ["12.3 to 98.7"]
+    assert "training seeds: 0, 1." in section(page, "main")
+    row = tables.read(inputs["ablations"], "ablations").set_index("system").loc["no-registration"]
+    assert f"{100 * row['race_auc_difference']:+.2f}" in section(page, "ablations")
+
+
 def test_the_grid_is_a_picture_of_as_many_rows_as_asked_for(
     written: Path, inputs: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -1,3 +1,4 @@
+import re
 from itertools import zip_longest
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from biomedjourney import measures, pixels, tables
-from biomedjourney.measures import IN_PAPER, MEASURES
+from biomedjourney.measures import IN_PAPER, MAIN, MEASURES
 from biomedjourney.report import charts, claims, examples, registration, subgroups
 from biomedjourney.report.text import main_table, percent
 from biomedjourney.systems import BY_NAME
@@ -25,6 +26,7 @@ def systems(**rows: tuple[float, ...]) -> pd.DataFrame:
             row |= {measure.name: value, f"{measure.name}_low": value - 0.05, f"{measure.name}_high": value + 0.05}
             difference, name = value - result[0][measure.name] if result else np.nan, f"{measure.name}_difference"
             row |= {name: difference, f"{name}_low": difference - 0.02, f"{name}_high": difference + 0.02}
+        row |= {f"{measure.name}_seeds_{end}": np.nan for measure in MAIN for end in ("least", "greatest")}
         result.append(row)
     return pd.DataFrame(result)
 
@@ -39,8 +41,14 @@ def findings(**change_auc: tuple[float, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["system", "finding", "change_auc"])
 
 
+def ablations(**whole_of: str) -> pd.DataFrame:
+    """What each system is an ablation of."""
+    rows = [(name.replace("_", "-"), whole) for name, whole in whole_of.items()]
+    return pd.DataFrame(rows, columns=["system", "ablation_of"])
+
+
 def verdicts(table: pd.DataFrame, by_finding: pd.DataFrame | None = None) -> dict[str, bool | None]:
-    made = claims.claims(table, findings() if by_finding is None else by_finding)
+    made = claims.claims(table, findings() if by_finding is None else by_finding, ablations())
     assert len({claim.text for claim in made}) == len(made)
     return {claim.text: claim.holds for claim in made}
 
@@ -75,19 +83,48 @@ def test_a_claim_about_every_finding_fails_with_one_and_is_undefined_with_none()
     assert verdicts(table, findings(edema=(0.7, 0.5), fracture=(0.5, 0.5)))[text] is False
     assert verdicts(table, findings(edema=(0.7, 0.5), fracture=(np.nan, 0.5)))[text] is True
     assert verdicts(table, findings(edema=(np.nan, 0.5)))[text] is None
-    [claim] = [c for c in claims.claims(table, findings(lung_lesion=(0.7, 0.5))) if c.text == text]
+    [claim] = [c for c in claims.claims(table, findings(lung_lesion=(0.7, 0.5)), ablations()) if c.text == text]
     assert claim.evidence == "lung lesion 70.0 and 50.0"
 
 
 def test_a_paired_difference_is_told_from_the_side_of_biomedjourney() -> None:
     table = systems(biomedjourney=(0.90, 0.9, 0.8, 0.87, 0.75), text_only=(0.93, 0.5, 0.1, 0.30, 0.70))
-    [claim] = [claim for claim in claims.claims(table, findings()) if "not below text-only" in claim.text]
+    [claim] = [claim for claim in claims.claims(table, findings(), ablations()) if "not below text-only" in claim.text]
     assert claim.holds is False
     assert claim.evidence == "-3.0 [-5.0, -1.0]"
 
 
+def test_an_ablation_is_held_against_its_own_whole() -> None:
+    table = systems(
+        biomedjourney=(0.9, 0.95, 0.9, 0.8), shorter=(0.8, 0.6, 0.8, 0.7), no_registration=(0.8, 0.5, 0.5, 0.6)
+    )
+
+    def claimed(**whole_of: str) -> list[str]:
+        made = claims.claims(table, findings(), ablations(**whole_of))
+        return [f"{claim.text}: {claim.holds}" for claim in made if "no-registration" in claim.text]
+
+    text = "{} is above no-registration on {}, with intervals apart: {}"
+    main = [text.format("biomedjourney", measure, True) for measure in ("race AUC", "age r")]
+    assert claimed() == claimed(no_registration="biomedjourney") == main
+    assert claimed(no_registration="shorter") == [
+        text.format("shorter", measure, holds) for measure, holds in (("race AUC", False), ("age r", True))
+    ]
+
+
+def test_the_main_table_shows_training_seeds_where_there_are_several() -> None:
+    figures = {f"paper_{measure.name}": np.nan for measure in IN_PAPER}
+    table = systems(biomedjourney=(0.9, 0.8, 0.7, 0.8), copy_prior=(0.8, 0.9, 0.8, 0.8)).assign(n=5, **figures)
+    assert "training seed" not in main_table(table)
+    table.loc[0, ["race_auc_seeds_least", "race_auc_seeds_greatest"]] = 0.71, 0.86
+    lines = main_table(table).splitlines()
+    assert lines[1] == "In round brackets: the least and the greatest value of one training seed."
+    [ours] = [line for line in lines if line.startswith("biomedjourney")]
+    assert re.findall(r"\S+ \[[^]]*\] \(.*?\)", ours) == ["80.00 [75.0, 85.0] (71.0 to 86.0)"]
+    assert not any("(" in line for line in lines if line.startswith("copy-prior"))
+
+
 def test_claims_are_made_of_what_is_there() -> None:
-    assert claims.claims(systems(untrained=(0.5, 0.5, 0.0, 0.0)), findings()) == []
+    assert claims.claims(systems(untrained=(0.5, 0.5, 0.0, 0.0)), findings(), ablations()) == []
     assert verdicts(systems(biomedjourney=(0.9, 0.9, 0.8, 0.8))) == {}
     undefined = verdicts(systems(biomedjourney=(0.9, np.nan, 0.8, np.nan), text_only=(0.8, 0.5, 0.1, 0.3)))
     assert undefined["biomedjourney is above text-only on race AUC, with intervals apart"] is None
@@ -256,7 +293,7 @@ def test_the_flow_chart_shows_every_count_and_reason_of_the_cohort() -> None:
 def test_the_validation_loss_stands_beside_the_training_loss_of_its_run() -> None:
     runs, steps = (("stage1", 1), ("stage2", 2)), range(0, 101, 20)
     rows = [{"run": r, "stage": s, "step": n, "loss": 2 - n / 100 if n else None} for r, s in runs for n in steps]
-    training = pd.DataFrame(rows).assign(validation_loss=np.nan)
+    training = pd.DataFrame(rows).assign(validation_loss=np.nan, training_seed=0)
     validated = (training["run"] == "stage2") & training["step"].isin([40, 80])
     training.loc[validated, "validation_loss"] = [1.5, 1.25]
     [axis] = charts.losses(training).axes
@@ -282,3 +319,14 @@ def test_the_gap_is_that_of_the_groups_with_enough_pairs() -> None:
     sex, age = subgroups.gaps(rows, [measures.RACE_AUC])
     assert sex == {"attribute": "sex", "cells": {"race_auc": {"group": "sex=M", "gap": pytest.approx(0.1)}}}
     assert age == {"attribute": "age", "cells": {}}
+
+
+def test_training_seeds_of_a_run_have_one_colour_and_one_entry_of_the_legend() -> None:
+    rows = [(run, seed, step) for run in ("stage1", "stage2") for seed in (0, 1) for step in (20, 40)]
+    training = pd.DataFrame(rows, columns=["run", "training_seed", "step"])
+    training = training.assign(stage=1, loss=1.0 + training["training_seed"], validation_loss=np.nan)
+    [axis] = charts.losses(training).axes
+    lines = axis.get_lines()
+    assert [line.get_ydata().tolist() for line in lines] == [[1.0, 1.0], [2.0, 2.0]] * 2
+    assert len({line.get_color() for line in lines[:2]}) == 1 < len({line.get_color() for line in lines})
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["stage1 (stage 1)", "stage2 (stage 1)"]

@@ -17,6 +17,7 @@ from biomedjourney import arrays, config, tables
 from biomedjourney.errors import UserError
 from biomedjourney.train import checkpoint, model
 from biomedjourney.train.command import command
+from biomedjourney.train.run import seed_of_draws
 from tests.helpers import tiny, training_jobs
 from tests.helpers.fabricated import config_text
 from tests.helpers.full_disk import files, largest_file
@@ -62,6 +63,42 @@ def test_two_stages_write_their_models_and_their_course(paths: dict[str, Path], 
     assert second != first
     continued, _ = train(tmp_path, "stage2", [*tiny.flags(paths, *TRIPLES), *start], run_settings("stage2", steps=0))
     assert continued == first
+
+
+def test_another_training_seed_is_another_training_of_the_same_run(paths: dict[str, Path], tmp_path: Path) -> None:
+    """It draws other weights to begin with, and from the same start other batches; each with checkpoints of its own."""
+    inputs = tiny.flags(paths, *TRIPLES)
+    untrained, _ = train(tmp_path, "untrained", inputs)
+    assert untrained != train(tmp_path, "untrained", [*inputs, "--training-seed", "1"])[0]
+    start = train(tmp_path, "stage1", tiny.flags(paths, *SINGLES))
+    goes_on = [*inputs, "--start", str(tmp_path / "stage1")]
+    first, course = train(tmp_path, "stage2", goes_on)
+    assert set(course["training_seed"]) == {0}
+    words = arguments(tmp_path, "stage2", [*goes_on, "--training-seed", "1"])
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert re.search(r"^stage2\.1: \d+ examples of \d+, .* on cpu$", result.stderr, re.MULTILINE), (
+        "not from a checkpoint"
+    )
+    second = (tmp_path / "stage2" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    assert second not in (first, start[0])
+    course = tables.read(tmp_path / "stage2.parquet", "training")
+    assert (set(course["run"]), set(course["training_seed"])) == ({"stage2"}, {1})
+    assert json.loads((tmp_path / "stage2" / "run.json").read_text())["training_seed"] == 1
+    kept = {path.name.partition("-")[0] for path in (tmp_path / "checkpoints").glob("stage2*")}
+    assert kept == {"stage2", "stage2.1"}
+    assert train(tmp_path / "elsewhere", "stage2", [*goes_on, "--training-seed", "1"])[0] == second
+    assert train(tmp_path / "elsewhere", "stage2", [*goes_on, "--training-seed", "0"])[0] == first
+
+
+def test_how_often_runs_are_trained_decides_nothing_for_one_of_them(paths: dict[str, Path], tmp_path: Path) -> None:
+    train(tmp_path, "alone", tiny.flags(paths, *TRIPLES))
+    words = arguments(tmp_path, "alone", tiny.flags(paths, *TRIPLES), {"train": {"seeds": 5}})
+    assert "from step 6" in CliRunner().invoke(command, words, catch_exceptions=False).stderr
+
+
+def test_training_seed_0_draws_by_the_seed_of_the_configuration() -> None:
+    assert [seed_of_draws(seed, 0) for seed in (0, 7)] == [0, 7]
+    assert len({seed_of_draws(seed, training_seed) for seed in (0, 1) for training_seed in range(5)}) == 10
 
 
 def run_settings(run: str, **changed: Any) -> dict[str, Any]:

@@ -160,7 +160,8 @@ def rule_line(folder: Path, arguments: list[str]) -> list[str]:
     values = {name.lstrip("-"): value for name, value in zip(arguments[1::2], arguments[2::2], strict=False)}
     filled = {
         "log": folder / "rule.log",
-        "wildcards.run": "alone",
+        "params.run": "alone",
+        "params.seed": 0,
         "params.checkpoints": values["checkpoints"],
         "output.model": values["out"],
         "output.training": values["training"],

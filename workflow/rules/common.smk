@@ -1,6 +1,7 @@
 # Helper functions of all rules. No other rule file defines any.
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ faults = [
     if os.path.isfile(folder)
 ]
 try:
+    config.update(configuration.without_left_out(config))
     configuration.check(config)
     config.update(configuration.with_home(config))
     faults += configuration.faulty_paths(config)
@@ -44,6 +46,10 @@ RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]
 SWEEP = config["generate"]["guidance"]["sweep"]
 WRITERS = config["rewrite"]["writers"]
+# Every run is trained once for each training seed; the name of a training is that of its files.
+TRAININGS = {
+    configuration.training_name(run, seed): (run, seed) for run in RUNS for seed in range(config["train"]["seeds"])
+}
 MODELS = [name for name in SYSTEMS if "run" in SYSTEMS[name]]
 COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
 EXPORTED = "results/models/biomedjourney"
@@ -51,7 +57,7 @@ FIRST_TRIPLES = f"results/triples/{WRITERS[0]}/forward.parquet"
 
 
 wildcard_constraints:
-    run="|".join(RUNS),
+    training="|".join(map(re.escape, TRAININGS)),
     system="|".join(SYSTEMS),
     writer="|".join(WRITERS),
     direction="forward|backward",
@@ -208,7 +214,7 @@ PARTS = {
     "registrations": [path for direction in DIRECTIONS for path in registrations(direction)],
     "progressions": of_each_writer("progressions"),
     "triples": of_each_writer("triples"),
-    "training": [f"results/training/{run}.parquet" for run in RUNS],
+    "training": [f"results/training/{training}.parquet" for training in TRAININGS],
     "guidance": [f"results/guidance/{system}.parquet" for system in SWEEP["systems"]],
 }
 REPORTED = {
@@ -252,21 +258,24 @@ def first_weights(name):
     return weight_files(own if RUNS[name].get("weights") else "diffusion.unet.weights")
 
 
-def run_inputs(name):
-    """The tables and latents that a training run reads, by the option that takes them."""
+def run_inputs(training):
+    """The tables and latents that a training reads, by the option that takes them."""
+    name, seed = TRAININGS[training]
     run = RUNS[name]
     inputs = example_inputs(run, run["directions"] if run["data"] == "triples" else [])
     inputs["latents"] = shards("results/latents/images", "preprocess")
     inputs["first_stage"] = "results/models/first-stage"
     if run["start"]:
-        inputs["start"] = f"results/models/{run['start']}"
+        inputs["start"] = f"results/models/{configuration.training_name(run['start'], seed)}"
     return inputs
 
 
 def system_inputs(system, *, test):
-    """What the pictures of a system's model are drawn from, by the option that takes it."""
+    """What the pictures of a system's model are drawn from, by the option that takes it; not ``test``: its sweep's."""
     inputs = example_inputs(RUNS[SYSTEMS[system]["run"]], ["forward"])
-    inputs["model"] = f"results/models/{SYSTEMS[system]['run']}"
+    run = SYSTEMS[system]["run"]
+    seeds = range(config["train"]["seeds"]) if test else [0]
+    inputs["model"] = [f"results/models/{configuration.training_name(run, seed)}" for seed in seeds]
     inputs["first_stage"] = "results/models/first-stage"
     if test and system in SWEEP["systems"]:
         inputs["guidance"] = f"results/guidance/{system}.parquet"

@@ -13,6 +13,8 @@ from biomedjourney.errors import UserError
 from biomedjourney.evaluate.pictures import Comparison, RealPictures
 from biomedjourney.systems import in_order
 
+SEEDS = ["training_seed", "seed"]
+
 
 def score_system(
     system: str,
@@ -28,12 +30,11 @@ def score_system(
     ``real``: the pictures of the compared test triples, for the columns that the ``comparisons`` make.
     Raises UserError where a seed does not cover exactly the compared test triples.
     """
-    key = ["seed", "pair_id"]
+    key = [*SEEDS, "pair_id"]
     pairs = pd.concat([tables.read(path, "generated", key) for path in files])
     if pairs.duplicated(key).any():
         raise UserError(f"system {system}: the same pair and seed is in two of the files: give each shard once")
-    for seed, of_seed in pairs.groupby("seed"):
-        require_pairs(of_seed["pair_id"], test_triples["pair_id"], f"system {system} (seed {seed})")
+    _require_every_seed(pairs, test_triples["pair_id"], f"system {system}")
     scored = [score_file(path, "generated", key, judges, batch_size, real, comparisons) for path in files]
     scores = pd.concat(scored, ignore_index=True)
     return scores.assign(system=system).merge(test_triples[["pair_id", "subject_id"]], on="pair_id")
@@ -59,8 +60,7 @@ def join(
             if system in by_system:
                 raise UserError(f"{path}: the scores of {system} are in another file already: give each system once")
             by_system[system] = rows
-            for seed, seed_rows in rows.groupby("seed"):
-                require_pairs(seed_rows["pair_id"], test_triples["pair_id"], f"{path}: system {system} (seed {seed})")
+            _require_every_seed(rows, test_triples["pair_id"], f"{path}: system {system}")
     joined = pd.concat([by_system[system] for system in in_order(by_system)], ignore_index=True)
     require_labels(joined, findings)
     return joined
@@ -122,6 +122,13 @@ def require_labels(scores: pd.DataFrame, findings: list[str]) -> None:
             f"the pathology classifier does not know {unknown[0]!r} of labels.findings; "
             f"it knows {', '.join(labels)}: change labels.findings or run pretrain judges again"
         )
+
+
+def _require_every_seed(scores: pd.DataFrame, expected: Iterable[str], name: str) -> None:
+    """Raises UserError where a seed of drawing does not cover exactly the expected pairs with each training seed."""
+    for (training_seed, seed), rows in scores.groupby(SEEDS):
+        trained = f", training seed {training_seed}" if training_seed else ""
+        require_pairs(rows["pair_id"], expected, f"{name} (seed {seed}{trained})")
 
 
 def require_pairs(pair_ids: Iterable[str], expected: Iterable[str], name: str) -> None:

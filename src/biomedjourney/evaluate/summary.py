@@ -12,6 +12,7 @@ import pandas as pd
 from biomedjourney import measures, tables
 from biomedjourney.beyond import BEYOND
 from biomedjourney.evaluate import labels
+from biomedjourney.evaluate.scoring import SEEDS
 from biomedjourney.measures import RACES, Evidence, Measure
 from biomedjourney.systems import BY_NAME, MAIN, in_order
 
@@ -28,16 +29,20 @@ def summarise(
     """The tables `systems`, `ablations`, `findings`, `subgroups` and `beyond` from `scores` and the pairs' attributes.
 
     ``rows``: made by `labels.attributes`. ``more_targets``: the fields of `Targets` that `beyond` needs, row by row as
-    ``rows``. Systems come in the order in which `biomedjourney.systems` declares them.
+    ``rows``. Systems come in the order in which `biomedjourney.systems` declares them. In `ablations` each is compared
+    with the system that it is an ablation of, elsewhere with the main system.
     """
     findings, seed = settings["labels"]["findings"], settings["seed"]
     replicates = settings["evaluate"]["bootstrap"]
     made: dict[str, list[Row]] = {"systems": [], "ablations": [], "findings": [], "subgroups": [], "beyond": []}
     by_finding = [measure for measure in measures.MEASURES if measure.by_finding]
-    main: Evidence | None = None
     places = pd.Series(range(len(rows)), index=rows.index)
-    for i, system in enumerate(in_order(scores["system"].unique())):
-        system_scores = scores[scores["system"] == system].sort_values(["seed", "pair_id"], ignore_index=True)
+    ablation_of = {name: system.get("ablation_of") for name, system in settings["systems"].items()}
+    wholes = {name for name in ablation_of.values() if name} or {MAIN}
+    references: dict[str, Evidence] = {}  # what the others are compared with, measured first
+    names = in_order(scores["system"].unique())
+    for i, system in enumerate(sorted(names, key=lambda name: name not in {MAIN, *wholes})):
+        system_scores = scores[scores["system"] == system].sort_values([*SEEDS, "pair_id"], ignore_index=True)
         pair_rows = rows.loc[system_scores["pair_id"]]
         seen = evidence(system_scores, pair_rows, settings["labels"], truth, replicates, seed)
         picked = places.loc[system_scores["pair_id"]].to_numpy()
@@ -46,20 +51,24 @@ def summarise(
         if i == 0:
             for finding in undefined_findings(seen):
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
-        main = seen if system == MAIN else main
-        differences = {} if main is None else compared(seen, main, measures.MEASURES)
-        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **_paper_figures(system)}
-        made["systems"].append(row)
-        differences = {} if main is None else compared(seen, main, BEYOND)
-        made["beyond"].append({"system": system, **measured(seen, BEYOND), **differences})
-        if system == MAIN or settings["systems"][system].get("ablation"):
-            made["ablations"].append(row)
+        if system in {MAIN, *wholes}:
+            references[system] = seen
+        values = {"system": system, **measured(seen, measures.MEASURES), **_paper_figures(system)}
+        values |= over_training_seeds(system_scores, pair_rows, settings["labels"], truth)
+        main = references.get(MAIN)
+        made["systems"].append(values | compared(seen, main, measures.MEASURES))
+        made["beyond"].append({"system": system, **measured(seen, BEYOND), **compared(seen, main, BEYOND)})
+        if system in wholes or ablation_of[system]:
+            differences = compared(seen, references.get(ablation_of[system] or system), measures.MEASURES)
+            made["ablations"].append(values | {"ablation_of": ablation_of[system]} | differences)
         for finding in findings:
-            values = measured(seen.for_finding(finding), by_finding)
-            made["findings"].append({"system": system, "finding": finding, **values})
+            of_finding = measured(seen.for_finding(finding), by_finding)
+            made["findings"].append({"system": system, "finding": finding, **of_finding})
         for group, mask in groups(pair_rows, settings["evaluate"]).items():
             part = evidence(system_scores[mask], pair_rows[mask], settings["labels"], truth, replicates, seed)
             made["subgroups"].append({"system": system, "group": group, **measured(part, measures.MEASURES)})
+    for content in made.values():
+        content.sort(key=lambda row: names.index(row["system"]))
     columns = {name: [column.name for column in tables.table(name).columns] for name in made}
     return {name: pd.DataFrame(content, columns=columns[name]) for name, content in made.items()}
 
@@ -72,7 +81,7 @@ def evidence(
     replicates: int,
     seed: int,
 ) -> Evidence:
-    """The evidence of one system. ``scores`` and ``rows`` correspond row by row; all seeds are pooled."""
+    """The evidence of one system. ``scores`` and ``rows`` correspond row by row; all seeds of both kinds are pooled."""
     findings = tuple(label_settings["findings"])
     return Evidence(
         scores,
@@ -97,16 +106,35 @@ def measured(seen: Evidence, declared: Iterable[Measure]) -> Row:
     return row
 
 
-def compared(seen: Evidence, main: Evidence, declared: Iterable[Measure]) -> Row:
-    """``<measure>_difference`` to the main system, with ``_low`` and ``_high``; null for the main system itself.
+def compared(seen: Evidence, reference: Evidence | None, declared: Iterable[Measure]) -> Row:
+    """``<measure>_difference`` to another system, with ``_low`` and ``_high``; null for that system itself.
 
     Both systems are scored on the same pairs, so that each replicate draws the same patients for both.
     """
     row: Row = {}
     for measure in declared:
         name = f"{measure.name}_difference"
-        values = (None,) * 3 if seen is main else measures.difference(seen.value(measure), main.value(measure))
+        values: tuple[float | None, ...] = (None,) * 3
+        if reference is not None and reference is not seen:
+            values = measures.difference(seen.value(measure), reference.value(measure))
         row |= {f"{name}{end}": _null(value) for end, value in zip(("", "_low", "_high"), values, strict=True)}
+    return row
+
+
+def over_training_seeds(
+    scores: pd.DataFrame, rows: pd.DataFrame, label_settings: dict[str, Any], truth: pd.DataFrame | None
+) -> Row:
+    """``<measure>_seeds_least`` and ``_greatest`` of the main measures, each taken of one training seed alone.
+
+    Null where there is one training seed. ``scores`` and ``rows`` are of one system and correspond row by row.
+    """
+    seeds = [scores["training_seed"] == seed for seed in scores["training_seed"].unique()]
+    trained = [evidence(scores[mask], rows[mask.to_numpy()], label_settings, truth, 0, 0) for mask in seeds]
+    row: Row = {}
+    for measure in measures.MAIN:
+        values = [seen.value(measure)[0] for seen in trained] if len(trained) > 1 else [np.nan]
+        ends = {"least": np.min(values), "greatest": np.max(values)}  # NaN where one of them is
+        row |= {f"{measure.name}_seeds_{end}": _null(value) for end, value in ends.items()}
     return row
 
 

@@ -29,7 +29,7 @@ def command() -> None:
 @SYSTEM
 @SHARD
 @examples.input_options
-@_file("model", MODEL_HELP, required=True)
+@_file("model", f"{MODEL_HELP.rstrip('.')}; repeat it for every training seed.", required=True, multiple=True)
 @_file("first-stage", "Input: folder of the first stage.", required=True)
 @_file("guidance", "Input: guidance table with the chosen scales; without a row for the system, the configured ones.")
 @_file("out", "Output: generated table.", required=True)
@@ -38,7 +38,7 @@ def pictures(
     settings: dict[str, Any],
     system: str,
     shard: int,
-    model: Path,
+    model: tuple[Path, ...],
     first_stage: Path,
     guidance: Path | None,
     out: Path,

@@ -40,7 +40,7 @@ def pictures(
     def rows() -> Iterator[list[dict[str, Any]]]:
         for seed in progress.track(settings["generate"]["seeds"], f"copy from {source.table}", unit="seed"):
             for batch in _copies(lookup, pairs_of):
-                yield [row | {"seed": seed} for row in batch]
+                yield [row | {"training_seed": 0, "seed": seed} for row in batch]
 
     click.echo(f"{out}: {tables.write_stream(out, 'generated', rows())} pictures", err=True)
 

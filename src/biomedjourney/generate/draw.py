@@ -1,6 +1,6 @@
 """Pictures that a trained model draws: of the test pairs, and of validation pairs at each pair of guidance scales."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,24 +46,32 @@ def pictures(
     system: str,
     settings: dict[str, Any],
     inputs: Inputs,
-    folder: Path,
+    folders: Sequence[Path],
     first_stage: Path,
     guidance: Path | None,
     shard: int,
     out: Path,
 ) -> None:
-    """Writes the table `generated` of a system: one picture per seed and compared test pair of the shard."""
+    """Writes the table `generated` of a system: one picture per seed and compared test pair of the shard.
+
+    ``folders``: the models of its run, one for each training seed. Each draws all of these pictures, at the same scales
+    and from the same noise. Raises UserError for two models of one training seed.
+    """
     run = _run_of(system, settings)
-    run_settings = _trained_settings(folder, run)
-    test_examples = examples.drawn_examples(run_settings["run"], inputs, "test")
-    test_examples = part_of(test_examples, shard, settings["generate"]["shards"])
-    drawing = _drawing(settings, run_settings, test_examples, inputs, folder, first_stage)
+    trained = {folder: _trained_settings(folder, run) for folder in folders}
+    folder_of = {run_facts(folder).get("training_seed", 0): folder for folder in folders}
+    if len(folder_of) < len(folders):
+        raise UserError(f"--model: {len(folders)} models of {len(folder_of)} training seeds: give each seed's once")
     scales = chosen_scales(system, settings, guidance)
 
     def rows() -> Iterator[Rows]:
-        for seed in settings["generate"]["seeds"]:
-            for batch in drawing.pictures(seed, scales):
-                yield [row | {"seed": seed} for row in batch]
+        for training_seed, folder in sorted(folder_of.items()):
+            test_examples = examples.drawn_examples(trained[folder]["run"], inputs, "test")
+            test_examples = part_of(test_examples, shard, settings["generate"]["shards"])
+            drawing = _drawing(settings, trained[folder], test_examples, inputs, folder, first_stage)
+            for seed in settings["generate"]["seeds"]:
+                for batch in drawing.pictures(seed, scales):
+                    yield [row | {"training_seed": training_seed, "seed": seed} for row in batch]
 
     click.echo(f"{out}: {tables.write_stream(out, 'generated', rows())} pictures", err=True)
 

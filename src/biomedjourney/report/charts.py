@@ -89,17 +89,24 @@ def intervals(systems: pd.DataFrame) -> Figure:
 
 
 def losses(training: pd.DataFrame) -> Figure:
-    """The training loss of each run against the optimiser's steps, and in the same colour its validation loss."""
+    """The training loss of each run against the optimiser's steps, and in the same colour its validation loss.
+
+    The trainings of one run with several seeds share its colour, and the first one stands for them in the legend.
+    """
     drawn = figure(8.2, 3.2)
     axis = drawn.subplots()
     known = training.dropna(subset=["loss"])
-    for run, rows in known.groupby("run", sort=False):
-        label = f"{run} (stage {rows['stage'].iloc[0]})"
-        [line] = axis.plot(rows["step"], rows["loss"], linewidth=1.2, alpha=0.65, label=label)
+    colours: dict[Any, str] = {}
+    for (run, _), rows in known.groupby(["run", "training_seed"], sort=False):
+        name = f"_{run}" if run in colours else run  # matplotlib leaves labels with such a beginning out of the legend
+        colour = colours.setdefault(run, f"C{len(colours)}")
+        label = f"{name} (stage {rows['stage'].iloc[0]})"
+        axis.plot(rows["step"], rows["loss"], linewidth=1.2, alpha=0.65, color=colour, label=label)
         validated = rows.dropna(subset=["validation_loss"])
         if len(validated):
-            look = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5, "color": line.get_color()}
-            axis.plot(validated["step"], validated["validation_loss"], label=f"{run}, validation", **look)
+            look: dict[str, Any] = {"linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 3.5}
+            look |= {"color": colour, "label": f"{name}, validation"}
+            axis.plot(validated["step"], validated["validation_loss"], **look)
     axis.set_xlabel("optimiser steps")
     axis.set_ylabel("loss")
     if len(known):

@@ -109,15 +109,20 @@ def every_finding_above(findings: pd.DataFrame, system: str, other: str, measure
     return Claim(text, not below if len(values) else None, evidence)
 
 
-def claims(systems: pd.DataFrame, findings: pd.DataFrame) -> list[Claim]:
-    """The claims that can be tested on the tables `systems` and `findings`, given which systems are in them."""
+def claims(systems: pd.DataFrame, findings: pd.DataFrame, ablations: pd.DataFrame) -> list[Claim]:
+    """The claims that can be tested on these tables, given which systems are in them.
+
+    An ablation is held against the system that it is an ablation of.
+    """
     rows = {str(name): row for name, row in systems.set_index("system").iterrows()}
     if MAIN not in rows:
         return []
     ours, tested = rows[MAIN], []
+    whole_of = ablations.set_index("system")["ablation_of"].dropna()
     for other in ("text-only", "no-registration"):
         if other in rows:
-            tested += [above(ours, rows[other], measure) for measure in (RACE_AUC, AGE_R)]
+            whole = rows.get(str(whole_of.get(other)), ours)
+            tested += [above(whole, rows[other], measure) for measure in (RACE_AUC, AGE_R)]
     if "text-only" in rows:
         tested.append(not_below(rows["text-only"], PATHOLOGY_AUC))
     if "copy-prior" in rows:

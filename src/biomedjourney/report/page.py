@@ -16,7 +16,7 @@ from biomedjourney import pixels, progress, tables
 from biomedjourney.beyond import BEYOND
 from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
 from biomedjourney.report import charts, claims, examples, registration, subgroups, timing
-from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
+from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent, trained_several_times
 from biomedjourney.systems import BY_NAME
 
 SINGLE = (
@@ -101,7 +101,7 @@ def _fill(
         beyond_of={str(row["system"]): row for row in _records(read["beyond"])},
         gaps=subgroups.gaps(_main_rows(read["subgroups"]), MAIN),
         least_group=subgroups.LEAST_PAIRS,
-        claims=claims.claims(read["systems"], read["findings"]),
+        claims=claims.claims(read["systems"], read["findings"], read["ablations"]),
         systems=_records(_recomputed(read["systems"])),
         ablations=_records(_recomputed(read["ablations"])),
         findings=_wide(read["findings"], "finding"),
@@ -112,7 +112,9 @@ def _fill(
         triples=_counted_triples(read["triples"]),
         writer=_writer(settings),
         descriptions=_descriptions(read["forward"], settings),
+        several=trained_several_times(read["systems"]),
         seeds=sorted(int(seed) for seed in read["scores"]["seed"].unique()),
+        training_seeds=sorted(int(seed) for seed in read["scores"]["training_seed"].unique()),
         charts={
             "intervals": charts.svg(charts.intervals(read["systems"])),
             "cohort": charts.svg(charts.flow(read["cohort"])),
@@ -135,10 +137,23 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _figure(row: dict[str, Any], measure: str, sign: str = "") -> dict[str, str]:
-    """A measure and its interval, times 100, for a table's cell; ``sign`` "+": positive numbers get their sign."""
-    value, low, high = (row.get(f"{measure}{end}") for end in ("", "_low", "_high"))
-    interval = "" if low is None or high is None else f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
-    return {"value": "–" if value is None else f"{100 * value:{sign}.2f}", "interval": interval}
+    """A measure, its interval and its spread over training seeds, times 100, for a table's cell.
+
+    ``sign`` "+": positive numbers get their sign.
+    """
+
+    def between(*ends: str) -> str:
+        least, greatest = (row.get(f"{measure}_{end}") for end in ends)
+        if least is None or greatest is None:
+            return ""
+        return f"{100 * least:{sign}.1f} to {100 * greatest:{sign}.1f}"
+
+    value = row.get(measure)
+    return {
+        "value": "–" if value is None else f"{100 * value:{sign}.2f}",
+        "interval": between("low", "high"),
+        "seeds": between("seeds_least", "seeds_greatest"),
+    }
 
 
 def _recomputed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,8 @@ def percent(value: float | None) -> str:
 def main_table(systems: pd.DataFrame) -> str:
     """The table `systems` in aligned lines, times 100, with 95 % intervals and the paper's figures under ours.
 
-    A measure that is undefined for all systems is left out.
+    Where runs were trained several times, the least and the greatest value of one training seed follow the interval. A
+    measure that is undefined for all systems is left out.
     """
     shown = [measure for measure in MAIN if measure in IN_PAPER or systems[measure.name].notna().any()]
     lines = [["system", "n", *(measure.title for measure in shown)]]
@@ -25,9 +26,12 @@ def main_table(systems: pd.DataFrame) -> str:
     aligned = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     ]
+    notes = ["Times 100, with 95 % intervals by bootstrap over patients. For research, not for clinical use."]
+    if trained_several_times(systems):
+        notes.append("In round brackets: the least and the greatest value of one training seed.")
     return "\n".join(
         [
-            "Times 100, with 95 % intervals by bootstrap over patients. For research, not for clinical use.",
+            *notes,
             "",
             aligned[0],
             "-" * max(len(line) for line in aligned),
@@ -42,6 +46,11 @@ def paper_cmig_recomputed(row: dict) -> float:
     return float(combine(*(float(row[f"paper_{measure.name}"]) for measure in (PATHOLOGY_AUC, RACE_AUC, AGE_R))))
 
 
+def trained_several_times(systems: pd.DataFrame) -> bool:
+    """Whether some row of the table `systems` or `ablations` has a spread over training seeds."""
+    return bool(systems[[f"{measure.name}_seeds_least" for measure in MAIN]].notna().any(axis=None))
+
+
 def _printed(row: dict, measure: Measure) -> str:
     if measure not in IN_PAPER:
         return ""
@@ -52,5 +61,8 @@ def _printed(row: dict, measure: Measure) -> str:
 
 def _cell(row: dict, measure: Measure) -> str:
     low, high = row[f"{measure.name}_low"], row[f"{measure.name}_high"]
-    estimate = percent(row[measure.name])
-    return estimate if pd.isna(low) else f"{estimate} [{100 * low:.1f}, {100 * high:.1f}]"
+    cell = percent(row[measure.name])
+    if not pd.isna(low):
+        cell += f" [{100 * low:.1f}, {100 * high:.1f}]"
+    least, greatest = row[f"{measure.name}_seeds_least"], row[f"{measure.name}_seeds_greatest"]
+    return cell if pd.isna(least) else f"{cell} ({100 * least:.1f} to {100 * greatest:.1f})"

@@ -13,6 +13,13 @@ PATH = config.PATH
 @click.command()
 @config.option("train")
 @click.option("--run", required=True, metavar="NAME", help="The run, by its name in train.runs.")
+@click.option(
+    "--training-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Another one, another training: initial weights, order, noise and dropout.",
+)
 @examples.input_options
 @click.option("--start", type=PATH, help="Model folder of the run that this one starts from, if its settings say so.")
 @click.option("--first-stage", type=PATH, help="Folder of the first stage, to show pictures of validation patients.")
@@ -25,6 +32,7 @@ PATH = config.PATH
 def command(
     settings: dict[str, Any],
     run: str,
+    training_seed: int,
     start: Path | None,
     first_stage: Path | None,
     checkpoints: Path,
@@ -50,4 +58,4 @@ def command(
     workers.limit_threads(threads)
     from biomedjourney.train.run import train_run
 
-    train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training, first_stage)
+    train_run(run, settings, examples.Inputs(**paths), start, checkpoints, out, training, first_stage, training_seed)

@@ -26,10 +26,18 @@ class Watch:
     """Writes the files. `logged` takes each row of the table `training`, `validate` the averaged model at intervals."""
 
     def __init__(
-        self, folder: Path, run: str, stage: int, rows: list[Row], validation: Validation | None, tensorboard: bool
+        self,
+        folder: Path,
+        run: str,
+        stage: int,
+        rows: list[Row],
+        validation: Validation | None,
+        tensorboard: bool,
+        training_seed: int = 0,
     ) -> None:
         """``rows``: those of the checkpoint from which the run goes on. What was written after it is taken back."""
         self.folder, self.run, self.stage, self.validation = folder, run, stage, validation
+        self.training_seed = training_seed
         last_step = rows[-1]["step"] if rows else -1
         for path in folder.glob("training/*.parquet"):
             path.unlink()
@@ -76,7 +84,7 @@ class Watch:
     def _write_part(self, rows: list[Row]) -> None:
         if rows:
             path = self.folder / "training" / f"{rows[-1]['step']:08d}.parquet"
-            tables.write(path, "training", table(self.run, self.stage, rows))
+            tables.write(path, "training", table(self.run, self.stage, rows, self.training_seed))
 
     def _write_scalars(self, step: int, figures: dict[str, Any]) -> None:
         with self._events() as writer:
@@ -102,7 +110,7 @@ class Watch:
                 self.writer.flush()
 
 
-def table(run: str, stage: int, rows: list[Row]) -> pd.DataFrame:
+def table(run: str, stage: int, rows: list[Row], training_seed: int = 0) -> pd.DataFrame:
     """Rows of the training loop as the table `training`; figures that a row does not have are null."""
     columns = [column.name for column in tables.table("training").columns]
-    return pd.DataFrame(rows, columns=columns).assign(run=run, stage=stage)
+    return pd.DataFrame(rows, columns=columns).assign(run=run, stage=stage, training_seed=training_seed)

@@ -220,7 +220,7 @@ def _near_training(evidence: Evidence) -> np.ndarray:
 
 
 def _diversity(evidence: Evidence) -> np.ndarray:
-    """The mean distance of two pictures of a pair by the same model, over that of pictures of two patients; NaN with one seed."""
+    """The mean distance of one model's pictures of a pair, over that of two patients' pictures; NaN with one seed."""
     from scipy.spatial.distance import cdist
 
     columns = ("pair_id", "subject_id", "training_seed")

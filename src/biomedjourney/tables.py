@@ -464,7 +464,7 @@ _DECLARED = (
             _SYSTEM,
             _PAIRS_COUNTED,
             *_with_intervals(beyond.BEYOND),
-            *_with_differences(beyond.BEYOND),
+            *_with_differences(beyond.BEYOND, systems.MAIN),
         ),
     ),
     Table(

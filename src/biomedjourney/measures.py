@@ -141,6 +141,17 @@ def correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
         return np.where(varies, np.clip(covariance / np.sqrt(variance_x * variance_y), -1.0, 1.0), np.nan)
 
 
+def dice(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The overlap 2 |A and B| / (|A| + |B|) of masks (Dice, 1945): 1 where they are the same, 0 where they are apart.
+
+    Both are bool (..., rows, columns); returns (...). NaN where the reference is empty, whatever was found: there is
+    nothing to overlap with, and so every system counts on the same pictures.
+    """
+    both, in_found, in_reference = (mask.sum(axis=(-2, -1)) for mask in (found & reference, found, reference))
+    total = np.where(in_reference > 0, in_found + in_reference, np.nan)
+    return 2.0 * both / total
+
+
 def mean_of_known(values: list[np.ndarray], replicates: int, shares: list[np.ndarray] | None = None) -> np.ndarray:
     """The mean of arrays (replicates,) over those that are not NaN, weighted by ``shares``; NaN where none is known."""
     total, weight = np.zeros(replicates), np.zeros(replicates)

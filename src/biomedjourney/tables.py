@@ -437,6 +437,17 @@ _DECLARED = (
         ),
     ),
     Table(
+        "organs",
+        "Where lungs and heart lie on films of training patients: what a segmenter learns from.",
+        ("dicom_id",),
+        (
+            _DICOM,
+            Column("lungs", pa.binary(), "PNG mask of the size of the file: 255 inside, whatever fills the lungs"),
+            Column("heart", pa.binary(), "PNG mask of the size of the file: 255 inside"),
+        ),
+        bulky=True,
+    ),
+    Table(
         "pixels",
         "Every image needed, in canonical form.",
         ("dicom_id",),

@@ -369,6 +369,13 @@ _DECLARED = (
             Column("pathology_*", pa.float32(), "the pathology classifier's probability"),
             Column("race_*", pa.float32(), "the race classifier's probability"),
             Column("age", pa.float32(), "the age classifier's estimate", "years"),
+            Column(
+                "difference_to_prior",
+                pa.float32(),
+                "mean absolute difference to the registered prior over the pixels that it covers",
+                "grey level, 0 to 1",
+                nullable=True,
+            ),
         ),
     ),
     Table(

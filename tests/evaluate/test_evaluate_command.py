@@ -132,6 +132,12 @@ def test_the_change_auc_compares_pairs_of_the_same_prior_label(
     assert row["change_auc"] == pytest.approx(won / compared_pairs)
 
 
+def test_a_picture_is_compared_with_the_registered_prior_of_its_pair(written: dict[str, pd.DataFrame]) -> None:
+    mean = written["scores"].groupby("system")["difference_to_prior"].mean()
+    assert mean["copy-prior"] == 0
+    assert 0 < mean["biomedjourney"] < mean["text-only"] < mean["untrained"]
+
+
 def test_findings_and_subgroups_have_every_system(written: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> None:
     findings = written["findings"]
     assert len(findings) == len(fabricated.SYSTEMS) * len(fabricated.FINDINGS)

@@ -23,6 +23,7 @@ def score(system: str, tables_in: dict[str, Path], generated: list[Path], scores
     """Runs `evaluate scores`, which writes the table ``scores`` of one system, with the fabricated judges."""
     words = ["evaluate", "scores", "--config", fabricated.config_text(**overlay), "--system", system]
     words += ["--judges", "judges", "--triples", str(tables_in["triples"]), "--scores", str(scores)]
+    words += ["--registered", str(tables_in["registered"]), "--pixels", str(tables_in["pixels"])]
     for path in generated:
         words += ["--generated", str(path)]
     with pytest.MonkeyPatch.context() as patch:

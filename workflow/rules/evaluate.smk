@@ -32,6 +32,8 @@ rule evaluate_scores:
         generated=lambda wildcards: shards(f"results/generated/{wildcards.system}", "generate"),
         judges="results/models/judges",
         triples=FIRST_TRIPLES,
+        registered=registered("forward"),
+        pixels=PIXELS,
     output:
         scores="results/scores/{system}.parquet",
     log:

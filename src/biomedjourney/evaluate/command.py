@@ -87,6 +87,12 @@ def guidance(
 @click.option(
     "--generated", type=FILE, required=True, multiple=True, help="Input: generated table; repeat it for each shard."
 )
+@click.option(
+    "--registered", type=FILE, required=True, multiple=True, help="Input: registered table; repeat it for each shard."
+)
+@click.option(
+    "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
+)
 @click.option("--scores", type=FILE, required=True, help="Output: scores table of the system.")
 @THREADS
 def scores(
@@ -95,27 +101,33 @@ def scores(
     judges: Path,
     triples: Path,
     generated: tuple[Path, ...],
+    registered: tuple[Path, ...],
+    pixels: tuple[Path, ...],
     scores: Path,
     threads: int,
 ) -> None:
-    """Score the pictures of one system with the judging classifiers.
+    """Score the pictures of one system with the judging classifiers, and compare them with the real ones.
 
     \b
     Example: biomedjourney evaluate scores --system biomedjourney --judges results/models/judges \\
       --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
+      --registered results/registered/forward/0.parquet --pixels results/pixels/0.parquet \\
       --scores results/scores/biomedjourney.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
     from biomedjourney import tables
+    from biomedjourney.evaluate.pictures import RealPictures
     from biomedjourney.evaluate.scoring import score_system
     from biomedjourney.examples import Inputs, compared_triples
     from biomedjourney.pretrain import load_judges
 
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    real = RealPictures(test_triples, registered, pixels)
     batch_size = settings["evaluate"]["batch_size"]
-    tables.write(scores, "scores", score_system(system, generated, load_judges(judges), test_triples, batch_size))
+    scored = score_system(system, generated, load_judges(judges), test_triples, batch_size, real)
+    tables.write(scores, "scores", scored)
 
 
 @command.command()

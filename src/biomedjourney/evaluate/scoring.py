@@ -10,23 +10,33 @@ import pandas as pd
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
+from biomedjourney.evaluate.comparisons import COMPARISONS
+from biomedjourney.evaluate.pictures import Comparison, RealPictures
 from biomedjourney.systems import in_order
 
 
 def score_system(
-    system: str, files: Sequence[Path], judges: Any, test_triples: pd.DataFrame, batch_size: int
+    system: str,
+    files: Sequence[Path],
+    judges: Any,
+    test_triples: pd.DataFrame,
+    batch_size: int,
+    real: RealPictures,
+    comparisons: Sequence[Comparison] = COMPARISONS,
 ) -> pd.DataFrame:
     """The table `scores` of one system. ``files``: every shard of its table `generated`.
 
+    ``real``: the pictures of the compared test triples, for the columns that the ``comparisons`` make.
     Raises UserError where a seed does not cover exactly the compared test triples.
     """
-    scores = pd.concat(
-        [score_file(path, "generated", ["seed", "pair_id"], judges, batch_size) for path in files], ignore_index=True
-    )
-    if scores.duplicated(["seed", "pair_id"]).any():
+    key = ["seed", "pair_id"]
+    pairs = pd.concat([tables.read(path, "generated", key) for path in files])
+    if pairs.duplicated(key).any():
         raise UserError(f"system {system}: the same pair and seed is in two of the files: give each shard once")
-    for seed, rows in scores.groupby("seed"):
-        require_pairs(rows["pair_id"], test_triples["pair_id"], f"system {system} (seed {seed})")
+    for seed, of_seed in pairs.groupby("seed"):
+        require_pairs(of_seed["pair_id"], test_triples["pair_id"], f"system {system} (seed {seed})")
+    scored = [score_file(path, "generated", key, judges, batch_size, real, comparisons) for path in files]
+    scores = pd.concat(scored, ignore_index=True)
     return scores.assign(system=system).merge(test_triples[["pair_id", "subject_id"]], on="pair_id")
 
 
@@ -55,11 +65,19 @@ def join(
     return joined
 
 
-def score_file(path: Path, name: str, columns: list[str], judges: Any, batch_size: int) -> pd.DataFrame:
+def score_file(
+    path: Path,
+    name: str,
+    columns: list[str],
+    judges: Any,
+    batch_size: int,
+    real: RealPictures | None = None,
+    comparisons: Sequence[Comparison] = (),
+) -> pd.DataFrame:
     """One row per picture of the table ``name`` (generated or sweeps): ``columns`` as they are, and the scores.
 
-    Scores are ``pathology_<label>`` and ``race_<group>`` in [0, 1] and ``age`` in years. Memory holds one batch of
-    pictures. Raises UserError for a row with no picture.
+    Scores are ``pathology_<label>`` and ``race_<group>`` in [0, 1] and ``age`` in years; with ``real`` pictures also
+    the columns of the ``comparisons``. Memory holds one batch of pictures. Raises UserError for a row with no picture.
     """
     rows = tables.read_stream(path, name, [*columns, "png"], rows=batch_size)
     total = tables.row_count(path, name)
@@ -71,7 +89,11 @@ def score_file(path: Path, name: str, columns: list[str], judges: Any, batch_siz
                     raise UserError(f"{path}: pair {row['pair_id']} has no picture: run the step that writes it again")
             pictures = np.stack([pixels.decode_png(row["png"]) for row in batch])
             keys = pd.DataFrame([{column: row[column] for column in columns} for row in batch])
-            frames.append(pd.concat([keys, _judge(judges, pictures)], axis=1))
+            scored = [keys, _judge(judges, pictures)]
+            if real is not None:
+                beside = real.beside([row["pair_id"] for row in batch], pictures)
+                scored += [compare(beside) for compare in comparisons]
+            frames.append(pd.concat(scored, axis=1))
             bar.update(len(batch))
     if not frames:
         raise UserError(f"{path}: no pictures in it: run the step that writes it again")

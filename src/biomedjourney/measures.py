@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 RACES = ("Asian", "Black", "White")
+ORGANS = ("lung", "heart")  # both lungs count as one
 LEAST_PAIRS = 10  # of each label in a stratum of the change AUC; an AUC over fewer says little
 Numbers = np.ndarray | float
 

@@ -449,7 +449,7 @@ _DECLARED = (
         ("dicom_id",),
         (
             _DICOM,
-            Column("lungs", pa.binary(), "PNG mask of the size of the file: 255 inside, whatever fills the lungs"),
+            Column("lung", pa.binary(), "PNG mask of the size of the file: 255 inside either lung, whatever fills it"),
             Column("heart", pa.binary(), "PNG mask of the size of the file: 255 inside"),
         ),
         bulky=True,

@@ -25,11 +25,11 @@ def test_the_film_is_dark_in_the_lungs_and_bright_beside_them_and_in_the_heart(b
     where = Acquisition(rotation=4.0, shift_x=0.06, scale=0.95)
     film = draw.draw(body, 50.0, Findings(), where, SIZE, np.random.default_rng(0)) / 255.0
     found = draw.organ_masks(body, 50.0, Findings(), where, SIZE)
-    assert not (found["lungs"] & found["heart"]).any()
-    assert film[found["heart"]].mean() > film[found["lungs"]].mean() + 0.25
+    assert not (found["lung"] & found["heart"]).any()
+    assert film[found["heart"]].mean() > film[found["lung"]].mean() + 0.25
     # a ring along the border: a mask that lies a few pixels aside mixes its two sides
-    outside = ndimage.binary_dilation(found["lungs"], iterations=5) & ~ndimage.binary_dilation(found["lungs"])
-    inside = found["lungs"] & ~ndimage.binary_erosion(found["lungs"], iterations=5)
+    outside = ndimage.binary_dilation(found["lung"], iterations=5) & ~ndimage.binary_dilation(found["lung"])
+    inside = found["lung"] & ~ndimage.binary_erosion(found["lung"], iterations=5)
     assert film[outside].mean() > film[inside].mean() + 0.12
 
 
@@ -48,15 +48,15 @@ def test_a_larger_heart_takes_its_place_from_the_lungs_and_fluid_takes_none() ->
         well, wide = masks(body), masks(body, Findings(cardiomegaly=0.8))
         assert wide["heart"].sum() > 1.2 * well["heart"].sum()
         assert (well["heart"] <= wide["heart"]).all()
-        assert (wide["lungs"] <= well["lungs"]).all()
-        assert dice(wide["lungs"], well["lungs"]) > 0.85
+        assert (wide["lung"] <= well["lung"]).all()
+        assert dice(wide["lung"], well["lung"]) > 0.85
     wet = masks(BODIES[0], Findings(pleural_effusion=(0.9, 0.9), edema=0.9))
     assert all((wet[organ] == mask).all() for organ, mask in masks(BODIES[0]).items())
 
 
 def test_what_the_collimator_hides_belongs_to_no_organ() -> None:
     hidden = replace(Acquisition(), collimation=(0.3, 0.25, 0.0, 0.0))
-    found, whole = (draw.organ_masks(BODIES[0], 50.0, Findings(), a, SIZE)["lungs"] for a in (hidden, Acquisition()))
+    found, whole = (draw.organ_masks(BODIES[0], 50.0, Findings(), a, SIZE)["lung"] for a in (hidden, Acquisition()))
     assert not found[:, : round(0.3 * SIZE)].any()
     assert not found[: round(0.25 * SIZE)].any()
     assert found.sum() < 0.8 * whole.sum()

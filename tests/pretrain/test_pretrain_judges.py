@@ -83,7 +83,8 @@ def test_augmentation_never_mirrors_and_stays_in_range() -> None:
     x = torch.zeros(200, 1, 64, 64)
     x[:, :, 8:30, 8:24] = 1.0  # upper left
     x[:, :, 40:50, 40:50] = 0.6  # lower right
-    moved = judges.augment(x, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    moved = judges.recoloured(judges.moved(x, generator), generator)
     assert moved.shape == x.shape
     assert 0 <= moved.min() <= moved.max() <= 1
     quarters = torch.stack([moved[:, 0, a : a + 32, b : b + 32].mean(dim=(1, 2)) for a in (0, 32) for b in (0, 32)], 1)

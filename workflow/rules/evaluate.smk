@@ -34,6 +34,7 @@ rule evaluate_scores:
         triples=FIRST_TRIPLES,
         registered=registered("forward"),
         pixels=PIXELS,
+        segmenter=SEGMENTER,
     output:
         scores="results/scores/{system}.parquet",
     log:

@@ -93,6 +93,9 @@ def guidance(
 @click.option(
     "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
 )
+@click.option(
+    "--segmenter", type=FILE, help="Input: folder of the segmenter; without it no overlap of organs is measured."
+)
 @click.option("--scores", type=FILE, required=True, help="Output: scores table of the system.")
 @THREADS
 def scores(
@@ -103,6 +106,7 @@ def scores(
     generated: tuple[Path, ...],
     registered: tuple[Path, ...],
     pixels: tuple[Path, ...],
+    segmenter: Path | None,
     scores: Path,
     threads: int,
 ) -> None:
@@ -112,6 +116,7 @@ def scores(
     Example: biomedjourney evaluate scores --system biomedjourney --judges results/models/judges \\
       --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
       --registered results/registered/forward/0.parquet --pixels results/pixels/0.parquet \\
+      --segmenter results/models/segmenter \\
       --scores results/scores/biomedjourney.parquet
     """
     from biomedjourney import workers

@@ -421,14 +421,14 @@ def draw(
 def organ_masks(
     anatomy: Anatomy, age: float, findings: Findings, acquisition: Acquisition, size: int
 ) -> dict[str, np.ndarray]:
-    """Where `draw` draws the lungs and the heart on a frontal film, True inside; each bool (size, size).
+    """Where `draw` draws each of `measures.ORGANS` on a frontal film, True inside; bool (size, size).
 
     The lungs are whole, whatever fills them, less what lies behind heart and great vessels. What the collimator hides
     belongs to no organ.
     """
     body = _Body(anatomy, age, findings, acquisition, size)
-    lungs = (body.across < 1.0) & (body.outline >= 1.0) & (body.above_diaphragm > 0.0)
+    lung = (body.across < 1.0) & (body.outline >= 1.0) & (body.above_diaphragm > 0.0)
     heart = (body.outline < 1.0) & (body.xy[1] > body.outline_height(HEART_TOP)) & (body.above_diaphragm > HEART_BELOW)
-    for mask in (lungs, heart):
+    for mask in (lung, heart):
         collimate(mask, acquisition.collimation)
-    return {"lungs": lungs, "heart": heart}
+    return {"lung": lung, "heart": heart}

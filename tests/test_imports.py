@@ -12,8 +12,8 @@ VERBS = (
     *("encode", "train", "generate", "evaluate", "report", "editing", "inspect"),
 )
 GROUND_FLOOR = {
-    *("errors", "progress", "workers", "refusals", "config", "versions", "pixels", "sampling", "measures", "systems"),
-    *("tables", "arrays", "examples", "weights", "published", "devices"),
+    *("errors", "progress", "workers", "refusals", "config", "versions", "pixels", "sampling", "measures", "beyond"),
+    *("systems", "tables", "arrays", "examples", "weights", "published", "devices"),
 }
 ABOVE = {"__init__", "cli"}  # the public names and the command line, on top of everything
 

@@ -74,6 +74,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale"),
     ),
     "evaluate guidance": ("labels", "evaluate.batch_size"),
+    "evaluate real": ("evaluate.batch_size",),
     "evaluate scores": ("evaluate.batch_size",),
     "evaluate systems": (
         *("seed", "labels", "systems", "evaluate.bootstrap", "evaluate.age_groups", "evaluate.interval_groups"),

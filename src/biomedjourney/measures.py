@@ -30,6 +30,14 @@ class Targets:
     race: np.ndarray  # (n, 3), 0 or 1 in the order of RACES; all NaN where the race is unknown
     age: np.ndarray  # (n,), years
     true_findings: np.ndarray | None = None  # (n, labels), the phantom's truth
+    true_severity: np.ndarray | None = None  # (n, labels), 0 to 1: the phantom's truth, of the worst side
+    true_severity_before: np.ndarray | None = None  # (n, labels), the same of the prior study
+    changed: np.ndarray | None = None  # (n,), 1 where reports or labels tell a change, 0 where both tell none
+    moves: np.ndarray | None = None  # (n, labels), 1 where a finding that stays gets worse, -1 where it improves
+    thresholds: np.ndarray | None = None  # (n, labels), the score above which the classifier calls a finding
+    real_scores: np.ndarray | None = None  # (n, labels), the pathology scores of the real follow-up pictures
+    real_features: np.ndarray | None = None  # (n, width), their features
+    real_distance: np.ndarray | None = None  # (n,), their distance to the nearest training picture
 
     def take(self, rows: np.ndarray) -> "Targets":
         known = {name: value for name, value in vars(self).items() if value is not None}
@@ -132,13 +140,25 @@ def correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
     known = ~(np.isnan(x) | np.isnan(y))
     if known.sum() < 2:
         return np.full(len(weights), np.nan)
-    x, y, weights = x[known] - x[known].mean(), y[known] - y[known].mean(), weights[:, known]
-    total = weights.sum(axis=1)
+    return weighted_correlation(x[known] - x[known].mean(), y[known] - y[known].mean(), weights[:, known])
+
+
+def weighted_correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted Pearson correlation of x and y, (rows,) or (replicates, rows) with values of each replicate.
+
+    Their means should be near zero, or their spread not small beside it. NaN where one of them does not vary.
+    Returns (replicates,).
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_x, mean_y = weights @ x / total, weights @ y / total
-        covariance = weights @ (x * y) / total - mean_x * mean_y
-        variance_x, variance_y = weights @ x**2 / total - mean_x**2, weights @ y**2 / total - mean_y**2
-        varies = (variance_x > 1e-12 * x.var()) & (variance_y > 1e-12 * y.var())
+        shares = weights / weights.sum(axis=1, keepdims=True)
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return shares @ values if values.ndim == 1 else (shares * values).sum(axis=1)
+
+        mean_x, mean_y, square_x, square_y = mean(x), mean(y), mean(x**2), mean(y**2)
+        covariance = mean(x * y) - mean_x * mean_y
+        variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+        varies = (variance_x > 1e-12 * square_x) & (variance_y > 1e-12 * square_y)
         return np.where(varies, np.clip(covariance / np.sqrt(variance_x * variance_y), -1.0, 1.0), np.nan)
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from biomedjourney import measures, systems
+from biomedjourney import beyond, measures, systems
 from biomedjourney.errors import UserError, full_disk, no_space
 from biomedjourney.measures import RACES as RACES
 
@@ -370,12 +370,55 @@ _DECLARED = (
             Column("race_*", pa.float32(), "the race classifier's probability"),
             Column("age", pa.float32(), "the age classifier's estimate", "years"),
             Column(
+                "ssim_unchanged",
+                pa.float32(),
+                "SSIM with the registered prior where the true current picture does not differ from it",
+                nullable=True,
+            ),
+            Column(
                 "difference_to_prior",
                 pa.float32(),
                 "mean absolute difference to the registered prior over the pixels that it covers",
                 "grey level, 0 to 1",
                 nullable=True,
             ),
+            *(
+                Column(
+                    f"{organ}_dice_{reference}",
+                    pa.float32(),
+                    f"Dice of the {organ} with that of the {picture}; null where the segmenter finds none there",
+                    nullable=True,
+                )
+                for reference, picture in (("prior", "registered prior"), ("current", "true current picture"))
+                for organ in measures.ORGANS
+            ),
+            Column("prior_pathology_*", pa.float32(), "the pathology classifier's probability of the prior"),
+            Column("matched_race_*", pa.float32(), "the race classifier's probability once all histograms are equal"),
+            Column("distance_to_training", pa.float32(), "from the features to those of the nearest training picture"),
+            Column(
+                "features",
+                pa.list_(pa.float16()),
+                "what the pathology classifier's last layer sees; null in the table of all systems",
+                nullable=True,
+            ),
+        ),
+    ),
+    Table(
+        "real",
+        "What the pathology classifier says of real pictures: of training, validation, and later ones of test.",
+        ("dicom_id",),
+        (
+            _DICOM,
+            _STUDY,
+            _SPLIT,
+            Column("pathology_*", pa.float32(), "the pathology classifier's probability"),
+            Column(
+                "distance_to_training",
+                pa.float32(),
+                "from the features to those of the nearest training picture; null for a training picture",
+                nullable=True,
+            ),
+            Column("features", pa.list_(pa.float16()), "what the pathology classifier's last layer sees"),
         ),
     ),
     Table(
@@ -400,6 +443,17 @@ _DECLARED = (
             *_with_intervals(measures.MEASURES),
             *_with_differences(measures.MEASURES),
             *_PAPER,
+        ),
+    ),
+    Table(
+        "beyond",
+        "The measures that the paper does not have: one row per system.",
+        ("system",),
+        (
+            _SYSTEM,
+            _PAIRS_COUNTED,
+            *_with_intervals(beyond.BEYOND),
+            *_with_differences(beyond.BEYOND),
         ),
     ),
     Table(

@@ -153,14 +153,14 @@ def test_findings_and_subgroups_have_every_system(written: dict[str, pd.DataFram
 
 
 def test_a_subgroup_is_measured_on_its_own_pairs(
-    written: dict[str, pd.DataFrame], inputs: dict[str, Path], tmp_path: Path
+    written: dict[str, pd.DataFrame], inputs: dict[str, Path], scores: list[Path], tmp_path: Path
 ) -> None:
     """The women's row is what a test set of women alone gives."""
     patients = tables.read(inputs["patients"], "patients")
     women = set(patients.loc[patients["sex"] == "F", "subject_id"])
     triples = tables.read(inputs["triples"], "triples")
     triples["compared"] &= triples["subject_id"].isin(women)
-    of_women = written["scores"].query("system == 'biomedjourney' and subject_id in @women")
+    of_women = tables.read(scores[0], "scores").query("subject_id in @women")
     tables.write(tmp_path / "women.parquet", "scores", of_women)
     inputs = replaced(inputs, "triples", triples, tmp_path)
     result = evaluation.measure(inputs, [tmp_path / "women.parquet"], tmp_path, "--truth", str(inputs["truth"]))
@@ -204,7 +204,7 @@ def test_the_same_seed_gives_the_same_tables(
 
 
 def test_scores_do_not_depend_on_the_shards_or_the_batch_size(
-    written: dict[str, pd.DataFrame], inputs: dict[str, Path], tmp_path: Path
+    inputs: dict[str, Path], scores: list[Path], tmp_path: Path
 ) -> None:
     pictures = tables.read(inputs["generated/text-only"], "generated")
     shards = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
@@ -213,7 +213,7 @@ def test_scores_do_not_depend_on_the_shards_or_the_batch_size(
     result = evaluation.score("text-only", inputs, shards, tmp_path / "scores.parquet", evaluate={"batch_size": 3})
     assert result.exit_code == 0, result.output
     sharded = tables.read(tmp_path / "scores.parquet", "scores").set_index("pair_id").sort_index()
-    whole = written["scores"].query("system == 'text-only'").set_index("pair_id").sort_index()
+    whole = tables.read(scores[fabricated.SYSTEMS.index("text-only")], "scores").set_index("pair_id").sort_index()
     pd.testing.assert_frame_equal(sharded, whole)
     subjects = compared(inputs, "test").set_index("pair_id")["subject_id"]
     assert sharded["subject_id"].to_dict() == subjects.to_dict()

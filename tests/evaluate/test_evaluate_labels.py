@@ -53,6 +53,7 @@ def two_studies() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     known = pd.DataFrame({"study_id": [2, 1], "subject_id": [5, 5], "age": pd.array([61, 60], "Int16")})
     for name in CHEXPERT_LABELS:
         known[name] = pd.array([None, None], dtype="Int8")
+    known["findings"], known["impression"] = "", ""
     known["edema"], known["pneumothorax"] = pd.array([-1, 1], "Int8"), pd.array([1, None], "Int8")
     return triples, known, pd.DataFrame({"subject_id": [5], "sex": ["F"], "race": ["White"]})
 

@@ -11,7 +11,7 @@ from biomedjourney import config
 from biomedjourney.cli import commands
 from tests.helpers import fabricated
 
-OUTPUTS = ("scores", "systems", "ablations", "findings", "subgroups")
+OUTPUTS = ("scores", "systems", "ablations", "findings", "subgroups", "beyond")
 # The default configuration has neither this system nor its run.
 SETTINGS = {
     "evaluate": {"bootstrap": 100},
@@ -24,6 +24,7 @@ def score(system: str, tables_in: dict[str, Path], generated: list[Path], scores
     words = ["evaluate", "scores", "--config", fabricated.config_text(**overlay), "--system", system]
     words += ["--judges", "judges", "--triples", str(tables_in["triples"]), "--scores", str(scores)]
     words += ["--registered", str(tables_in["registered"]), "--pixels", str(tables_in["pixels"])]
+    words += ["--real", str(tables_in["real"])]
     for path in generated:
         words += ["--generated", str(path)]
     with pytest.MonkeyPatch.context() as patch:
@@ -47,7 +48,7 @@ def measure(tables_in: dict[str, Path], scores: list[Path], folder: Path, *more:
     """Runs `evaluate systems`, which writes the tables `OUTPUTS` to a folder."""
     text = fabricated.config_text(**config.merge(SETTINGS, overlay))
     words = ["evaluate", "systems", "--config", text, "--all-scores", str(folder / "scores.parquet")]
-    for name in ("triples", "studies", "patients"):
+    for name in ("triples", "studies", "patients", "real"):
         words += [f"--{name}", str(tables_in[name])]
     for path in scores:
         words += ["--scores", str(path)]

@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from biomedjourney import config, pixels, tables
+from biomedjourney.evaluate.real import judge_pictures
 from biomedjourney.gather import cohort
 from biomedjourney.gather.triples import NOT_REGISTERED
 from biomedjourney.ingest.cohort import Account
@@ -41,6 +42,9 @@ class Judges:
         assert pictures.dtype == np.float32
         assert 0 <= pictures.min() <= pictures.max() <= 1
         return pictures[:, :20].reshape(len(pictures), 5, -1).mean(axis=2)
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        return pictures.reshape(len(pictures), SIDE, 4, -1).mean(axis=3)[:, ::2].reshape(len(pictures), -1)
 
     def race(self, pictures: np.ndarray) -> np.ndarray:
         patches = np.stack([pictures[:, 20:31, 10 * i : 10 * i + 10].mean(axis=(1, 2)) for i in range(3)], axis=1)
@@ -155,13 +159,15 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     )
     paired = _paired(frame)
     put("singles", paired["singles"])
+    compared = triples[triples["compared"] & (triples["split"] == "test")]
+    put("real", judge_pictures(paired["singles"], compared, [paths["pixels"]], Judges(), 64))
     later = cohort.account(paths["singles"], [paths["pixels"]], [paths["triples"]])
     put("cohort", pd.concat([_ingested(len(studies), patients).cohort(), paired["cohort"], later.cohort()]))
     put("exclusions", pd.concat([paired["exclusions"], later.exclusions()]))
     for system in systems:
         rows = [
             (0, r.pair_id, pixels.encode_png(draw(system, films[r.prior_dicom_id], films[r.dicom_id], rng)))
-            for r in triples[triples["compared"] & (triples["split"] == "test")].itertuples()
+            for r in compared.itertuples()
         ]
         put("generated", rows, f"generated/{system}", columns="seed pair_id png")
     return paths

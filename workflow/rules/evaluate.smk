@@ -27,6 +27,33 @@ rule evaluate_guidance:
         " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
+rule evaluate_real:
+    input:
+        judges="results/models/judges",
+        singles="results/tables/singles.parquet",
+        triples=FIRST_TRIPLES,
+        pixels=PIXELS,
+    output:
+        real="results/real.parquet",
+    log:
+        "logs/evaluate/real.log",
+    benchmark:
+        "benchmarks/evaluate/real.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("evaluate")
+    resources:
+        **resources_of("evaluate"),
+    params:
+        settings=settings("evaluate real"),
+        code=code("evaluate real"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
+    shell:
+        '{params.devices} biomedjourney --log {log:q} evaluate real --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        " --real {output.real:q} --threads {threads} 2>&1 | tee -a {log:q}"
+
+
 rule evaluate_scores:
     input:
         generated=lambda wildcards: shards(f"results/generated/{wildcards.system}", "generate"),
@@ -34,6 +61,7 @@ rule evaluate_scores:
         triples=FIRST_TRIPLES,
         registered=registered("forward"),
         pixels=PIXELS,
+        real="results/real.parquet",
         segmenter=SEGMENTER,
     output:
         scores="results/scores/{system}.parquet",
@@ -63,6 +91,7 @@ rule evaluate_systems:
         triples=FIRST_TRIPLES,
         studies="results/tables/studies.parquet",
         patients="results/tables/patients.parquet",
+        real="results/real.parquet",
         truth=[] if config["phantom"] is None else "results/tables/truth.parquet",
     output:
         scores="results/tables/scores.parquet",
@@ -70,6 +99,7 @@ rule evaluate_systems:
         ablations="results/tables/ablations.parquet",
         findings="results/tables/findings.parquet",
         subgroups="results/tables/subgroups.parquet",
+        beyond="results/tables/beyond.parquet",
     log:
         "logs/evaluate/systems.log",
     benchmark:
@@ -86,4 +116,5 @@ rule evaluate_systems:
     shell:
         'biomedjourney --log {log:q} evaluate systems --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
         " --all-scores {output.scores:q} --systems {output.systems:q} --ablations {output.ablations:q}"
-        " --findings {output.findings:q} --subgroups {output.subgroups:q} 2>&1 | tee -a {log:q}"
+        " --findings {output.findings:q} --subgroups {output.subgroups:q}"
+        " --beyond {output.beyond:q} 2>&1 | tee -a {log:q}"

@@ -11,6 +11,7 @@ from biomedjourney import config
 FILE = config.PATH
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
 JUDGES = click.option("--judges", type=FILE, required=True, help="Input: folder of the judging classifiers.")
+REAL = click.option("--real", type=FILE, required=True, help="Input: real table.")
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 
 
@@ -80,6 +81,45 @@ def guidance(
 
 
 @command.command()
+@config.option("evaluate real")
+@JUDGES
+@click.option("--singles", type=FILE, required=True, help="Input: singles table.")
+@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
+@click.option(
+    "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
+)
+@click.option("--real", type=FILE, required=True, help="Output: real table.")
+@THREADS
+def real(
+    settings: dict[str, Any],
+    judges: Path,
+    singles: Path,
+    triples: Path,
+    pixels: tuple[Path, ...],
+    real: Path,
+    threads: int,
+) -> None:
+    """Judge the real pictures that generated ones are compared with.
+
+    \b
+    Example: biomedjourney evaluate real --judges results/models/judges --singles results/tables/singles.parquet \\
+      --triples results/triples/rules/forward.parquet --pixels results/pixels/0.parquet --real results/real.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney import tables
+    from biomedjourney.evaluate.real import judge_pictures
+    from biomedjourney.examples import Inputs, compared_triples
+    from biomedjourney.pretrain import load_judges
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    kept = tables.read(singles, "singles", ["dicom_id", "study_id", "split"])
+    batch_size = settings["evaluate"]["batch_size"]
+    tables.write(real, "real", judge_pictures(kept, test_triples, pixels, load_judges(judges), batch_size))
+
+
+@command.command()
 @config.option("evaluate scores")
 @SYSTEM
 @JUDGES
@@ -93,6 +133,7 @@ def guidance(
 @click.option(
     "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
 )
+@REAL
 @click.option(
     "--segmenter", type=FILE, help="Input: folder of the segmenter; without it no overlap of organs is measured."
 )
@@ -106,6 +147,7 @@ def scores(
     generated: tuple[Path, ...],
     registered: tuple[Path, ...],
     pixels: tuple[Path, ...],
+    real: Path,
     segmenter: Path | None,
     scores: Path,
     threads: int,
@@ -115,23 +157,28 @@ def scores(
     \b
     Example: biomedjourney evaluate scores --system biomedjourney --judges results/models/judges \\
       --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
-      --registered results/registered/forward/0.parquet --pixels results/pixels/0.parquet \\
-      --segmenter results/models/segmenter \\
-      --scores results/scores/biomedjourney.parquet
+      --registered results/registered/forward/0.parquet --pixels results/pixels/0.parquet --real results/real.parquet \\
+      --segmenter results/models/segmenter --scores results/scores/biomedjourney.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(threads)
     from biomedjourney import tables
+    from biomedjourney.evaluate.comparisons import comparisons
     from biomedjourney.evaluate.pictures import RealPictures
+    from biomedjourney.evaluate.real import stacked
     from biomedjourney.evaluate.scoring import score_system
     from biomedjourney.examples import Inputs, compared_triples
-    from biomedjourney.pretrain import load_judges
+    from biomedjourney.pretrain import load_judges, load_segmenter
 
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
-    real = RealPictures(test_triples, registered, pixels)
-    batch_size = settings["evaluate"]["batch_size"]
-    scored = score_system(system, generated, load_judges(judges), test_triples, batch_size, real)
+    batch_size, loaded_judges = settings["evaluate"]["batch_size"], load_judges(judges)
+    pictures = RealPictures(test_triples, registered, pixels)
+    judged = tables.read(real, "real", ["split", "features"])
+    training_features = stacked(judged.loc[judged["split"] == "train", "features"])
+    loaded_segmenter = None if segmenter is None else load_segmenter(segmenter)
+    compare = comparisons(loaded_judges, loaded_segmenter, pictures.grey_levels(batch_size), training_features)
+    scored = score_system(system, generated, loaded_judges, test_triples, batch_size, pictures, compare)
     tables.write(scores, "scores", scored)
 
 
@@ -141,18 +188,21 @@ def scores(
 @click.option(
     "--scores", type=FILE, required=True, multiple=True, help="Input: scores table of a system; repeat it for each."
 )
+@REAL
 @click.option("--truth", type=FILE, help="Input: truth table of the phantom, to measure on true labels too.")
 @click.option("--all-scores", type=FILE, required=True, help="Output: scores table of all systems.")
 @click.option("--systems", type=FILE, required=True, help="Output: systems table.")
 @click.option("--ablations", type=FILE, required=True, help="Output: ablations table.")
 @click.option("--findings", type=FILE, required=True, help="Output: findings table.")
 @click.option("--subgroups", type=FILE, required=True, help="Output: subgroups table.")
+@click.option("--beyond", type=FILE, required=True, help="Output: beyond table.")
 def systems(
     settings: dict[str, Any],
     triples: Path,
     studies: Path,
     patients: Path,
     scores: tuple[Path, ...],
+    real: Path,
     truth: Path | None,
     all_scores: Path,
     **outputs: Path,
@@ -163,24 +213,30 @@ def systems(
     Example: biomedjourney evaluate systems --scores results/scores/biomedjourney.parquet \\
       --scores results/scores/copy-prior.parquet --triples results/triples/rules/forward.parquet \\
       --studies results/tables/studies.parquet --patients results/tables/patients.parquet \\
-      --all-scores results/tables/scores.parquet --systems results/tables/systems.parquet \\
-      --ablations results/tables/ablations.parquet --findings results/tables/findings.parquet \\
-      --subgroups results/tables/subgroups.parquet
+      --real results/real.parquet --all-scores results/tables/scores.parquet \\
+      --systems results/tables/systems.parquet --ablations results/tables/ablations.parquet \\
+      --findings results/tables/findings.parquet --subgroups results/tables/subgroups.parquet \\
+      --beyond results/tables/beyond.parquet
     """
     from biomedjourney import workers
 
     workers.limit_threads(1)
     from biomedjourney import tables
     from biomedjourney.evaluate import labels
+    from biomedjourney.evaluate.real import of_pairs
     from biomedjourney.evaluate.scoring import join
     from biomedjourney.evaluate.summary import summarise
     from biomedjourney.examples import Inputs, compared_triples
 
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
-    rows = labels.attributes(test_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
-    joined = join(scores, settings["systems"], test_triples, settings["labels"]["findings"])
+    all_studies, findings = tables.read(studies, "studies"), settings["labels"]["findings"]
+    rows = labels.attributes(test_triples, all_studies, tables.read(patients, "patients"))
+    joined = join(scores, settings["systems"], test_triples, findings)
     true_rows = None if truth is None else tables.read(truth, "truth")
-    summary = summarise(joined, rows, true_rows, settings)
-    tables.write(all_scores, "scores", joined)
+    study_labels = labels.by_study(all_studies, settings["labels"])
+    more_targets = labels.changes(rows, true_rows, settings["labels"])
+    more_targets |= of_pairs(tables.read(real, "real"), rows["dicom_id"], findings, study_labels)
+    summary = summarise(joined, rows, true_rows, more_targets, settings)
+    tables.write(all_scores, "scores", joined.assign(features=None))
     for name, content in summary.items():
         tables.write(outputs[name], name, content)

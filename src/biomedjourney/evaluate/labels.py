@@ -8,20 +8,31 @@ import pandas as pd
 from biomedjourney.errors import UserError
 from biomedjourney.measures import RACES, Targets
 from biomedjourney.pretrain.targets import binary_labels
+from biomedjourney.rewrite import rules
 from biomedjourney.tables import CHEXPERT_LABELS
 
-PRIOR = "prior_"  # begins the columns of the prior study's labels
+PRIOR = "prior_"  # begins the columns of the prior study's labels and report
+WAYS = {"worse": 1.0, "improved": -1.0}
+
+
+def true_severities(truth: pd.DataFrame, findings: list[str]) -> np.ndarray:
+    """The true severity on the worst side, 0 to 1; NaN for a finding that the truth does not have."""
+    result = np.full((len(truth), len(findings)), np.nan)
+    for i, finding in enumerate(findings):
+        if columns := _of_finding(truth, finding):
+            result[:, i] = truth[columns].to_numpy(dtype=float).max(axis=1)
+    return result
+
+
+def _of_finding(truth: pd.DataFrame, finding: str) -> list[str]:
+    prefix = f"severity_{finding}"
+    return [name for name in truth.columns if name == prefix or name.startswith(f"{prefix}_")]
 
 
 def true_labels(truth: pd.DataFrame, findings: list[str]) -> np.ndarray:
     """1 where the true severity is above 0 on any side; NaN for a finding that the truth does not have."""
-    result = np.full((len(truth), len(findings)), np.nan)
-    for i, finding in enumerate(findings):
-        prefix = f"severity_{finding}"
-        columns = [c for c in truth.columns if c == prefix or c.startswith(f"{prefix}_")]
-        if columns:
-            result[:, i] = (truth[columns].to_numpy(dtype=float) > 0).any(axis=1)
-    return result
+    severities = true_severities(truth, findings)
+    return np.where(np.isnan(severities), np.nan, severities > 0)
 
 
 def one_hot_race(race: pd.Series) -> np.ndarray:
@@ -31,12 +42,17 @@ def one_hot_race(race: pd.Series) -> np.ndarray:
     return result
 
 
+def by_study(studies: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
+    """The configured findings by study_id: 0, 1, or NaN where masked. ``settings`` is the section `labels`."""
+    return pd.DataFrame(binary_labels(studies, settings), index=studies["study_id"], columns=settings["findings"])
+
+
 def attributes(triples: pd.DataFrame, studies: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     """One row per pair, indexed by pair_id: what is known of its current study, its patient and its prior labels.
 
     Raises UserError for a pair whose studies or patient are in no table.
     """
-    prior = studies[["study_id", *CHEXPERT_LABELS]].add_prefix(PRIOR)
+    prior = studies[["study_id", "findings", "impression", *CHEXPERT_LABELS]].add_prefix(PRIOR)
     rows = triples.merge(studies.drop(columns="subject_id"), on="study_id", how="left", indicator="in_studies")
     rows = rows.merge(prior, on="prior_study_id", how="left", indicator="in_priors")
     rows = rows.merge(patients, on="subject_id", how="left", indicator="in_patients")
@@ -61,10 +77,7 @@ def targets(rows: pd.DataFrame, settings: dict[str, Any], truth: pd.DataFrame | 
     """
     true_findings = None
     if truth is not None:
-        lost = rows.loc[~rows["study_id"].isin(truth["study_id"]), "study_id"]
-        if len(lost):
-            raise UserError(f"table truth: study {lost.iloc[0]} is not there: give the truth of this cohort")
-        true_findings = true_labels(truth.set_index("study_id").loc[rows["study_id"]], settings["findings"])
+        true_findings = true_labels(_of_studies(truth, rows["study_id"]), settings["findings"])
     prior = rows[[f"{PRIOR}{name}" for name in CHEXPERT_LABELS]].set_axis(list(CHEXPERT_LABELS), axis="columns")
     blanks_masked = settings | {"blank": "masked"}
     return Targets(
@@ -75,3 +88,43 @@ def targets(rows: pd.DataFrame, settings: dict[str, Any], truth: pd.DataFrame | 
         age=rows["age"].to_numpy(dtype=float, na_value=np.nan),
         true_findings=true_findings,
     )
+
+
+def changes(rows: pd.DataFrame, truth: pd.DataFrame | None, settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What `Targets` holds of the way from the prior to the current study: ``moves``, ``changed``, true severities.
+
+    The rules read both reports (`rewrite.rules.changes`). A pair has changed where they tell of anything, a device
+    too, that is new, worse, improved or resolved, or where a label of `settings["findings"]` differs; it has not where
+    they tell of no such thing and every label is known and the same; in between it is NaN.
+    """
+    found = targets(rows, settings)
+    moves, told = np.full(found.findings.shape, np.nan), np.zeros(len(rows), dtype=bool)
+    for place, row in enumerate(rows.to_dict("records")):
+        every_change = rules.changes(_study(row, PRIOR), _study(row, ""))
+        told[place] = any(change.direction in rules.MOVES for change in every_change)
+        for i, finding in enumerate(settings["findings"]):
+            directions = {change.direction for change in every_change if change.finding == finding} & {*WAYS}
+            if len(directions) == 1 and (found.findings[place, i], found.prior_findings[place, i]) == (1.0, 1.0):
+                moves[place, i] = WAYS[directions.pop()]
+    differences = np.abs(found.findings - found.prior_findings)
+    same = (differences == 0).all(axis=1)
+    changed = np.where(told | (differences == 1).any(axis=1), 1.0, np.where(same, 0.0, np.nan))
+    result = {"moves": moves, "changed": changed}
+    if truth is not None:
+        for name, studies in (("true_severity", "study_id"), ("true_severity_before", "prior_study_id")):
+            result[name] = true_severities(_of_studies(truth, rows[studies]), settings["findings"])
+    return result
+
+
+def _study(row: dict[str, Any], prefix: str) -> rules.Study:
+    known = {name: row[f"{prefix}{name}"] for name in CHEXPERT_LABELS}
+    numbers = {name: None if pd.isna(value) else int(value) for name, value in known.items()}
+    return rules.Study(numbers, row[f"{prefix}findings"], row[f"{prefix}impression"])
+
+
+def _of_studies(truth: pd.DataFrame, study_ids: pd.Series) -> pd.DataFrame:
+    """The truth of these studies. Raises UserError for one that is not there."""
+    lost = study_ids[~study_ids.isin(truth["study_id"])]
+    if len(lost):
+        raise UserError(f"table truth: study {lost.iloc[0]} is not there: give the truth of this cohort")
+    return truth.set_index("study_id").loc[study_ids]

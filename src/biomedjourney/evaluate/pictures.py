@@ -47,6 +47,14 @@ class RealPictures:
                     f"give every shard of the table {lookup.name}"
                 )
 
+    def grey_levels(self, batch_size: int) -> np.ndarray:
+        """The sorted grey levels of the current pictures, the mean of each rank over the pictures, in [0, 1]."""
+        total, count = np.zeros(1), 0
+        for batch in self.films.batches(columns=["dicom_id", "png"], rows=batch_size):
+            for row in batch.to_pylist():
+                total, count = total + np.sort(_decode(self.films, row, "png"), axis=None), count + 1
+        return (total / count).astype(np.float32)
+
     def beside(self, pair_ids: Sequence[str], generated: np.ndarray) -> Pictures:
         """The batch of these pairs. Raises UserError for a picture that is missing or of another size."""
         priors = self.priors.rows(pair_ids)

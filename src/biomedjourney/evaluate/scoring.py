@@ -10,7 +10,6 @@ import pandas as pd
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
-from biomedjourney.evaluate.comparisons import COMPARISONS
 from biomedjourney.evaluate.pictures import Comparison, RealPictures
 from biomedjourney.systems import in_order
 
@@ -22,7 +21,7 @@ def score_system(
     test_triples: pd.DataFrame,
     batch_size: int,
     real: RealPictures,
-    comparisons: Sequence[Comparison] = COMPARISONS,
+    comparisons: Sequence[Comparison],
 ) -> pd.DataFrame:
     """The table `scores` of one system. ``files``: every shard of its table `generated`.
 
@@ -46,11 +45,13 @@ def join(
     """The scores of all systems in one table.
 
     Raises UserError for a system that is not configured or given twice, for a system that does not cover the
-    compared test triples, and for a finding that was not scored.
+    compared test triples, for a finding that was not scored, and for a table without features.
     """
     by_system: dict[str, pd.DataFrame] = {}
     for path in files:
         scores = tables.read(path, "scores")
+        if scores["features"].isna().any():
+            raise UserError(f"{path}: no features, as in the table of all systems: give each system's own table")
         for system in scores["system"].unique():
             rows = scores[scores["system"] == system]
             if system not in systems:

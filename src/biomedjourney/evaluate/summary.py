@@ -1,6 +1,7 @@
 """From the scores of all systems to the tables of measures."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import measures, tables
+from biomedjourney.beyond import BEYOND
 from biomedjourney.evaluate import labels
 from biomedjourney.measures import RACES, Evidence, Measure
 from biomedjourney.systems import BY_NAME, MAIN, in_order
@@ -17,21 +19,30 @@ Row = dict[str, Any]
 
 
 def summarise(
-    scores: pd.DataFrame, rows: pd.DataFrame, truth: pd.DataFrame | None, settings: dict[str, Any]
+    scores: pd.DataFrame,
+    rows: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    more_targets: dict[str, np.ndarray],
+    settings: dict[str, Any],
 ) -> dict[str, pd.DataFrame]:
-    """The tables `systems`, `ablations`, `findings` and `subgroups` from `scores` and the pairs' attributes.
+    """The tables `systems`, `ablations`, `findings`, `subgroups` and `beyond` from `scores` and the pairs' attributes.
 
-    ``rows``: made by `labels.attributes`. Systems come in the order in which `biomedjourney.systems` declares them.
+    ``rows``: made by `labels.attributes`. ``more_targets``: the fields of `Targets` that `beyond` needs, row by row as
+    ``rows``. Systems come in the order in which `biomedjourney.systems` declares them.
     """
     findings, seed = settings["labels"]["findings"], settings["seed"]
     replicates = settings["evaluate"]["bootstrap"]
-    made: dict[str, list[Row]] = {"systems": [], "ablations": [], "findings": [], "subgroups": []}
+    made: dict[str, list[Row]] = {"systems": [], "ablations": [], "findings": [], "subgroups": [], "beyond": []}
     by_finding = [measure for measure in measures.MEASURES if measure.by_finding]
     main: Evidence | None = None
+    places = pd.Series(range(len(rows)), index=rows.index)
     for i, system in enumerate(in_order(scores["system"].unique())):
         system_scores = scores[scores["system"] == system].sort_values(["seed", "pair_id"], ignore_index=True)
         pair_rows = rows.loc[system_scores["pair_id"]]
         seen = evidence(system_scores, pair_rows, settings["labels"], truth, replicates, seed)
+        picked = places.loc[system_scores["pair_id"]].to_numpy()
+        more = {name: values[picked] for name, values in more_targets.items()}
+        seen = replace(seen, targets=replace(seen.targets, **more))
         if i == 0:
             for finding in undefined_findings(seen):
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
@@ -39,6 +50,8 @@ def summarise(
         differences = {} if main is None else compared(seen, main, measures.MEASURES)
         row = {"system": system, **measured(seen, measures.MEASURES), **differences, **_paper_figures(system)}
         made["systems"].append(row)
+        differences = {} if main is None else compared(seen, main, BEYOND)
+        made["beyond"].append({"system": system, **measured(seen, BEYOND), **differences})
         if system == MAIN or settings["systems"][system].get("ablation"):
             made["ablations"].append(row)
         for finding in findings:

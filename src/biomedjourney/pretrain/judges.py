@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ class Judges:
     _pathology: Callable[[torch.Tensor], torch.Tensor]
     _race: Callable[[torch.Tensor], torch.Tensor]
     _age: Callable[[torch.Tensor], torch.Tensor]
+    _features: Callable[[torch.Tensor], torch.Tensor]
 
     def pathology(self, pictures: np.ndarray) -> np.ndarray:
         """Probabilities (n, labels) in the order of ``labels``."""
@@ -64,6 +65,10 @@ class Judges:
     def age(self, pictures: np.ndarray) -> np.ndarray:
         """Estimates (n,), years."""
         return _run(self._age, pictures)
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """What the last layer of the pathology classifier sees, (n, width): its maps, averaged over the picture."""
+        return _run(self._features, pictures)
 
 
 @torch.no_grad()
@@ -84,8 +89,12 @@ def network(outputs: int) -> Any:
 
 def logits(model: Any, x: torch.Tensor) -> torch.Tensor:
     """The raw outputs (n, outputs) of a classifier for pictures (n, 1, h, w) in [-1024, 1024]."""
-    features = torch.relu(model.features(x / 1024.0))
-    return model.classifier(features.mean(dim=(2, 3)))
+    return model.classifier(pooled(model, x))
+
+
+def pooled(model: Any, x: torch.Tensor) -> torch.Tensor:
+    """The features (n, width) that the last layer of a classifier sees, for pictures as in `logits`."""
+    return torch.relu(model.features(x / 1024.0)).mean(dim=(2, 3))
 
 
 def pathology_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -179,7 +188,7 @@ def check(weights: Path, kind: str, findings: list[str]) -> None:
 
     They are loaded as for use, since they are small, and judge one picture.
     """
-    judge, names = _published(weights, kind)
+    judge, names, _ = _published(weights, kind)
     with _readable(weights):
         shape = tuple(judge(torch.linspace(-1024, 1024, 320 * 320).reshape(1, 1, 320, 320)).shape)
     expected = (1,) if kind == "age" else (1, len(names))
@@ -205,11 +214,19 @@ def load(folder: Path) -> Judges:
     """The judges of a folder. Raises UserError if one is missing or torchxrayvision does not know its weights."""
     folder = Path(folder)
     loaded = {kind: _load(folder / kind, kind) for kind in KINDS}
-    labels = loaded["pathology"][1]
-    return Judges(tuple(labels), *(loaded[kind][0] for kind in KINDS))
+    pathology = loaded["pathology"]
+    return Judges(tuple(pathology.names), *(loaded[kind].output for kind in KINDS), pathology.features)
 
 
-def _load(folder: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
+class _Loaded(NamedTuple):
+    """A judge, and the names of its outputs. ``features``: what the last layer sees; the output for race and age."""
+
+    output: Callable[[torch.Tensor], torch.Tensor]
+    names: list[str]
+    features: Callable[[torch.Tensor], torch.Tensor]
+
+
+def _load(folder: Path, kind: str) -> _Loaded:
     try:
         description = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -219,26 +236,27 @@ def _load(folder: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tenso
     return _trained(folder, kind, description)
 
 
-def _trained(
-    folder: Path, kind: str, description: dict[str, Any]
-) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
-    """A judge that `train` made, and the names of its outputs."""
+def _trained(folder: Path, kind: str, description: dict[str, Any]) -> _Loaded:
+    """A judge that `train` made."""
     model = network(description["outputs"])
     with _readable(folder / "weights.pt"):
         model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     device = _device()
     model.to(device).requires_grad_(False).eval()
 
-    def judge(x: torch.Tensor) -> torch.Tensor:
+    def features(x: torch.Tensor) -> torch.Tensor:
         size = (description["size"], description["size"])
         if x.shape[-2:] != size:
             x = nn.functional.interpolate(x, size, mode="bilinear", antialias=True)
-        output = logits(model, x.to(device))
+        return pooled(model, x.to(device))
+
+    def judge(x: torch.Tensor) -> torch.Tensor:
+        output = model.classifier(features(x))
         if kind == "pathology":
             return torch.sigmoid(output)
         return torch.softmax(output, dim=1) if kind == "race" else output[:, 0] * AGE_SCALE + description["mean_age"]
 
-    return judge, description["names"]
+    return _Loaded(judge, description["names"], features)
 
 
 def _device() -> torch.device:
@@ -324,8 +342,8 @@ def _check_pickle(weights: Path) -> None:
     torch.load(weights, map_location="meta", weights_only=False, pickle_module=checked)
 
 
-def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]:
-    """A model of torchxrayvision (Cohen et al., 2022) from a local file, and the names of its outputs. No downloads."""
+def _published(weights: Path, kind: str) -> _Loaded:
+    """A model of torchxrayvision (Cohen et al., 2022) from a local file. No downloads."""
     import torchxrayvision as xrv
 
     _check_published(weights, kind)
@@ -338,15 +356,23 @@ def _published(weights: Path, kind: str) -> tuple[Callable[[torch.Tensor], torch
         kept = [i for i, target in enumerate(model.targets) if target]  # an output without a name is not trained
         targets = [model.targets[i] for i in kept]
 
-        def pathology(x: torch.Tensor) -> torch.Tensor:
-            resized = nn.functional.interpolate(x, (224, 224), mode="bilinear", antialias=True)
-            return model(resized.to(device))[:, kept]
+        def resized(x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.interpolate(x, (224, 224), mode="bilinear", antialias=True).to(device)
 
-        return pathology, [PUBLISHED_NAMES.get(target, target.lower().replace(" ", "_")) for target in targets]
+        names = [PUBLISHED_NAMES.get(target, target.lower().replace(" ", "_")) for target in targets]
+        return _Loaded(lambda x: model(resized(x))[:, kept], names, lambda x: model.features2(resized(x)))
     with _home_with(weights), _readable(weights):
         if kind == "race":
             model = xrv.baseline_models.emory_hiti.RaceModel().to(device).eval()
             order = [model.targets.index(race) for race in RACES]
-            return lambda x: torch.exp(model(x.to(device)))[:, order], list(RACES)
+
+            def judge(x: torch.Tensor) -> torch.Tensor:
+                return torch.exp(model(x.to(device)))[:, order]
+
+            return _Loaded(judge, list(RACES), judge)
         model = xrv.baseline_models.riken.AgeModel().to(device).eval()
-        return lambda x: model(x.to(device))[:, 0], ["age"]
+
+        def age(x: torch.Tensor) -> torch.Tensor:
+            return model(x.to(device))[:, 0]
+
+        return _Loaded(age, ["age"], age)

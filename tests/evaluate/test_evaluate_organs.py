@@ -35,9 +35,9 @@ def picture(seed: int, findings: Findings, noise: int = 0) -> tuple[np.ndarray, 
 
 @pytest.fixture(scope="module")
 def trained() -> segmenter.Segmenter:
-    films = [picture(seed, LARGE_HEART if seed % 2 else WELL) for seed in range(100, 180)]
+    films = [picture(seed, LARGE_HEART if seed % 2 else WELL) for seed in range(100, 160)]
     pictures = np.stack([np.rint(255 * film).astype(np.uint8) for film, _ in films])
-    settings = {"steps": 70, "batch_size": 12, "learning_rate": 8e-3}
+    settings = {"steps": 50, "batch_size": 12, "learning_rate": 8e-3}
     return segmenter.of_model(segmenter.train(pictures, np.stack([m for _, m in films]), settings, 0), SIDE)
 
 
@@ -67,7 +67,7 @@ def test_a_larger_heart_and_another_patient_are_told_apart(overlap: Callable[...
     assert kept["lung_dice_prior"] > 0.95
     assert kept["heart_dice_prior"] > 0.93
     assert grown["heart_dice_prior"] < kept["heart_dice_prior"] - 0.08
-    assert grown["lung_dice_prior"] > kept["lung_dice_prior"] - 0.06
+    assert grown["lung_dice_prior"] > 0.9, "a large heart takes a little of their place"
     np.testing.assert_allclose(grown[["lung_dice_current", "heart_dice_current"]], 1.0)
     assert kept["heart_dice_current"] < 0.93
     assert swapped["lung_dice_prior"] < kept["lung_dice_prior"] - 0.08

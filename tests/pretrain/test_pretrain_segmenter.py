@@ -29,7 +29,7 @@ def marked(count: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
     for mask in masks:
         row, column = rng.integers(2, side // 2 - 2, 2)
         mask[0, row : row + 14, column : column + 6] = 1
-        mask[1, row : row + 8, column + 8 : column + 14] = 1
+        mask[1, row : row + 14, column + 8 : column + 14] = 1
     grey = 130 + rng.integers(-15, 15, (count, side, side)) - 80 * masks[:, 0] + 80 * masks[:, 1]
     return grey.astype(np.uint8), masks
 
@@ -120,7 +120,7 @@ def test_training_repeats_itself() -> None:
 
 def test_where_an_organ_lies_can_be_learned_and_is_kept(tmp_path: Path) -> None:
     pictures, masks = marked(60)
-    model = segmenter.train(pictures[:48], masks[:48], SETTINGS | {"steps": 60, "batch_size": 16}, 0)
+    model = segmenter.train(pictures[:48], masks[:48], SETTINGS | {"steps": 100, "batch_size": 16}, 0)
     segmenter.save(tmp_path, model, {"size": 32})
     found = load_segmenter(tmp_path).organs(pictures[48:] / np.float32(255))
     for i, organ in enumerate(ORGANS):

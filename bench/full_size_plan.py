@@ -25,7 +25,7 @@ TEXT_BYTES = 50 * 768 * 2  # of the token states of one text
 # Measured: CPU seconds
 INGEST, PAIR, PREPROCESS, REGISTER, SUMMARY = 46, 11, 0.024, 0.17, 110
 # Computed: TFLOP of one picture or text in the published networks
-UNET, ENCODER, DECODER, TEXT_TOWER = 0.189, 0.273, 0.622, 0.046
+UNET, ENCODER, DECODER, TEXT_TOWER, SEGMENTER = 0.189, 0.273, 0.622, 0.046, 0.543
 # A mark of others: images/s in training at 256 px from ready latents, on one A100
 TRAINED = 90
 # Assumed
@@ -77,7 +77,7 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     yield Step("preprocess", "pictures", settings["preprocess"]["shards"], seconds / 60, 0.5, 2.9)
     seconds = pairs * (REGISTER / threads["register"] + film / READING)
     yield Step("register", "priors", settings["register"]["shards"], seconds / 60, 0.5, 1.6)
-    yield Step("pretrain", "frozen parts", 3, START, 3, 1.3)
+    yield Step("pretrain", "frozen parts", 4, START, 3, 1.6)
     texts = SINGLES * TEXT_TOWER / CARD / 60
     yield Step("encode", "texts", 2, START + texts, 3, (SINGLES + PAIRS) * TEXT_BYTES / GB)
     latents = 4 * (settings["preprocess"]["size"] // 8) ** 2 * 2 * 2  # bytes: mean and deviation, float16
@@ -103,7 +103,8 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     minutes = START + pictures / drawing["shards"] * with_prior / CARD / 60
     yield Step("generate", "test pictures", jobs, minutes, 8, 5 * pictures * 5e4 / GB)
     yield Step("generate", "export", 1, START, 8, 4.6)
-    yield Step("evaluate", "scores", 7, START + pictures / SCORED / 60, 4, 0)
+    seconds = pictures * (1 / SCORED + 3 * SEGMENTER / CARD)  # the picture, the prior and the real follow-up
+    yield Step("evaluate", "scores", 7, START + seconds / 60, 4, 0)
     yield Step("evaluate", "summary", 1, SUMMARY / 60, 1, 0)
     yield Step("report", "report", 1, START, 1, 0)
 
@@ -137,6 +138,8 @@ def operations() -> dict[str, float]:
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from torch.utils.flop_counter import FlopCounterMode
+    from torchxrayvision.baseline_models.chestx_det import PSPNet
+    from torchxrayvision.baseline_models.chestx_det.ptsemseg.pspnet import pspnet
     from transformers import BertConfig, BertModel
 
     from tests.helpers import published
@@ -145,6 +148,7 @@ def operations() -> dict[str, float]:
         unet = UNet2DConditionModel.from_config(published.TRUE_SIZE | {"in_channels": 8})
         vae = AutoencoderKL.from_config(published.TRUE_SIZE_VAE)
         bert = BertModel(BertConfig(vocab_size=30_522)).eval()
+        segmenter, film = pspnet(len(PSPNet.targets)).eval(), torch.zeros(1, 3, 512, 512)
         latent, picture, states = torch.zeros(1, 8, 32, 32), torch.zeros(1, 3, 256, 256), torch.zeros(1, 256, 768)
         tokens, timestep = torch.zeros(1, 256, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     parts = {
@@ -152,6 +156,7 @@ def operations() -> dict[str, float]:
         "encoder": lambda: vae.encode(picture),
         "decoder": lambda: vae.decode(latent[:, :4]),
         "text tower": lambda: bert(tokens),
+        "segmenter": lambda: segmenter(film),
     }
     counted = {}
     for name, run in parts.items():

@@ -385,6 +385,7 @@ DIVERSITY = Measure(
     compute=_diversity,
 )
 
+IN_PAPER = tuple(measure for measure in ORGAN_DICE if measure.name == "lung_dice_prior")  # the paper prints figures
 BEYOND = (
     *(SSIM_UNCHANGED, *ORGAN_DICE, STILLNESS, AMOUNT_AUC),
     *(DIRECTION_ACCURACY, *_OF_DIRECTIONS),

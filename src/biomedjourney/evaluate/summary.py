@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import measures, tables
-from biomedjourney.beyond import BEYOND
+from biomedjourney.beyond import BEYOND, IN_PAPER
 from biomedjourney.evaluate import labels
 from biomedjourney.measures import RACES, Evidence, Measure
 from biomedjourney.systems import BY_NAME, MAIN, in_order
@@ -48,10 +48,12 @@ def summarise(
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
         main = seen if system == MAIN else main
         differences = {} if main is None else compared(seen, main, measures.MEASURES)
-        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **_paper_figures(system)}
+        row = {"system": system, **measured(seen, measures.MEASURES), **differences}
+        row |= _paper_figures(system, measures.IN_PAPER)
         made["systems"].append(row)
         differences = {} if main is None else compared(seen, main, BEYOND)
-        made["beyond"].append({"system": system, **measured(seen, BEYOND), **differences})
+        of_beyond = {"system": system, **measured(seen, BEYOND), **differences}
+        made["beyond"].append(of_beyond | _paper_figures(system, IN_PAPER))
         if system == MAIN or settings["systems"][system].get("ablation"):
             made["ablations"].append(row)
         for finding in findings:
@@ -114,9 +116,9 @@ def _null(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _paper_figures(system: str) -> Row:
+def _paper_figures(system: str, declared: Iterable[Measure]) -> Row:
     printed = BY_NAME[system].paper if system in BY_NAME else {}
-    return {f"paper_{measure.name}": printed.get(measure.name) for measure in measures.IN_PAPER}
+    return {f"paper_{measure.name}": printed.get(measure.name) for measure in declared}
 
 
 def undefined_findings(seen: Evidence) -> list[str]:

@@ -21,6 +21,7 @@ from biomedjourney.pretrain.schedule import one_cycle
 KIND = "organs"  # what it judges, as `judges` names it
 CHANNELS = (16, 32, 64)  # of the levels of the small U-Net
 PUBLISHED_SIDE = 512  # pixels of the published network's pictures
+PUBLISHED_BATCH = 8  # pictures that it sees at once: each takes about 0.2 GB
 PUBLISHED_TARGETS = {"lung": ("Left Lung", "Right Lung"), "heart": ("Heart",)}
 
 
@@ -162,4 +163,4 @@ def _published(weights: Path) -> Segmenter:
         output = whole._logits(x)
         return torch.stack([output[:, places[organ]].amax(dim=1) for organ in ORGANS], dim=1)
 
-    return Segmenter(logits)
+    return Segmenter(lambda x: torch.cat([logits(some) for some in x.split(PUBLISHED_BATCH)]))

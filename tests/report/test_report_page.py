@@ -16,6 +16,7 @@ from biomedjourney.beyond import BEYOND
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.measures import MAIN, MEASURES
+from biomedjourney.report.subgroups import LEAST_PAIRS
 from tests.helpers import evaluation, fabricated
 from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
@@ -260,10 +261,12 @@ def test_measures_beyond_the_paper_have_a_table_of_their_own(written: Path, inpu
     assert "10.9, and 40.74 for RoentGen" in section(page, "beyond")
 
 
-def test_the_gap_between_the_groups_of_an_attribute_is_shown(written: Path, inputs: dict[str, Path]) -> None:
-    shown = section((written / "index.html").read_text(), "subgroups").split("<table>")[2]
-    rows = tables.read(inputs["subgroups"], "subgroups").query("system == 'biomedjourney'").set_index("group")
-    by_sex = rows.loc[["sex=F", "sex=M"], "pathology_auc"]
+def test_the_gap_between_the_groups_of_an_attribute_is_shown(inputs: dict[str, Path], tmp_path: Path) -> None:
+    rows = tables.read(inputs["subgroups"], "subgroups")
+    paths = replaced(inputs, "subgroups", rows.assign(n=rows["n"] + LEAST_PAIRS), tmp_path)
+    assert report(paths, tmp_path / "report").exit_code == 0
+    shown = section((tmp_path / "report" / "index.html").read_text(), "subgroups").split("<table>")[2]
+    by_sex = rows.query("system == 'biomedjourney'").set_index("group").loc[["sex=F", "sex=M"], "pathology_auc"]
     cell = f"<b>{100 * (by_sex.max() - by_sex.min()):.2f}</b><small>lowest: {by_sex.idxmin()}</small>"
     assert cell in shown.partition('<th scope="row">sex</th>')[2].partition("</tr>")[0]
 

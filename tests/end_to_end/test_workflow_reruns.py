@@ -16,7 +16,7 @@ pytestmark = pytest.mark.workflow
 SUMMARY = {"evaluate_systems": 1, "write_report": 1}
 # What follows from a new model of the system biomedjourney, and of every swept system.
 STAGE2 = {"generate_sweep": 2, "evaluate_guidance": 1, "generate_pictures": 2, "evaluate_scores": 1, "export_model": 1}
-JUDGED = {"evaluate_guidance": 2, "evaluate_scores": 5}
+JUDGED = {"evaluate_guidance": 2, "evaluate_real": 1, "evaluate_scores": 5}
 PICTURES = {"generate_pictures": 6, "copy_pictures": 4}
 
 

@@ -84,3 +84,41 @@ def test_a_pair_without_a_study_or_patient_is_named() -> None:
     ):
         with pytest.raises(UserError, match=expected):
             labels.attributes(triples, studies_given, patients_given)
+
+
+def with_reports(prior: str, current: str, labels_of_edema: tuple[int | None, int | None]) -> dict[str, np.ndarray]:
+    """What `labels.changes` makes of one pair with these reports and labels of edema; pneumothorax is always absent."""
+    triples, known, patients = two_studies()
+    known["impression"] = [current, prior]  # study 2 stands first
+    known["edema"], known["pneumothorax"] = pd.array(labels_of_edema[::-1], "Int8"), pd.array([0, 0], "Int8")
+    rows = labels.attributes(triples, known, patients)
+    truth = pd.DataFrame({"study_id": [1, 2], "severity_edema_left": [0.4, 0.0], "severity_edema_right": [0.2, 0.9]})
+    settings = {"findings": FINDINGS, "blank": "negative", "uncertain": "masked"}
+    return labels.changes(rows, truth, settings)
+
+
+@pytest.mark.parametrize(
+    ("prior", "current", "edema", "changed", "move"),
+    [
+        ("Pulmonary edema.", "Pulmonary edema has worsened.", (1, 1), 1, 1),
+        ("Pulmonary edema.", "Improved pulmonary edema.", (1, 1), 1, -1),
+        ("Pulmonary edema.", "Unchanged pulmonary edema.", (1, 1), 0, np.nan),
+        ("No pulmonary edema.", "New pulmonary edema.", (0, 1), 1, np.nan),
+        ("The lungs are clear.", "The lungs are clear.", (0, 0), 0, np.nan),
+        ("The lungs are clear.", "The lungs are clear.", (0, 1), 1, np.nan),  # the labels alone differ
+        ("The lungs are clear.", "The lungs are clear.", (0, -1), np.nan, np.nan),
+        ("The lungs are clear.", "A new left picc line.", (0, 0), 1, np.nan),
+    ],
+)
+def test_a_pair_has_changed_where_reports_or_labels_tell_it(
+    prior: str, current: str, edema: tuple[int, int], changed: float, move: float
+) -> None:
+    found = with_reports(prior, current, edema)
+    np.testing.assert_array_equal(found["changed"], [changed])
+    np.testing.assert_array_equal(found["moves"], [[move, np.nan]])
+
+
+def test_the_true_severity_is_that_of_the_worst_side() -> None:
+    found = with_reports("Edema.", "Edema.", (1, 1))
+    np.testing.assert_array_equal(found["true_severity_before"], [[0.4, np.nan]])
+    np.testing.assert_array_equal(found["true_severity"], [[0.9, np.nan]])

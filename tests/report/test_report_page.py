@@ -12,16 +12,18 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from biomedjourney import config, tables
+from biomedjourney.beyond import BEYOND
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.measures import MAIN, MEASURES
+from biomedjourney.report.subgroups import LEAST_PAIRS
 from tests.helpers import evaluation, fabricated
 from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
 
 BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
 SECTIONS = (
-    *("main", "differences", "change", "claims", "grid", "ablations", "findings", "subgroups", "guidance"),
+    *("main", "differences", "change", "beyond", "claims", "grid", "ablations", "findings", "subgroups", "guidance"),
     *("training", "registration", "descriptions", "cohort", "provenance"),
 )
 OURS = "generated/biomedjourney"
@@ -247,10 +249,53 @@ def test_every_finding_has_a_figure_of_every_measure_that_is_measured_by_finding
             assert f"<b>{'–' if pd.isna(value) else f'{100 * value:.2f}'}</b>" in table
 
 
+def test_measures_beyond_the_paper_have_a_table_of_their_own(written: Path, inputs: dict[str, Path]) -> None:
+    page = (written / "index.html").read_text()
+    shown = table_rows(page, "beyond")
+    table = tables.read(inputs["beyond"], "beyond").set_index("system")
+    defined = [measure for measure in BEYOND if table[measure.name].notna().any()]
+    assert list(shown) == [measure.title for measure in defined]
+    for measure in defined:
+        values = table[measure.name]
+        assert shown[measure.title] == ["–" if pd.isna(value) else f"{100 * value:.2f}" for value in values]
+    assert "10.9, and 40.74 for RoentGen" in section(page, "beyond")
+
+
+@pytest.mark.parametrize("weights", [None, "pspnet.pth"])
+def test_the_paper_s_overlap_stands_beside_that_of_the_published_segmenter_alone(
+    weights: str | None, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    rows = tables.read(inputs["beyond"], "beyond").assign(lung_dice_prior=0.9)
+    result = report(
+        replaced(inputs, "beyond", rows, tmp_path), tmp_path / "out", pretrain={"segmenter": {"weights": weights}}
+    )
+    assert result.exit_code == 0, result.output
+    shown = table_rows((tmp_path / "out" / "index.html").read_text(), "beyond")
+    assert set(shown["lung Dice with the prior"]) == {"90.00"}
+    printed = shown.get("lung Dice with the prior, printed in the paper")
+    if weights is None:
+        assert printed is None
+    else:
+        assert printed is not None
+        of_system = dict(zip(rows["system"], printed, strict=True))
+        assert (of_system["biomedjourney"], of_system["real-follow-up"]) == ("81.05", "74.04")
+
+
+def test_the_gap_between_the_groups_of_an_attribute_is_shown(inputs: dict[str, Path], tmp_path: Path) -> None:
+    rows = tables.read(inputs["subgroups"], "subgroups")
+    paths = replaced(inputs, "subgroups", rows.assign(n=rows["n"] + LEAST_PAIRS), tmp_path)
+    assert report(paths, tmp_path / "report").exit_code == 0
+    shown = section((tmp_path / "report" / "index.html").read_text(), "subgroups").split("<table>")[2]
+    by_sex = rows.query("system == 'biomedjourney'").set_index("group").loc[["sex=F", "sex=M"], "pathology_auc"]
+    cell = f"<b>{100 * (by_sex.max() - by_sex.min()):.2f}</b><small>lowest: {by_sex.idxmin()}</small>"
+    assert cell in shown.partition('<th scope="row">sex</th>')[2].partition("</tr>")[0]
+
+
 def test_every_table_that_was_read_is_named_with_its_verb(written: Path, inputs: dict[str, Path]) -> None:
     shown = section((written / "index.html").read_text(), "provenance")
     for name, verb in (
-        *(("systems", "evaluate"), ("scores", "evaluate"), ("training", "train"), ("cohort", "gather")),
+        *(("systems", "evaluate"), ("beyond", "evaluate"), ("scores", "evaluate"), ("training", "train")),
+        ("cohort", "gather"),
         *(("triples", "gather"), ("studies", "ingest"), ("registrations", "register"), ("pixels", "preprocess")),
     ):
         rows = tables.row_count(inputs[name], name)

@@ -7,7 +7,7 @@ import pytest
 
 from biomedjourney import measures, pixels, tables
 from biomedjourney.measures import IN_PAPER, MEASURES
-from biomedjourney.report import charts, claims, examples, registration
+from biomedjourney.report import charts, claims, examples, registration, subgroups
 from biomedjourney.report.text import main_table, percent
 from biomedjourney.systems import BY_NAME
 from tests.helpers import fabricated
@@ -268,3 +268,17 @@ def test_the_validation_loss_stands_beside_the_training_loss_of_its_run() -> Non
     assert axis.get_yscale() == "linear"
     training.loc[validated, "validation_loss"] = [0.05, 1.0]
     assert charts.losses(training).axes[0].get_yscale() == "log"
+
+
+def test_the_gap_is_that_of_the_groups_with_enough_pairs() -> None:
+    groups = {
+        "sex=F": (0.8, 60),
+        "sex=M": (0.7, 60),
+        "sex=unknown": (0.1, 60),
+        "age<50": (0.9, 60),
+        "age>=50": (0.2, 19),
+    }
+    rows = pd.DataFrame([{"group": name, "n": n, "race_auc": value} for name, (value, n) in groups.items()])
+    sex, age = subgroups.gaps(rows, [measures.RACE_AUC])
+    assert sex == {"attribute": "sex", "cells": {"race_auc": {"group": "sex=M", "gap": pytest.approx(0.1)}}}
+    assert age == {"attribute": "age", "cells": {}}

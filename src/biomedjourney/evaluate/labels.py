@@ -1,5 +1,6 @@
 """What a picture should show: labels, race and age of the current study of each pair, and the prior study's labels."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def changes(rows: pd.DataFrame, truth: pd.DataFrame | None, settings: dict[str, 
     return result
 
 
-def _study(row: dict[str, Any], prefix: str) -> rules.Study:
+def _study(row: Mapping[Any, Any], prefix: str) -> rules.Study:
     known = {name: row[f"{prefix}{name}"] for name in CHEXPERT_LABELS}
     numbers = {name: None if pd.isna(value) else int(value) for name, value in known.items()}
     return rules.Study(numbers, row[f"{prefix}findings"], row[f"{prefix}impression"])

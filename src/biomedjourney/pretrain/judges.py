@@ -215,7 +215,8 @@ def load(folder: Path) -> Judges:
     folder = Path(folder)
     loaded = {kind: _load(folder / kind, kind) for kind in KINDS}
     pathology = loaded["pathology"]
-    return Judges(tuple(pathology.names), *(loaded[kind].output for kind in KINDS), pathology.features)
+    race, age = loaded["race"].output, loaded["age"].output
+    return Judges(tuple(pathology.names), pathology.output, race, age, pathology.features)
 
 
 class _Loaded(NamedTuple):

@@ -14,6 +14,7 @@ FILE = config.PATH
 @config.option("report")
 @click.option("--systems", type=FILE, required=True, help="Input: systems table.")
 @click.option("--ablations", type=FILE, required=True, help="Input: ablations table.")
+@click.option("--beyond", type=FILE, required=True, help="Input: beyond table.")
 @click.option("--findings", type=FILE, required=True, help="Input: findings table.")
 @click.option("--subgroups", type=FILE, required=True, help="Input: subgroups table.")
 @click.option("--scores", type=FILE, required=True, help="Input: scores table.")
@@ -38,7 +39,7 @@ def command(settings: dict[str, Any], out: Path, **inputs: Any) -> None:
 
     \b
     Example: cd results/tables && biomedjourney report --config ../../config.yaml \\
-      --systems systems.parquet --ablations ablations.parquet --findings findings.parquet \\
+      --systems systems.parquet --ablations ablations.parquet --beyond beyond.parquet --findings findings.parquet \\
       --subgroups subgroups.parquet --scores scores.parquet --training training.parquet \\
       --guidance guidance.parquet --cohort cohort.parquet --triples triples.parquet --studies studies.parquet \\
       --registrations registrations.parquet --pixels ../pixels/0.parquet \\

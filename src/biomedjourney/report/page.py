@@ -13,13 +13,14 @@ import pandas as pd
 import yaml
 
 from biomedjourney import pixels, progress, tables
+from biomedjourney.beyond import BEYOND
 from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
-from biomedjourney.report import charts, claims, examples, registration
+from biomedjourney.report import charts, claims, examples, registration, subgroups
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
 from biomedjourney.systems import BY_NAME
 
 SINGLE = (
-    *("systems", "ablations", "findings", "subgroups", "scores", "training", "guidance", "cohort"),
+    *("systems", "ablations", "beyond", "findings", "subgroups", "scores", "training", "guidance", "cohort"),
     *("triples", "studies", "registrations"),
 )
 VERBS = {
@@ -85,11 +86,15 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
         about={name: system.about for name, system in BY_NAME.items()},
         measures=_measures(read["systems"], MAIN),
         parts=_measures(read["systems"], [measure for measure in MEASURES if measure.part_of]),
+        beyond=_measures(read["beyond"], BEYOND),
+        beyond_of={str(row["system"]): row for row in _records(read["beyond"])},
+        gaps=subgroups.gaps(_main_rows(read["subgroups"]), MAIN),
+        least_group=subgroups.LEAST_PAIRS,
         claims=claims.claims(read["systems"], read["findings"]),
         systems=_records(_recomputed(read["systems"])),
         ablations=_records(_recomputed(read["ablations"])),
         findings=_wide(read["findings"], "finding"),
-        subgroups=_grouped(read["subgroups"]),
+        subgroups=_records(_main_rows(read["subgroups"])),
         guidance=_records(read["guidance"]) if "guidance" in read else [],
         cohort=_records(read["cohort"]),
         registration=_registration(read["registrations"], read["forward"]),
@@ -149,8 +154,8 @@ def _wide(rows: pd.DataFrame, by: str) -> dict[str, Any]:
     return {"names": names, "systems": list(dict.fromkeys(rows["system"])), "cells": cells}
 
 
-def _grouped(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return _records(rows[rows["system"] == "biomedjourney"])
+def _main_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["system"] == "biomedjourney"]
 
 
 def _registration(registrations: pd.DataFrame, forward: pd.DataFrame) -> dict[str, Any]:

@@ -26,7 +26,7 @@ TEXT_BYTES = 50 * 768 * 2  # of the token states of one text
 # Measured: CPU seconds
 INGEST, PAIR, PREPROCESS, REGISTER, SUMMARY = 46, 11, 0.024, 0.17, 110  # the summary of five systems
 # Computed: TFLOP of one picture or text in the published networks
-UNET, ENCODER, DECODER, TEXT_TOWER = 0.189, 0.273, 0.622, 0.046
+UNET, ENCODER, DECODER, TEXT_TOWER, SEGMENTER = 0.189, 0.273, 0.622, 0.046, 0.543
 # A mark of others: images/s in training at 256 px from ready latents, on one A100
 TRAINED = 90
 # Assumed
@@ -89,7 +89,7 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     for direction, count in directions.items():
         seconds = count / settings["register"]["shards"] * (REGISTER / threads["register"] + film / READING)
         yield Step("register", f"priors, {direction}", settings["register"]["shards"], seconds / 60, 0.5, 1.6)
-    yield Step("pretrain", "frozen parts", 3, START, 3, 1.3)
+    yield Step("pretrain", "frozen parts", 4, START, 3, 1.6)
     texts = SINGLES * TEXT_TOWER / CARD / 60
     described = [run for run in runs.values() if run["text"] == "description"]
     parts = len({(run["writer"], direction) for run in described for direction in run["directions"]})
@@ -123,7 +123,8 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     yield Step("generate", "test pictures", jobs, minutes, 8, len(systems) * pictures * 5e4 / GB)
     yield Step("generate", "export", 1, START, 8, 4.6)
     scored = len(systems) + len(guidance["systems"])
-    yield Step("evaluate", "scores", scored, START + pictures / SCORED / 60, 4, 0)
+    seconds = pictures * (1 / SCORED + 3 * SEGMENTER / CARD)  # the picture, the prior and the real follow-up
+    yield Step("evaluate", "scores", scored, START + seconds / 60, 4, 0)
     yield Step("evaluate", "summary", 1, SUMMARY / 5 * len(systems) / 60, 1, 0)
     yield Step("report", "report", 1, START, 1, 0)
 
@@ -157,6 +158,8 @@ def operations() -> dict[str, float]:
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from torch.utils.flop_counter import FlopCounterMode
+    from torchxrayvision.baseline_models.chestx_det import PSPNet
+    from torchxrayvision.baseline_models.chestx_det.ptsemseg.pspnet import pspnet
     from transformers import BertConfig, BertModel
 
     from tests.helpers import published
@@ -165,6 +168,7 @@ def operations() -> dict[str, float]:
         unet = UNet2DConditionModel.from_config(published.TRUE_SIZE | {"in_channels": 8})
         vae = AutoencoderKL.from_config(published.TRUE_SIZE_VAE)
         bert = BertModel(BertConfig(vocab_size=30_522)).eval()
+        segmenter, film = pspnet(len(PSPNet.targets)).eval(), torch.zeros(1, 3, 512, 512)
         latent, picture, states = torch.zeros(1, 8, 32, 32), torch.zeros(1, 3, 256, 256), torch.zeros(1, 256, 768)
         tokens, timestep = torch.zeros(1, 256, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     parts = {
@@ -172,6 +176,7 @@ def operations() -> dict[str, float]:
         "encoder": lambda: vae.encode(picture),
         "decoder": lambda: vae.decode(latent[:, :4]),
         "text tower": lambda: bert(tokens),
+        "segmenter": lambda: segmenter(film),
     }
     counted = {}
     for name, run in parts.items():

@@ -54,6 +54,8 @@ def random_evidence(seed: int, rows: int = 120, seeds: int = 1) -> Evidence:
         scores[f"prior_pathology_{name}"] = scores[f"pathology_{name}"] - moved[:, i] + rng.normal(0, 0.2, len(place))
     for i, name in enumerate(RACES):
         scores[f"matched_race_{name}"] = targets.race[:, i] + rng.normal(0, 1, len(place))
+    for measure in beyond.ORGAN_DICE:
+        scores[measure.name] = rng.uniform(0.5, 1, len(place))
     scores["ssim_unchanged"] = rng.uniform(0.5, 1, len(place))
     scores["difference_to_prior"] = 0.1 + 0.05 * _known(targets.changed) + rng.uniform(0, 0.1, len(place))
     scores["distance_to_training"] = rng.uniform(1, 2, len(place))

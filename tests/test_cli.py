@@ -219,7 +219,7 @@ def test_a_reader_that_stops_and_a_full_output_are_no_python_errors(place: str, 
 
 
 def test_a_full_disk_in_another_process_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    config = "{seed: 0, phantom: {patients: 10, image_size: 64}}"
+    config = "{seed: 0, phantom: {patients: 10, image_size: 64, organ_masks: 3}}"
     words = ["phantom", "--config", config, "--out", "raw files", "--truth", "truth.parquet", "--processes", "2"]
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n" + MAIN
     result = run(*words, folder=tmp_path, code=limited)
@@ -234,11 +234,11 @@ def test_a_path_may_begin_with_the_home_folder_and_hold_spaces(tmp_path: Path, m
     """As a command gets them from ``--out=~/x`` and from ``--out "~/x"``, in which the shell leaves them alone."""
     monkeypatch.setenv("HOME", str(tmp_path / "a hömé"))
     (tmp_path / "a hömé").mkdir()
-    (tmp_path / "a hömé" / "mine.yaml").write_text("{seed: 0, phantom: {patients: 10, image_size: 64}}")
-    words = ["--config=~/mine.yaml", "--out=~/my films", "--truth", "~/truth ü.parquet"]
+    (tmp_path / "a hömé" / "mine.yaml").write_text("{seed: 0, phantom: {patients: 10, image_size: 64, organ_masks: 3}}")
+    words = ["--config=~/mine.yaml", "--out=~/my films", "--truth", "~/truth ü.parquet", "--organs=~/organs.parquet"]
     result = run("phantom", *words, folder=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert sorted(os.listdir(tmp_path / "a hömé")) == ["mine.yaml", "my films", "truth ü.parquet"]
+    assert sorted(os.listdir(tmp_path / "a hömé")) == ["mine.yaml", "my films", "organs.parquet", "truth ü.parquet"]
     assert os.listdir(tmp_path) == ["a hömé"]
     assert "subject_id" in run("inspect", "~/truth ü.parquet", folder=tmp_path).stdout
 

@@ -327,6 +327,7 @@ WEIGHTS = {
     "first_stage": ("a/folder", "another/folder"),
     "text_tower": ("a/folder", "another/folder"),
     "judges": ({"pathology": "p", "race": "r", "age": "a"}, {"pathology": "p", "race": "r", "age": "other"}),
+    "segmenter": ("a/file", "another/file"),
 }
 
 
@@ -514,7 +515,7 @@ def test_the_configuration_of_the_working_folder_comes_before_the_one_of_the_pac
 
 PATHS = {
     *(f"data.{name}" for name in ("images", "tables", "reports", "demographics")),
-    *(f"pretrain.{part}.weights" for part in ("first_stage", "text_tower")),
+    *(f"pretrain.{part}.weights" for part in ("first_stage", "text_tower", "segmenter")),
     *(f"pretrain.judges.weights.{kind}" for kind in ("pathology", "race", "age")),
     *("diffusion.unet.weights", "train.runs.stage1.weights", "prefetch.a/b.folder", "rewrite.openai.cache"),
 }

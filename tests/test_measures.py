@@ -520,3 +520,14 @@ def test_a_paired_difference_has_a_narrower_interval_than_two_systems_apart() ->
     assert low > 0
     assert measures.interval(values)[1] < measures.interval(reference)[2]
     assert measures.difference(values, values) == (0.0, 0.0, 0.0)
+
+
+def test_dice_of_known_masks() -> None:
+    mask = np.zeros((4, 6, 8), bool)
+    mask[:, 1:5, 2:6] = True
+    other = np.stack([mask[0], ~mask[0], np.roll(mask[0], 2, axis=1), np.zeros_like(mask[0])])
+    np.testing.assert_allclose(measures.dice(other, mask), [1.0, 0.0, 0.5, 0.0])
+    half = mask & (np.arange(8) < 4)
+    np.testing.assert_allclose(measures.dice(half, mask), 2 / 3)
+    np.testing.assert_allclose(measures.dice(half, mask), measures.dice(mask, half))
+    assert np.isnan(measures.dice(other, np.zeros_like(mask))).all(), "an empty reference has no overlap to measure"

@@ -28,6 +28,8 @@ TYPES = {
 def value(kind: pa.DataType, row: int) -> object:
     if pa.types.is_fixed_size_list(kind):
         return [value(kind.value_type, row)] * kind.list_size
+    if pa.types.is_list(kind):
+        return [value(kind.value_type, row + i) for i in range(row)]
     if pa.types.is_integer(kind):
         return row
     if pa.types.is_floating(kind):

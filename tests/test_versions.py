@@ -218,6 +218,11 @@ def test_a_definition_that_a_command_does_not_use_can_be_left_out(all_versions: 
         ),
         ("text_tower", {"text_tower.train", "text_tower.prepare"}, {"text_tower.load", "run.text_tower"}),
         ("judges", {"judges.train", "judges.network", "judges.logits"}, {"judges._published", "run.judges"}),
+        (
+            "segmenter",
+            {"segmenter.train", "segmenter.SmallUNet", "run.train_segmenter"},
+            {"segmenter._published", "run.segmenter"},
+        ),
     ],
 )
 def test_a_given_part_does_not_depend_on_the_code_that_trains_one(part: str, trains: set[str], loads: set[str]) -> None:

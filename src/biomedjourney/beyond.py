@@ -10,6 +10,7 @@ import numpy as np
 
 from biomedjourney.measures import (
     LEAST_PAIRS,
+    ORGANS,
     RACES,
     Evidence,
     Measure,
@@ -116,6 +117,10 @@ def _known(value: np.ndarray | None) -> np.ndarray:
 
 def _ssim_unchanged(evidence: Evidence) -> np.ndarray:
     return weighted_mean(_column(evidence, "ssim_unchanged"), evidence.weights)
+
+
+def _organ_dice(evidence: Evidence, column: str) -> np.ndarray:
+    return weighted_mean(_column(evidence, column), evidence.weights)
 
 
 def _stillness(evidence: Evidence) -> np.ndarray:
@@ -248,6 +253,21 @@ SSIM_UNCHANGED = Measure(
     needs=(),
     compute=_ssim_unchanged,
 )
+ORGAN_DICE = tuple(
+    Measure(
+        name=f"{organ}_dice_{reference}",
+        title=f"{organ} Dice with the {title}",
+        unit="fraction",
+        description=f"mean Dice of the {organ} of the picture with that of the {picture}, as a segmenter marks them",
+        needs=(),
+        compute=partial(_organ_dice, column=f"{organ}_dice_{reference}"),
+    )
+    for reference, title, picture in (
+        ("prior", "prior", "registered prior"),
+        ("current", "real follow-up", "real follow-up picture"),
+    )
+    for organ in ORGANS
+)
 STILLNESS = Measure(
     name="stillness",
     title="difference without a change",
@@ -370,8 +390,9 @@ DIVERSITY = Measure(
     compute=_diversity,
 )
 
+IN_PAPER = tuple(measure for measure in ORGAN_DICE if measure.name == "lung_dice_prior")  # the paper prints figures
 BEYOND = (
-    *(SSIM_UNCHANGED, STILLNESS, AMOUNT_AUC),
+    *(SSIM_UNCHANGED, *ORGAN_DICE, STILLNESS, AMOUNT_AUC),
     *(DIRECTION_ACCURACY, *_OF_DIRECTIONS),
     *(SEVERITY_RHO, RACE_AUC_MATCHED),
     *(KID, PRECISION, RECALL, LABEL_KL),

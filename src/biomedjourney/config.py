@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).resolve().parent
 SCHEMA = PACKAGE / "config.schema.yaml"
 DEFAULT_FILE = "config.yaml"
 PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
-MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "biomedjourney")  # beside the training runs' folders
+# beside the training runs' folders
+MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "segmenter", "biomedjourney")
 
 
 class HomePath(click.Path):
@@ -32,7 +33,7 @@ PATH = HomePath(path_type=Path)
 # Where published weights may be named; a run of `train.runs` has its key of that name at choice.
 WEIGHTS = (
     *("pretrain.first_stage.weights", "pretrain.text_tower.weights", "pretrain.judges.weights"),
-    *("diffusion.unet.weights", "train.runs"),
+    *("pretrain.segmenter.weights", "diffusion.unet.weights", "train.runs"),
 )
 
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
@@ -51,6 +52,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "pretrain first-stage": ("seed", "pretrain.first_stage"),
     "pretrain text-tower": ("seed", "preprocess.size", "text", "labels", "pretrain.text_tower"),
     "pretrain judges": ("seed", "preprocess.size", "labels", "pretrain.judges"),
+    "pretrain segmenter": ("seed", "preprocess.size", "pretrain.segmenter"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
     "prefetch": ("prefetch", *WEIGHTS),
@@ -460,6 +462,7 @@ def weights(settings: dict[str, Any]) -> dict[str, str | None]:
     pretrain, judges = settings["pretrain"], settings["pretrain"]["judges"]["weights"] or {}
     paths = {f"pretrain.{part}.weights": pretrain[part]["weights"] for part in ("first_stage", "text_tower")}
     paths |= {f"pretrain.judges.weights.{kind}": path for kind, path in judges.items()}
+    paths["pretrain.segmenter.weights"] = pretrain["segmenter"]["weights"]
     paths["diffusion.unet.weights"] = settings["diffusion"]["unet"]["weights"]
     runs = settings["train"]["runs"]
     return paths | {f"train.runs.{name}.weights": run["weights"] for name, run in runs.items() if "weights" in run}

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 RACES = ("Asian", "Black", "White")
+ORGANS = ("lung", "heart")  # both lungs count as one
 LEAST_PAIRS = 10  # of each label in a stratum of the change AUC; an AUC over fewer says little
 Numbers = np.ndarray | float
 
@@ -159,6 +160,17 @@ def weighted_correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> n
         variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
         varies = (variance_x > 1e-12 * square_x) & (variance_y > 1e-12 * square_y)
         return np.where(varies, np.clip(covariance / np.sqrt(variance_x * variance_y), -1.0, 1.0), np.nan)
+
+
+def dice(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The overlap 2 |A and B| / (|A| + |B|) of masks (Dice, 1945): 1 where they are the same, 0 where they are apart.
+
+    Both are bool (..., rows, columns); returns (...). NaN where the reference is empty, whatever was found: there is
+    nothing to overlap with, and so every system counts on the same pictures.
+    """
+    both, in_found, in_reference = (mask.sum(axis=(-2, -1)) for mask in (found & reference, found, reference))
+    total = np.where(in_reference > 0, in_found + in_reference, np.nan)
+    return 2.0 * both / total
 
 
 def mean_of_known(values: list[np.ndarray], replicates: int, shares: list[np.ndarray] | None = None) -> np.ndarray:

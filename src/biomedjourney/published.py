@@ -21,7 +21,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt")
 class Part:
     """One part whose weights are given: its place in the configuration, its folder or file, and what it must be.
 
-    ``kind``: FIRST_STAGE, TEXT_TOWER, UNET, or what a judge judges (pathology, race, age).
+    ``kind``: FIRST_STAGE, TEXT_TOWER, UNET, or what a judge judges (pathology, race, age, organs).
     """
 
     key: str
@@ -32,6 +32,7 @@ class Part:
 def parts(settings: dict[str, Any]) -> list[Part]:
     """Every part whose weights the configuration names."""
     kinds = {"pretrain.first_stage.weights": FIRST_STAGE, "pretrain.text_tower.weights": TEXT_TOWER}
+    kinds["pretrain.segmenter.weights"] = "organs"
     kinds |= {f"pretrain.judges.weights.{kind}": kind for kind in ("pathology", "race", "age")}
     given = config.weights(settings)
     return [Part(key, Path(path), kinds.get(key, UNET)) for key, path in given.items() if path is not None]

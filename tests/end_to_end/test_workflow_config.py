@@ -85,8 +85,9 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     files = [f"mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-{part}.csv.gz" for part in ("metadata", "split", "chexpert")]
     files += ["mimic-cxr/2.1.0/mimic-cxr-reports.zip"]
     files += [f"mimic-iv/3.1/hosp/{part}.csv.gz" for part in ("patients", "admissions")]
-    judges = yaml.safe_load(PAPER.read_text())["pretrain"]["judges"]["weights"].values()
-    for file in [*(f"resources/{file}" for file in files), *judges]:
+    parts = yaml.safe_load(PAPER.read_text())["pretrain"]
+    given = [*parts["judges"]["weights"].values(), parts["segmenter"]["weights"]]
+    for file in [*(f"resources/{file}" for file in files), *given]:
         (tmp_path / file).touch()
     mine = tmp_path / "mine.yaml"
     mine.write_text("rewrite: {openai: {base_url: 'http://127.0.0.1:8000/v1', model: my-model}}")
@@ -108,7 +109,7 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     assert "backward" not in result.stdout
     assert "results/progressions/rules" not in result.stdout
     inputs = dict(re.findall(r"^(?:local)?rule (\w+):\n    input: (.*)$", result.stdout, re.MULTILINE))
-    for part in ("first_stage", "text_tower", "judges"):
+    for part in ("first_stage", "text_tower", "judges", "segmenter"):
         read = inputs[f"pretrain_{part}"].split(", ")
         assert all(file.startswith("resources/weights/") for file in read), "a given part needs no data"
 

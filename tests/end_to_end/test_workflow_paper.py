@@ -52,6 +52,7 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
             "first_stage": {"weights": str(published.vae(weights / "vae", config=published.vae_of_levels(4)))},
             "text_tower": {"weights": str(published.biomedclip(weights / "biomedclip", TEXT_WIDTH, tokens=TOKENS))},
             "judges": {"weights": judges},
+            "segmenter": {"weights": None},  # 12 CPU seconds a picture
         },
         "diffusion": {"unet": {"weights": str(published.unet(weights / "unet", published.FOUR_LEVELS))}},
         "preprocess": {"shards": 2},
@@ -72,8 +73,9 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
 def paper(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The folder in which the whole chain has run, what Snakemake said, its arguments, and the model's requests."""
     folder = tmp_path_factory.mktemp("paper")
-    phantom = f"{{seed: {SEED}, phantom: {{patients: {PATIENTS}, image_size: {FILM_SIZE}}}}}"
+    phantom = f"{{seed: {SEED}, phantom: {{patients: {PATIENTS}, image_size: {FILM_SIZE}, organ_masks: 1}}}}"
     draw = ["biomedjourney", "phantom", "--config", phantom, "--out", "raw", "--truth", "truth.parquet"]
+    draw += ["--organs", "organs.parquet"]
     subprocess.run(draw, cwd=folder, check=True, capture_output=True)
     words = ("--cores", "2", "--configfile", str(PAPER), "mine.yaml")
     with model_server.running(model_server.read_well) as server:

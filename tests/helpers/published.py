@@ -1,7 +1,8 @@
 """Random weights in the formats in which the published parts come: narrow networks, files as their authors wrote them.
 
 Stable Diffusion v1.5 and InstructPix2Pix are files of old versions of diffusers, BiomedCLIP is a snapshot of its hub
-folder, and torchxrayvision's classifiers are a whole pickled model, a state dict and TorchScript.
+folder, and torchxrayvision's classifiers are a whole pickled model, a state dict and TorchScript; its segmenter is
+another state dict.
 """
 
 import json
@@ -17,6 +18,7 @@ WORDS = ["no", "change", "new", "right", "left", "pleural", "effusion", "heart",
 PATHOLOGY = "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
 RACE = "resnet_race_detection_val-loss_0.157_mimic_public.pt"
 AGE = "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt"
+ORGANS = "pspnet_chestxray_best_model_4.pth"
 UNET = {
     "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.6.0", "act_fn": "silu", "attention_head_dim": 8,
     "block_out_channels": [32, 64], "center_input_sample": False, "cross_attention_dim": 32,
@@ -160,3 +162,15 @@ def torchxrayvision(folder: Path) -> dict[str, Path]:
     torch.save(nn.DataParallel(race).state_dict(), folder / RACE)
     torch.jit.script(_Age()).save(folder / AGE)
     return {"pathology": folder / PATHOLOGY, "race": folder / RACE, "age": folder / AGE}
+
+
+def segmenter(folder: Path, network: torch.nn.Module | None = None) -> Path:
+    """The segmenter's file, a state dict behind DataParallel; of the published network it has 270 MB."""
+    from torchxrayvision.baseline_models.chestx_det import PSPNet
+    from torchxrayvision.baseline_models.chestx_det.ptsemseg.pspnet import pspnet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    network = pspnet(len(PSPNet.targets)) if network is None else network
+    torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, folder / ORGANS)
+    return folder / ORGANS

@@ -243,10 +243,9 @@ def test_the_files_carry_no_time_of_writing(phantom_folder: Path) -> None:
 
 def test_command(tmp_path: Path) -> None:
     out, truth = tmp_path / "raw", tmp_path / "truth.parquet"
-    settings = "{seed: 0, phantom: {patients: 10, image_size: 64}}"
-    result = CliRunner().invoke(
-        command, ["--config", settings, "--out", str(out), "--truth", str(truth), "--processes", "1"]
-    )
+    settings = "{seed: 0, phantom: {patients: 10, image_size: 64, organ_masks: 5}}"
+    words = ["--config", settings, "--out", str(out), "--truth", str(truth), "--organs", str(tmp_path / "o.parquet")]
+    result = CliRunner().invoke(command, [*words, "--processes", "1"])
     assert result.exit_code == 0, result.output
     assert (out / "mimic-cxr-jpg" / "SHA256SUMS.txt").is_file()
     assert len(tables.read(truth, "truth")) > 10

@@ -153,7 +153,8 @@ def test_the_files_that_are_needed_are_fetched_recorded_and_pass_the_check(
 def test_the_list_needs_no_network_and_fetches_nothing(tmp_path: Path) -> None:
     run = {"runs": {"own": RUN | {"weights": str(tmp_path / "elsewhere" / "unet")}}}
     weights = {kind: str(tmp_path / name) for kind, name in JUDGES.items()}
-    config = settings(tmp_path, None, train=run, pretrain={"judges": {"weights": weights}})
+    organs = {"weights": str(tmp_path / published.ORGANS)}
+    config = settings(tmp_path, None, train=run, pretrain={"judges": {"weights": weights}, "segmenter": organs})
     result = prefetch(config, "http://127.0.0.1:9", tmp_path, "--list")
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "sd").exists()
@@ -166,6 +167,8 @@ def test_the_list_needs_no_network_and_fetches_nothing(tmp_path: Path) -> None:
     for kind, name in JUDGES.items():
         url = f"https://github.com/mlmed/torchxrayvision/releases/download/v1/{name}"
         assert f"{url} -> {tmp_path / name} (size not known yet)" in lines[f"pretrain.judges.weights.{kind}"]
+    url = f"https://github.com/mlmed/torchxrayvision/releases/download/v1/{published.ORGANS}"
+    assert f"{url} -> {tmp_path / published.ORGANS} (size" in lines["pretrain.segmenter.weights"]
     assert PIX2PIX not in result.stdout
 
 
@@ -182,8 +185,10 @@ def test_the_addresses_of_the_judges_are_those_of_torchxrayvision() -> None:
         if "densenet121" in url:
             assert judges.url(Path("x") / Path(url).name, "pathology") == url
     readers = {"race": xrv.baseline_models.emory_hiti.RaceModel, "age": xrv.baseline_models.riken.AgeModel}
+    readers["organs"] = xrv.baseline_models.chestx_det.PSPNet
     for kind, reader in readers.items():
-        assert f'"{judges.url(Path(JUDGES[kind]), kind)}"' in inspect.getsource(reader).replace("'", '"')
+        file = Path((JUDGES | {"organs": published.ORGANS})[kind])
+        assert f'"{judges.url(file, kind)}"' in inspect.getsource(reader).replace("'", '"')
 
 
 def test_a_run_s_own_weights_come_from_their_repository_in_the_variant_that_is_there(

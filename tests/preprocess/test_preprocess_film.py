@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from biomedjourney.errors import UserError
 from biomedjourney.phantom.files import write as write_phantom
-from biomedjourney.preprocess import canonical, files, load
+from biomedjourney.preprocess import canonical, files, load, mask_on_canonical
 from biomedjourney.preprocess.film import exposed_field
 from tests.helpers import dicom_files
 from tests.helpers.drawn_films import chest
@@ -332,3 +332,24 @@ def test_real_films_and_their_negatives(films):
         plain, negative = canonical(array, 64), canonical(255 - array, 64)
         assert plain.inverted != negative.inverted, name
         assert np.abs(plain.picture - negative.picture).mean() < 0.02, name
+
+
+def test_a_mask_of_the_film_lies_on_the_picture_where_the_film_shows_it():
+    film = np.pad(0.6 * chest(300, 260), ((30, 12), (50, 4)))  # margins that are cropped, and another scale than 64
+    mask = np.zeros(film.shape, bool)
+    mask[150:215, 120:167] = mask[90:110, 220:260] = True
+    film[280:320, 180:200], film[280:320, 200:220] = 0.0, 1.0  # so that both films have the same grey scale
+    with_mark = np.where(mask, film + 0.2, film)
+    plain, marked = canonical(film, 64), canonical(with_mark, 64)
+    np.testing.assert_array_equal(plain.to_original, marked.to_original)
+    covered = mask_on_canonical(mask, plain.to_original, 64)
+    assert covered.dtype == np.float32
+    assert (covered.min(), covered.max()) == (0.0, 1.0)
+    shown = (marked.picture - plain.picture) / 0.2
+    assert np.abs(np.subtract(ndimage.center_of_mass(shown), ndimage.center_of_mass(covered))).max() < 0.15
+    assert shown.sum() == pytest.approx(covered.sum(), rel=0.01)
+    assert np.abs(shown - covered).max() < 0.5, "an edge pixel is at most half another"
+    margin = np.zeros(film.shape, bool)
+    margin[:, :40] = True
+    in_margin = mask_on_canonical(margin, plain.to_original, 64)
+    assert not in_margin[plain.picture > 0].any(), "the cropped margin lies in no pixel of the film"

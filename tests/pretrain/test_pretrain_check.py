@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchxrayvision as xrv
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
@@ -319,6 +320,19 @@ def test_a_judge_that_gives_other_values_or_knows_too_little_is_named(originals:
     assert "does not know 'support_devices' of labels.findings; it knows atelectasis" in pathology_line
     assert "a pointer of git-lfs" in race_line
     assert "not the judge of age: for one picture it gives values of shape (1, 1, 1) in place of (1,)" in age_line
+
+
+def test_the_segmenter_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small network takes the place of the published one, which is large and has its own test."""
+    networks = {"right": torch.nn.Conv2d(3, 14, 1), "wrong": torch.nn.Conv2d(3, 13, 1)}
+    monkeypatch.setattr(xrv.baseline_models.chestx_det, "pspnet", lambda classes: torch.nn.Conv2d(3, classes, 1))
+    files = {name: published.segmenter(tmp_path / name, network) for name, network in networks.items()}
+    configs = {name: fabricated.config_text(pretrain={"segmenter": {"weights": str(p)}}) for name, p in files.items()}
+    assert check(configs["right"], tmp_path / "checked.json").startswith("pretrain.segmenter.weights: path ")
+    assert json.loads((tmp_path / "checked.json").read_text())["pretrain.segmenter.weights"]["judge"] == "organs"
+    (tmp_path / "checked.json").unlink()
+    [line] = faults(configs["wrong"], tmp_path / "checked.json")
+    assert line.startswith(f"error: configuration, pretrain.segmenter.weights: {files['wrong']}: the weights cannot be")
 
 
 def test_a_fetched_part_must_be_as_recorded(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""The three commands on tiny tables: their output loads, and they read only training and validation rows."""
+"""The commands on tiny tables: their output loads, and they read only training and validation rows."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from click.testing import CliRunner
 
 from biomedjourney import pixels, tables
 from biomedjourney.errors import UserError
-from biomedjourney.pretrain import load_first_stage, load_judges, load_text_tower
+from biomedjourney.measures import dice
+from biomedjourney.pretrain import load_first_stage, load_judges, load_segmenter, load_text_tower
 from biomedjourney.pretrain.command import command
 from tests.helpers import fabricated
 
@@ -18,11 +20,13 @@ INPUTS = {
     "first-stage": ["pixels"],
     "text-tower": ["pairs", "progressions", "studies"],
     "judges": ["pixels", "studies", "patients"],
+    "segmenter": ["pixels", "organs"],
 }
 CONFIG = fabricated.config_text(
     preprocess={"size": fabricated.SIDE},
     text={"max_tokens": 12},
-    pretrain={"first_stage": SHORT, "text_tower": SHORT | {"width": 32, "layers": 1, "heads": 2}, "judges": SHORT},
+    pretrain={"first_stage": SHORT, "text_tower": SHORT | {"width": 32, "layers": 1, "heads": 2}}
+    | {"judges": SHORT, "segmenter": SHORT},
 )
 
 
@@ -36,6 +40,13 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows["text"] = [f"study {i % 5}, no change" for i in range(len(rows))]
     paths["singles"] = folder / "singles.parquet"
     tables.write(paths["singles"], "singles", rows)
+    pictures = tables.read(paths["pixels"], "pixels").assign(to_original=[np.eye(2, 3).ravel()] * len(rows))
+    tables.write(paths["pixels"], "pixels", pictures)
+    paths["organs"] = folder / "organs.parquet"
+    mask = np.zeros((fabricated.SIDE, fabricated.SIDE))
+    mask[:20] = 1.0  # the bands of the findings
+    pngs = {"lung": pixels.encode_png(mask), "heart": pixels.encode_png(1 - mask)}
+    tables.write(paths["organs"], "organs", rows[["dicom_id"]].assign(**pngs))
     return paths
 
 
@@ -93,6 +104,31 @@ def test_what_is_written_loads(paths: dict[str, Path], tmp_path: Path) -> None:
     assert judges.pathology(black_pictures).shape == (2, 5)
     assert judges.race(black_pictures).shape == (2, 3)
     assert 25 < judges.age(black_pictures).mean() < 90
+
+
+def test_the_segmenter_is_tried_on_validation_patients(paths: dict[str, Path], tmp_path: Path) -> None:
+    said = run("segmenter", paths, INPUTS["segmenter"], tmp_path / "segmenter")
+    facts = json.loads((tmp_path / "segmenter" / "segmenter.json").read_text())
+    splits = tables.read(paths["singles"], "singles")["split"].value_counts()
+    assert (facts["films"], facts["validation_films"]) == (splits["train"], splits["validation"])
+    assert f"Dice lung {facts['dice']['lung']:.3f}, heart {facts['dice']['heart']:.3f} on" in said
+    rows = tables.read(paths["pixels"], "pixels").merge(tables.read(paths["singles"], "singles"), on="dicom_id")
+    held_out = np.stack([pixels.decode_png(png) for png in rows.loc[rows["split"] == "validation", "png"]])
+    found = load_segmenter(tmp_path / "segmenter").organs(held_out)
+    expected = np.zeros((fabricated.SIDE, fabricated.SIDE), bool)
+    expected[:20] = True
+    assert facts["dice"]["lung"] == pytest.approx(dice(found["lung"], expected).mean(), abs=1e-4)
+    assert facts["dice"]["heart"] == pytest.approx(dice(found["heart"], ~expected).mean(), abs=1e-4)
+
+
+def test_the_segmenter_needs_masks_of_training_patients(paths: dict[str, Path], tmp_path: Path) -> None:
+    singles = tables.read(paths["singles"], "singles")
+    of_training = set(singles.loc[singles["split"] == "train", "dicom_id"])
+    masks = tables.read(paths["organs"], "organs")
+    tables.write(tmp_path / "o.parquet", "organs", masks[~masks["dicom_id"].isin(of_training)])
+    with pytest.raises(UserError, match=r"o.parquet: no film of a training patient .* \(phantom.organ_masks\)"):
+        run("segmenter", paths | {"organs": tmp_path / "o.parquet"}, INPUTS["segmenter"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_judges_need_patients_of_known_race(paths: dict[str, Path], tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def test_augmentation_never_mirrors_and_stays_in_range() -> None:
     x = torch.zeros(200, 1, 64, 64)
     x[:, :, 8:30, 8:24] = 1.0  # upper left
     x[:, :, 40:50, 40:50] = 0.6  # lower right
-    moved = judges.augment(x, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    moved = judges.recoloured(judges.moved(x, generator), generator)
     assert moved.shape == x.shape
     assert 0 <= moved.min() <= moved.max() <= 1
     quarters = torch.stack([moved[:, 0, a : a + 32, b : b + 32].mean(dim=(1, 2)) for a in (0, 32) for b in (0, 32)], 1)
@@ -151,6 +152,9 @@ def test_published_weights_are_copied_and_load(
     assert probabilities.shape == (2, len(loaded.labels))
     assert np.isfinite(probabilities).all()
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert loaded.features(samples).shape == (2, 1024)  # what the last layer of DenseNet-121 sees
+    assert (loaded.features(samples) >= 0).all()
+    assert np.ptp(loaded.features(samples), axis=0).max() > 0
     assert loaded.race(samples).shape == (2, 3)
     np.testing.assert_allclose(loaded.race(samples).sum(axis=1), 1, atol=1e-5)
     assert loaded.age(samples).shape == (2,)
@@ -161,7 +165,7 @@ def test_the_race_model_s_outputs_are_in_the_order_of_races(published: dict[str,
     import torchxrayvision as xrv
 
     samples = pictures(2, side=320)
-    judge, names = judges._published(published["race"], "race")
+    judge, names, _ = judges._published(published["race"], "race")
     with judges._home_with(published["race"]):
         model = xrv.baseline_models.emory_hiti.RaceModel().eval()
     x = torch.from_numpy(samples * 2048 - 1024)[:, None]
@@ -203,8 +207,8 @@ def test_a_pickled_model_is_read_in_torch_s_old_format_too_and_cannot_run_code(
     network = torch.load(published["pathology"], weights_only=False)
     network.labels = np.array(["edema", "effusion"])
     torch.save(network, tmp_path / PATHOLOGY, _use_new_zipfile_serialization=new_format)
-    judge, _ = judges._published(tmp_path / PATHOLOGY, "pathology")
-    expected, _ = judges._published(published["pathology"], "pathology")
+    judge = judges._published(tmp_path / PATHOLOGY, "pathology").output
+    expected = judges._published(published["pathology"], "pathology").output
     x = torch.from_numpy(pictures(1, side=64))[:, None] * 2048 - 1024
     torch.testing.assert_close(judge(x), expected(x))
 

@@ -18,6 +18,7 @@ from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from biomedjourney.measures import MAIN, MEASURES
 from biomedjourney.report import examples
+from biomedjourney.report.subgroups import LEAST_PAIRS
 from biomedjourney.systems import BOUND
 from biomedjourney.systems import MAIN as MAIN_SYSTEM
 from tests.helpers import evaluation, fabricated
@@ -297,10 +298,32 @@ def test_measures_beyond_the_paper_have_a_table_of_their_own(written: Path, inpu
     assert "10.9, and 40.74 for RoentGen" in section(page, "beyond")
 
 
-def test_the_gap_between_the_groups_of_an_attribute_is_shown(written: Path, inputs: dict[str, Path]) -> None:
-    shown = section((written / "index.html").read_text(), "subgroups").split("<table>")[2]
-    rows = tables.read(inputs["subgroups"], "subgroups").query("system == 'biomedjourney'").set_index("group")
-    by_sex = rows.loc[["sex=F", "sex=M"], "pathology_auc"]
+@pytest.mark.parametrize("weights", [None, "pspnet.pth"])
+def test_the_paper_s_overlap_stands_beside_that_of_the_published_segmenter_alone(
+    weights: str | None, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    rows = tables.read(inputs["beyond"], "beyond").assign(lung_dice_prior=0.9)
+    result = report(
+        replaced(inputs, "beyond", rows, tmp_path), tmp_path / "out", pretrain={"segmenter": {"weights": weights}}
+    )
+    assert result.exit_code == 0, result.output
+    shown = table_rows((tmp_path / "out" / "index.html").read_text(), "beyond")
+    assert set(shown["lung Dice with the prior"]) == {"90.00"}
+    printed = shown.get("lung Dice with the prior, printed in the paper")
+    if weights is None:
+        assert printed is None
+    else:
+        assert printed is not None
+        of_system = dict(zip(rows["system"], printed, strict=True))
+        assert (of_system["biomedjourney"], of_system["real-follow-up"]) == ("81.05", "74.04")
+
+
+def test_the_gap_between_the_groups_of_an_attribute_is_shown(inputs: dict[str, Path], tmp_path: Path) -> None:
+    rows = tables.read(inputs["subgroups"], "subgroups")
+    paths = replaced(inputs, "subgroups", rows.assign(n=rows["n"] + LEAST_PAIRS), tmp_path)
+    assert report(paths, tmp_path / "report").exit_code == 0
+    shown = section((tmp_path / "report" / "index.html").read_text(), "subgroups").split("<table>")[2]
+    by_sex = rows.query("system == 'biomedjourney'").set_index("group").loc[["sex=F", "sex=M"], "pathology_auc"]
     cell = f"<b>{100 * (by_sex.max() - by_sex.min()):.2f}</b><small>lowest: {by_sex.idxmin()}</small>"
     assert cell in shown.partition('<th scope="row">sex</th>')[2].partition("</tr>")[0]
 

@@ -52,6 +52,8 @@ TRAININGS = {
 }
 MODELS = [name for name in SYSTEMS if "run" in SYSTEMS[name]]
 COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
+# None where neither weights are given nor the phantom draws masks to train one.
+SEGMENTER = "results/models/segmenter" if config["phantom"] or config["pretrain"]["segmenter"]["weights"] else []
 EXPORTED = "results/models/biomedjourney"
 FIRST_TRIPLES = f"results/triples/{WRITERS[0]}/forward.parquet"
 
@@ -107,6 +109,7 @@ TRAINED_HERE = {
     "first_stage": ("pretrain.run.train_first_stage", "pretrain.patch_autoencoder.PatchAutoencoder"),
     "text_tower": ("pretrain.run.train_text_tower",),
     "judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
+    "segmenter": ("pretrain.run.train_segmenter", "pretrain.segmenter._trained"),
 }
 
 

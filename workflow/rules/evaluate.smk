@@ -62,6 +62,7 @@ rule evaluate_scores:
         registered=registered("forward"),
         pixels=PIXELS,
         real="results/real.parquet",
+        segmenter=SEGMENTER,
     output:
         scores="results/scores/{system}.parquet",
     log:

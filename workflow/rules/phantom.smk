@@ -5,6 +5,7 @@ if config["phantom"] is not None:
             **RAW,
             checksums=CHECKSUMS,
             truth="results/tables/truth.parquet",
+            organs="results/organs.parquet",
         log:
             "logs/phantom.log",
         benchmark:
@@ -20,4 +21,4 @@ if config["phantom"] is not None:
             out=lambda wildcards, output: os.path.dirname(os.path.dirname(output.checksums)),
         shell:
             'biomedjourney --log {log:q} phantom --config "$BIOMEDJOURNEY_CONFIG" --out {params.out:q}'
-            " --truth {output.truth:q} --processes {threads} 2>&1 | tee -a {log:q}"
+            " --truth {output.truth:q} --organs {output.organs:q} --processes {threads} 2>&1 | tee -a {log:q}"

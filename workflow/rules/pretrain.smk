@@ -85,3 +85,34 @@ rule pretrain_judges:
     shell:
         '{params.devices} biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
         " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
+
+
+if SEGMENTER:
+
+    rule pretrain_segmenter:
+        input:
+            lambda wildcards: weight_files("pretrain.segmenter."),
+            **part_tables(
+                "segmenter",
+                singles="results/tables/singles.parquet",
+                organs="results/organs.parquet",
+                pixels=PIXELS,
+            ),
+        output:
+            model=directory(SEGMENTER),
+        log:
+            "logs/pretrain/segmenter.log",
+        benchmark:
+            "benchmarks/pretrain/segmenter.tsv"
+        conda:
+            ENVIRONMENT
+        threads: threads_of("pretrain")
+        resources:
+            **resources_of("pretrain", gpus=False),
+        params:
+            settings=settings("pretrain segmenter"),
+            code=pretrain_code("segmenter"),
+            inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        shell:
+            'biomedjourney --log {log:q} pretrain segmenter --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+            " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"

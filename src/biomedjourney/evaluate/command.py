@@ -135,6 +135,9 @@ def real(
     "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
 )
 @REAL
+@click.option(
+    "--segmenter", type=FILE, help="Input: folder of the segmenter; without it no overlap of organs is measured."
+)
 @click.option("--scores", type=FILE, required=True, help="Output: scores table of the system.")
 @THREADS
 def scores(
@@ -146,6 +149,7 @@ def scores(
     registered: tuple[Path, ...],
     pixels: tuple[Path, ...],
     real: Path,
+    segmenter: Path | None,
     scores: Path,
     threads: int,
 ) -> None:
@@ -155,7 +159,7 @@ def scores(
     Example: biomedjourney evaluate scores --system biomedjourney --judges results/models/judges \\
       --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
       --registered results/registered/forward/0.parquet --pixels results/pixels/0.parquet --real results/real.parquet \\
-      --scores results/scores/biomedjourney.parquet
+      --segmenter results/models/segmenter --scores results/scores/biomedjourney.parquet
     """
     from biomedjourney import workers
 
@@ -166,14 +170,15 @@ def scores(
     from biomedjourney.evaluate.real import stacked
     from biomedjourney.evaluate.scoring import score_system
     from biomedjourney.examples import Inputs, compared_triples
-    from biomedjourney.pretrain import load_judges
+    from biomedjourney.pretrain import load_judges, load_segmenter
 
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
     batch_size, loaded_judges = settings["evaluate"]["batch_size"], load_judges(judges)
     pictures = RealPictures(test_triples, registered, pixels)
     judged = tables.read(real, "real", ["split", "features"])
     training_features = stacked(judged.loc[judged["split"] == "train", "features"])
-    compare = comparisons(loaded_judges, pictures.grey_levels(batch_size), training_features)
+    loaded_segmenter = None if segmenter is None else load_segmenter(segmenter)
+    compare = comparisons(loaded_judges, loaded_segmenter, pictures.grey_levels(batch_size), training_features)
     scored = score_system(system, generated, loaded_judges, test_triples, batch_size, pictures, compare)
     tables.write(scores, "scores", scored)
 

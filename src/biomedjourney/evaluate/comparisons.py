@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney.evaluate.pictures import Comparison, Pictures
-from biomedjourney.measures import RACES
+from biomedjourney.measures import ORGANS, RACES, dice
 
 SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths a difference of two real pictures
 CHANGED = 0.08  # grey levels of 0 to 1: where the smoothed difference is larger, the patient has changed
@@ -103,11 +103,33 @@ def nearest_distance(features: np.ndarray, others: np.ndarray) -> np.ndarray:
     return result
 
 
-def comparisons(judges: Any, grey_levels: np.ndarray, training_features: np.ndarray) -> Sequence[Comparison]:
-    """All that a row of the table `scores` says beside the scores of the generated picture itself."""
+def organ_overlap(pictures: Pictures, segmenter: Any) -> pd.DataFrame:
+    """The Dice of each organ of the picture with that of the registered prior and of the true current picture.
+
+    NaN where the segmenter finds nothing of the organ on the real picture. ``segmenter`` None: all are NaN.
+    """
+    columns = [f"{organ}_dice_{reference}" for reference in ("prior", "current") for organ in ORGANS]
+    if segmenter is None:
+        return pd.DataFrame(np.nan, index=range(len(pictures.generated)), columns=columns)
+    found = segmenter.organs(pictures.generated)
+    values = []
+    for real in (pictures.prior, pictures.current):
+        expected = segmenter.organs(real)
+        values += [dice(found[organ], expected[organ]) for organ in ORGANS]
+    return pd.DataFrame(dict(zip(columns, values, strict=True)))
+
+
+def comparisons(
+    judges: Any, segmenter: Any, grey_levels: np.ndarray, training_features: np.ndarray
+) -> Sequence[Comparison]:
+    """All that a row of the table `scores` says beside the scores of the generated picture itself.
+
+    ``segmenter``: None where there is none.
+    """
     return (
         ssim_unchanged,
         difference_to_prior,
+        partial(organ_overlap, segmenter=segmenter),
         partial(prior_scores, judges=judges),
         partial(matched_race_scores, judges=judges, grey_levels=grey_levels),
         partial(feature_columns, judges=judges, training_features=training_features),

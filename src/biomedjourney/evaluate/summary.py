@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import measures, tables
-from biomedjourney.beyond import BEYOND
+from biomedjourney.beyond import BEYOND, IN_PAPER
 from biomedjourney.evaluate import labels
 from biomedjourney.evaluate.scoring import SEEDS
 from biomedjourney.measures import RACES, Evidence, Measure
@@ -53,11 +53,12 @@ def summarise(
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
         if system in {MAIN, *wholes}:
             references[system] = seen
-        values = {"system": system, **measured(seen, measures.MEASURES), **_paper_figures(system)}
+        values = {"system": system, **measured(seen, measures.MEASURES), **_paper_figures(system, measures.IN_PAPER)}
         values |= over_training_seeds(system_scores, pair_rows, settings["labels"], truth)
         main = references.get(MAIN)
         made["systems"].append(values | compared(seen, main, measures.MEASURES))
-        made["beyond"].append({"system": system, **measured(seen, BEYOND), **compared(seen, main, BEYOND)})
+        of_beyond = {"system": system, **measured(seen, BEYOND), **compared(seen, main, BEYOND)}
+        made["beyond"].append(of_beyond | _paper_figures(system, IN_PAPER))
         if system in wholes or ablation_of[system]:
             differences = compared(seen, references.get(ablation_of[system] or system), measures.MEASURES)
             made["ablations"].append(values | {"ablation_of": ablation_of[system]} | differences)
@@ -142,9 +143,9 @@ def _null(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _paper_figures(system: str) -> Row:
+def _paper_figures(system: str, declared: Iterable[Measure]) -> Row:
     printed = BY_NAME[system].paper if system in BY_NAME else {}
-    return {f"paper_{measure.name}": printed.get(measure.name) for measure in measures.IN_PAPER}
+    return {f"paper_{measure.name}": printed.get(measure.name) for measure in declared}
 
 
 def undefined_findings(seen: Evidence) -> list[str]:

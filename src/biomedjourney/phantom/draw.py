@@ -7,6 +7,7 @@ up.
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,6 +36,8 @@ ASCENDING = np.array([0, 0, 0.1, 0.4, 0.7, 1, 1, 0.6, 0.15, 0, 0, 0, 0, 0])  # h
 # Centres of the upper and the lower zone, as fractions of the width and of the height of the lung.
 ZONES = ((0.55, 0.30), (0.60, 0.74))
 DEVICE_BLUR = 0.0012
+HEART_TOP = 0.48  # the height, on the scale of OUTLINE_PLACES, above which the outline is that of the great vessels
+HEART_BELOW = -0.01  # distance above the diaphragm at which the heart has faded to one half
 
 
 def _ramp(distance: np.ndarray, width: float) -> np.ndarray:
@@ -159,13 +162,15 @@ class _Body:
         table = ndimage.gaussian_filter1d(curve, 3.0).astype(np.float32)
         return table.take(_index(self.xy[0])) - self.xy[1]
 
+    def outline_height(self, places: Any) -> Any:
+        """Heights (number or array) of places along the outline, on the scale of OUTLINE_PLACES."""
+        return self.anatomy.apex + places * (self.anatomy.base + 0.6 * self.breath - self.anatomy.apex)
+
     @cached_property
     def outline(self) -> np.ndarray:
         """Position between mid-line (0) and the border of heart and great vessels (1), at most 4."""
         ageing = self.anatomy.aged("aorta", self.age)
-        dome = self.anatomy.base + 0.6 * self.breath
-        heights = self.anatomy.apex + OUTLINE_PLACES * (dome - self.anatomy.apex)
-        heights = heights - 0.010 * ageing * KNOB
+        heights = self.outline_height(OUTLINE_PLACES) - 0.010 * ageing * KNOB
         cardiomegaly = self.findings.cardiomegaly
         heart = self.anatomy.heart * (1.0 + 0.04 * (self.age - 50.0) / 40.0)
         grow = 1.0 + HEART * (heart - 1.0) + (1.0 - HEART) * (self.anatomy.mediastinum - 1.0)
@@ -411,3 +416,19 @@ def draw(
     collimate(picture, acquisition.collimation)
     picture = np.rint(np.clip(picture, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
     return 255 - picture if acquisition.inverted else picture
+
+
+def organ_masks(
+    anatomy: Anatomy, age: float, findings: Findings, acquisition: Acquisition, size: int
+) -> dict[str, np.ndarray]:
+    """Where `draw` draws each of `measures.ORGANS` on a frontal film, True inside; bool (size, size).
+
+    The lungs are whole, whatever fills them, less what lies behind heart and great vessels. What the collimator hides
+    belongs to no organ.
+    """
+    body = _Body(anatomy, age, findings, acquisition, size)
+    lung = (body.across < 1.0) & (body.outline >= 1.0) & (body.above_diaphragm > 0.0)
+    heart = (body.outline < 1.0) & (body.xy[1] > body.outline_height(HEART_TOP)) & (body.above_diaphragm > HEART_BELOW)
+    for mask in (lung, heart):
+        collimate(mask, acquisition.collimation)
+    return {"lung": lung, "heart": heart}

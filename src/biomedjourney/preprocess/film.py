@@ -12,6 +12,7 @@ from biomedjourney.preprocess import field, files, views
 
 LEAST_SIDE = 32  # pixels; below this an image is a thumbnail or an icon
 LONGEST_ASPECT = 3.0
+MASK_SAMPLES = 4  # of a mask, along each side of a pixel of the canonical picture
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,24 @@ def load_field(path: str | Path, size: int) -> ExposedField:
     matrix = film.to_original * scale
     matrix[:, 2:] += 0.5 * scale - 0.5
     return replace(film, to_original=matrix, window_ignored=window_ignored)
+
+
+def mask_on_canonical(mask: np.ndarray, to_original: np.ndarray, size: int) -> np.ndarray:
+    """How much of each pixel of the canonical picture a mask of the film covers; float32 (size, size) in [0, 1].
+
+    ``mask``: bool, of the array or file that ``to_original`` (2×3) maps the picture's pixels to. 0 beside it.
+    """
+    from PIL import Image
+
+    per_side = size * MASK_SAMPLES
+    # Pillow counts from the corner of the first pixel, the matrix from its centre
+    matrix = np.reshape(to_original, (2, 3))
+    steps = matrix[:, :2] / MASK_SAMPLES
+    starts = matrix[:, 2] + 0.5 - 0.5 * matrix[:, :2].sum(axis=1)
+    coefficients = np.column_stack([steps, starts]).ravel().tolist()
+    image = Image.fromarray(mask * np.uint8(255))
+    sampled = image.transform((per_side, per_side), Image.Transform.AFFINE, coefficients, Image.Resampling.NEAREST)
+    return np.asarray(sampled.reduce(MASK_SAMPLES), dtype=np.float32) / 255.0
 
 
 def shrink(grey: np.ndarray, longest: int) -> np.ndarray:

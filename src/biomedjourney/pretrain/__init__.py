@@ -1,4 +1,4 @@
-"""The parts that stay frozen in training: first stage, text tower, judges. Published, or trained in miniature."""
+"""The parts that stay frozen in training: first stage, text tower, judges, segmenter; published, or trained small."""
 
 from pathlib import Path
 from typing import Any
@@ -24,5 +24,12 @@ def load_text_tower(folder: Path, max_tokens: int | None = None) -> Any:
 def load_judges(folder: Path) -> Any:
     """The judging classifiers of a folder: ``.pathology``, ``.race``, ``.age`` of pictures, and the ``.labels``."""
     from biomedjourney.pretrain.judges import load
+
+    return load(folder)
+
+
+def load_segmenter(folder: Path) -> Any:
+    """The segmenter of a folder: ``.organs(pictures)`` marks each of `measures.ORGANS`."""
+    from biomedjourney.pretrain.segmenter import load
 
     return load(folder)

@@ -83,8 +83,11 @@ class _Fits:
             return {"width": self.text_width}
         if part.kind == UNET:
             return self._check_unet(part)
-        from biomedjourney.pretrain import judges
+        from biomedjourney.pretrain import judges, segmenter
 
+        if part.kind == segmenter.KIND:
+            segmenter.check(part.path)
+            return {"judge": part.kind}
         judges.check(part.path, part.kind, self.settings["labels"]["findings"])
         return {"judge": part.kind}
 

@@ -1,4 +1,4 @@
-"""``biomedjourney pretrain first-stage | text-tower | judges``."""
+"""``biomedjourney pretrain first-stage | text-tower | judges | segmenter``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ def _tables(*names: str) -> Callable[..., Any]:
 
 @click.group()
 def command() -> None:
-    """Load or train the parts that stay frozen: first stage, text tower, judges.
+    """Load or train the parts that stay frozen: first stage, text tower, judges, segmenter.
 
     Example: biomedjourney pretrain first-stage --help
     """
@@ -112,3 +112,21 @@ def judges(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> 
     from biomedjourney.pretrain import run
 
     click.echo(run.judges(settings, out, inputs))
+
+
+@command.command("segmenter")
+@config.option("pretrain segmenter")
+@_common
+@_tables("singles", "pixels", "organs")
+def segmenter(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> None:
+    """Write the segmenter of lungs and heart: published, or trained on masks of training patients.
+
+    Example: biomedjourney pretrain segmenter --singles results/tables/singles.parquet
+    --pixels results/pixels/0.parquet --organs results/organs.parquet --out results/models/segmenter
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.pretrain import run
+
+    click.echo(run.segmenter(settings, out, inputs))

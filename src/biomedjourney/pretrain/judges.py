@@ -28,6 +28,7 @@ PUBLISHED_NAMES = {"Effusion": "pleural_effusion", "Pleural_Thickening": "pleura
 PUBLISHED_FILES = {
     "race": "resnet_race_detection_val-loss_0.157_mimic_public.pt",
     "age": "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt",
+    "organs": "pspnet_chestxray_best_model_4.pth",  # of `segmenter`
 }
 DOWNLOADS = "https://github.com/mlmed/torchxrayvision/releases"
 # What a pickled network is made of: layers, and values that are safe to build; __builtin__ is Python 2's name.
@@ -116,24 +117,25 @@ def age_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 LOSSES = {"pathology": pathology_loss, "race": race_loss, "age": age_loss}
 
 
-def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Pictures (n, 1, h, w) in [0, 1], slightly moved, scaled, rotated, and changed in contrast and brightness.
-
-    They are never mirrored: the side of a finding matters.
-    """
-    n = len(x)
-
-    def uniform(spread: float) -> torch.Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * spread
-
-    angle, scale = uniform(0.09), 1 + uniform(0.07)
+def moved(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Pictures (n, channels, h, w), slightly moved, scaled and rotated; not mirrored, since sides matter."""
+    angle, scale = _uniform(x, 0.09, generator), 1 + _uniform(x, 0.07, generator)
     cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
-    shift = torch.stack([uniform(2 * SHIFT / 64), uniform(2 * SHIFT / 64)], dim=1)
+    shift = torch.stack([_uniform(x, 2 * SHIFT / 64, generator) for _ in range(2)], dim=1)
     matrix = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
     grid = nn.functional.affine_grid(matrix, list(x.shape), align_corners=False)
-    moved = nn.functional.grid_sample(x, grid, align_corners=False)
-    bright, contrast = uniform(0.08)[:, None, None, None], 1 + uniform(0.12)[:, None, None, None]
-    return ((moved - 0.5) * contrast + 0.5 + bright).clamp(0, 1)
+    return nn.functional.grid_sample(x, grid, align_corners=False)
+
+
+def recoloured(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Pictures (n, 1, h, w) in [0, 1], slightly changed in contrast and brightness."""
+    bright, contrast = _uniform(x, 0.08, generator), 1 + _uniform(x, 0.12, generator)
+    return ((x - 0.5) * contrast[:, None, None, None] + 0.5 + bright[:, None, None, None]).clamp(0, 1)
+
+
+def _uniform(x: torch.Tensor, spread: float, generator: torch.Generator) -> torch.Tensor:
+    """A number from -spread to spread for each picture."""
+    return (torch.rand(len(x), generator=generator) * 2 - 1) * spread
 
 
 def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[str, Any], seed: int) -> Any:
@@ -152,7 +154,8 @@ def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[s
     for _ in progress.track(range(settings["steps"]), f"judge of {kind}", unit="step"):
         rows = rng.choice(len(pictures), settings["batch_size"])
         x = torch.from_numpy(pictures[rows])[:, None].float() / 255
-        loss = LOSSES[kind](logits(model, pixels.to_torchxrayvision(augment(x, generator))), all_targets[rows])
+        x = recoloured(moved(x, generator), generator)
+        loss = LOSSES[kind](logits(model, pixels.to_torchxrayvision(x)), all_targets[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -9,6 +9,9 @@ import pandas as pd
 
 from biomedjourney import tables
 from biomedjourney.errors import UserError
+from biomedjourney.measures import ORGANS, dice
+from biomedjourney.pixels import decode_png
+from biomedjourney.preprocess import mask_on_canonical
 from biomedjourney.pretrain import pictures as pictures_of
 from biomedjourney.pretrain.targets import binary_labels
 
@@ -64,6 +67,17 @@ def judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
         return train_judges(settings, out, inputs)
     judge.copy_published(published, out)
     return f"judges: {', '.join(published.values())}"
+
+
+def segmenter(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Writes the folder of the segmenter; returns a line that says where it is from. Inputs: see `first_stage`."""
+    from biomedjourney.pretrain import segmenter as organs
+
+    published = settings["pretrain"]["segmenter"]["weights"]
+    if published is None:
+        return train_segmenter(settings, out, inputs)
+    organs.copy_published(Path(published), out)
+    return f"segmenter: {published}"
 
 
 def train_first_stage(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
@@ -135,6 +149,52 @@ def train_judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
             description = {"names": names[kind], "outputs": len(names[kind]), "size": settings["preprocess"]["size"]}
             judge.save(folder, kind, model, description | {"mean_age": mean_age})
     return "judges: " + _validate(judge.load(out), rows[rows["split"] == "validation"], pixels, labels)
+
+
+def train_segmenter(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Trains the segmenter in miniature; returns a line on its Dice on films of validation patients."""
+    from biomedjourney.pretrain import segmenter as organs
+
+    singles, pixels, masks = _needed(inputs, "segmenter", "singles", "pixels", "organs")
+    size = settings["preprocess"]["size"]
+    pictures, targets = _marked(masks, pixels, _of_split(singles, "train"), size)
+    if not len(pictures):
+        raise UserError(
+            f"{masks}: no film of a training patient in it has a picture, so the segmenter cannot learn: "
+            "give more patients masks (phantom.organ_masks), or published weights in pretrain.segmenter"
+        )
+    model = organs.train(pictures, targets, settings["pretrain"]["segmenter"], settings["seed"])
+    held_out, expected = _marked(masks, pixels, _of_split(singles, "validation"), size)
+    overlap = {}
+    if len(held_out):
+        found = organs.of_model(model, size).organs(held_out.astype(np.float32) / 255)
+        for i, organ in enumerate(ORGANS):
+            overlap[organ] = round(float(np.nanmean(dice(found[organ], expected[:, i] > 0.5))), 4)
+    facts = {"size": size, "films": len(pictures), "dice": overlap, "validation_films": len(held_out)}
+    with tables.atomic_folder(out) as folder:
+        organs.save(folder, model, facts)
+    said = ", ".join(f"{organ} {value:.3f}" for organ, value in overlap.items()) or "not known"
+    return f"segmenter: trained on {len(pictures)} films, Dice {said} on {len(held_out)} validation pictures"
+
+
+def _marked(masks: Path, pixels: Iterable[Path], singles: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures with masks among singles, uint8 (n, h, w), and how much each organ covers (n, organs, h, w), 0 to 1.
+
+    The masks are of the film's files; each is brought to canonical form as its film was.
+    """
+    lookup = tables.Lookup([masks], "organs", "dicom_id", singles["dicom_id"])
+    marked = [name for name in singles["dicom_id"] if name in lookup]
+    if not marked:
+        return np.empty((0, size, size), np.uint8), np.empty((0, len(ORGANS), size, size), np.float32)
+    ids, pictures = pictures_of.load(pixels, marked)
+    films = tables.find(pixels, "pixels", "dicom_id", ids)
+    rows = lookup.rows(ids)
+    covered = np.empty((len(ids), len(ORGANS), *pictures.shape[1:]), np.float32)
+    for i, name in enumerate(ids):
+        for j, organ in enumerate(ORGANS):
+            mask = decode_png(rows[name][organ]) > 0.5
+            covered[i, j] = mask_on_canonical(mask, films[name]["to_original"], pictures.shape[1])
+    return pictures, covered
 
 
 def _validate(loaded_judges: Any, rows: pd.DataFrame, pixels: Iterable[Path], labels: dict[str, Any]) -> str:

@@ -98,8 +98,12 @@ def test_what_a_name_refers_to_is_declared() -> None:
         ("rewrite.writers", ["impression"], "stage2.writer: 'rules' is not in rewrite.writers: known: impression"),
         ("train.runs.stage2.start", "stage0", "stage2.start: there is no run 'stage0' in train.runs: known: stage1, "),
         ("systems.text-only.run", "stage9", "systems.text-only.run: there is no run 'stage9'"),
-        ("generate.guidance.sweep.systems", ["copy-prior"], "sweep.systems: 'copy-prior' is no system with a run"),
-        ("generate.guidance.sweep.systems", ["fish"], "sweep.systems: 'fish' is no system with a run"),
+        (
+            "generate.guidance.sweep.systems",
+            ["copy-prior"],
+            "'copy-prior' is no system with a run or a pipeline",
+        ),
+        ("generate.guidance.sweep.systems", ["fish"], "'fish' is no system with a run or a pipeline"),
     ):
         with pytest.raises(UserError) as error:
             config.check(broken(path, value))

@@ -11,7 +11,7 @@ import pandas as pd
 from biomedjourney import measures, tables
 from biomedjourney.evaluate import labels
 from biomedjourney.measures import RACES, Evidence, Measure
-from biomedjourney.systems import BY_NAME, MAIN, in_order
+from biomedjourney.systems import BY_NAME, MAIN, in_order, is_stand_in
 
 Row = dict[str, Any]
 
@@ -37,7 +37,8 @@ def summarise(
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
         main = seen if system == MAIN else main
         differences = {} if main is None else compared(seen, main, measures.MEASURES)
-        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **_paper_figures(system)}
+        printed = _paper_figures(system, settings["systems"][system])
+        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **printed}
         made["systems"].append(row)
         if system == MAIN or settings["systems"][system].get("ablation"):
             made["ablations"].append(row)
@@ -101,8 +102,9 @@ def _null(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _paper_figures(system: str) -> Row:
-    printed = BY_NAME[system].paper if system in BY_NAME else {}
+def _paper_figures(system: str, settings: dict[str, Any]) -> Row:
+    """What the paper prints of a system; null for one that it does not have, and for a stand-in."""
+    printed = BY_NAME[system].paper if system in BY_NAME and not is_stand_in(settings) else {}
     return {f"paper_{measure.name}": printed.get(measure.name) for measure in measures.IN_PAPER}
 
 

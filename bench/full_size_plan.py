@@ -27,6 +27,7 @@ TEXT_BYTES = 50 * 768 * 2  # of the token states of one text
 INGEST, PAIR, PREPROCESS, REGISTER, SUMMARY = 46, 11, 0.024, 0.17, 110  # the summary of five systems
 # Computed: TFLOP of one picture or text in the published networks
 UNET, ENCODER, DECODER, TEXT_TOWER, SEGMENTER = 0.189, 0.273, 0.622, 0.046, 0.543
+LARGE_UNET, LARGE_ENCODER, LARGE_DECODER = 0.803, 1.117, 2.515  # at 512 px, where published pipelines draw
 # A mark of others: images/s in training at 256 px from ready latents, on one A100
 TRAINED = 90
 # Assumed
@@ -110,6 +111,7 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     with_prior, without = (evaluations * drawing["steps"] * UNET + DECODER for evaluations in (3, 2))  # TFLOP
     systems = settings["systems"]
     models = {system: runs[row["run"]] for system, row in systems.items() if "run" in row}
+    pipelines = {system: row["prior"] != "none" for system, row in systems.items() if "pipeline" in row}
     for system in guidance["systems"]:
         knows_prior = models[system]["prior"] != "none"
         pictures = guidance["pairs"] * len(guidance["text_scales"])
@@ -120,7 +122,14 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     jobs = len(models) * drawing["shards"]
     pictures = TEST_PAIRS * len(drawing["seeds"]) * seeds  # of a system
     minutes = START + pictures / drawing["shards"] * with_prior / CARD / 60
-    yield Step("generate", "test pictures", jobs, minutes, 8, len(systems) * pictures * 5e4 / GB)
+    own = len(systems) - len(pipelines)
+    yield Step("generate", "test pictures", jobs, minutes, 8, own * pictures * 5e4 / GB)
+    for system, takes_prior in pipelines.items():
+        evaluations = 3 if takes_prior else 2
+        cost = evaluations * drawing["steps"] * LARGE_UNET + LARGE_DECODER + takes_prior * LARGE_ENCODER
+        minutes = START + TEST_PAIRS * len(drawing["seeds"]) / drawing["shards"] * cost / CARD / 60
+        gigabytes = TEST_PAIRS * len(drawing["seeds"]) * 5e4 / GB
+        yield Step("generate", f"pictures of {system}", drawing["shards"], minutes, 8, gigabytes)
     yield Step("generate", "export", 1, START, 8, 4.6)
     scored = len(systems) + len(guidance["systems"])
     seconds = pictures * (1 / SCORED + 3 * SEGMENTER / CARD)  # the picture, the prior and the real follow-up
@@ -154,7 +163,7 @@ def load(*overlays: Path) -> dict[str, Any]:
 
 
 def operations() -> dict[str, float]:
-    """TFLOP of one picture of 256 px, or one text of 256 tokens, in networks of the published sizes without weights."""
+    """TFLOP of one picture of 256 or 512 px, or one text of 256 tokens, in networks of the published sizes."""
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from torch.utils.flop_counter import FlopCounterMode
@@ -170,6 +179,7 @@ def operations() -> dict[str, float]:
         bert = BertModel(BertConfig(vocab_size=30_522)).eval()
         segmenter, film = pspnet(len(PSPNet.targets)).eval(), torch.zeros(1, 3, 512, 512)
         latent, picture, states = torch.zeros(1, 8, 32, 32), torch.zeros(1, 3, 256, 256), torch.zeros(1, 256, 768)
+        large, large_picture = torch.zeros(1, 8, 64, 64), torch.zeros(1, 3, 512, 512)
         tokens, timestep = torch.zeros(1, 256, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     parts = {
         "UNet": lambda: unet(latent, timestep, encoder_hidden_states=states),
@@ -177,6 +187,9 @@ def operations() -> dict[str, float]:
         "decoder": lambda: vae.decode(latent[:, :4]),
         "text tower": lambda: bert(tokens),
         "segmenter": lambda: segmenter(film),
+        "UNet, 512 px": lambda: unet(large, timestep, encoder_hidden_states=states[:, :77]),
+        "encoder, 512 px": lambda: vae.encode(large_picture),
+        "decoder, 512 px": lambda: vae.decode(large[:, :4]),
     }
     counted = {}
     for name, run in parts.items():

@@ -30,10 +30,10 @@ class HomePath(click.Path):
 
 PATH = HomePath(path_type=Path)
 
-# Where published weights may be named; a run of `train.runs` has its key of that name at choice.
+# Where published weights may be named: a run of `train.runs` may have weights, and one of `systems` may be a pipeline.
 WEIGHTS = (
     *("pretrain.first_stage.weights", "pretrain.text_tower.weights", "pretrain.judges.weights"),
-    *("pretrain.segmenter.weights", "diffusion.unet.weights", "train.runs"),
+    *("pretrain.segmenter.weights", "diffusion.unet.weights", "train.runs", "systems"),
 )
 
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
@@ -61,13 +61,20 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale", "report.show_patients"),
     ),
     "generate pictures": (
-        *("generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
+        *("preprocess.size", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
         *("generate.guidance.text_scale", "generate.guidance.image_scale"),
     ),
     "generate copies": ("generate.seeds", "generate.shards", "systems"),
     "generate sweep": (
-        *("seed", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
+        *("seed", "preprocess.size", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards"),
+        *("systems",),
         *(f"generate.guidance.sweep.{key}" for key in ("text_scales", "image_scales", "pairs")),
+    ),
+    "generate stand-in": (
+        *("seed", "preprocess.size", "pretrain.first_stage", "pretrain.stand_in", "diffusion", "systems"),
+        *(f"train.{key}" for key in ("learning_rate", "warmup_steps", "decay", "weight_decay", "min_snr_gamma")),
+        *(f"train.{key}" for key in ("timestep_power", "gradient_norm", "ema_decay", "dropout")),
+        *(f"train.{key}" for key in ("log_every", "checkpoint_every")),
     ),
     "generate export": (
         *("pair", "preprocess", "register", "pretrain.first_stage", "pretrain.text_tower", "systems"),  # for the card
@@ -165,11 +172,22 @@ def _check_names(settings: dict[str, Any]) -> None:
                 f"configuration, systems.{name}.ablation_of: {whole!r} is no system, or is an ablation itself: "
                 f"known: {', '.join(known for known in systems if 'ablation_of' not in systems[known])}"
             )
-    swept_systems = settings["generate"]["guidance"]["sweep"]["systems"]
-    with_run = dict.fromkeys(swept_systems, "generate.guidance.sweep.systems") | {"biomedjourney": "systems"}
-    for name, place in with_run.items():
-        if "run" not in systems.get(name, {}):
-            raise UserError(f"configuration, {place}: {name!r} is no system with a run")
+        if system.get("writer") not in (None, *writers):
+            raise UserError(
+                f"configuration, systems.{name}.writer: {system['writer']!r} is not in rewrite.writers: "
+                f"known: {', '.join(writers)}"
+            )
+        if "pipeline" in system and (name in runs or name in MODEL_FOLDERS):
+            raise UserError(
+                f"configuration, systems.{name}: results/models/{name} holds another model: rename the system"
+            )
+    for name in settings["generate"]["guidance"]["sweep"]["systems"]:
+        if not {"run", "pipeline"} & systems.get(name, {}).keys():
+            raise UserError(
+                f"configuration, generate.guidance.sweep.systems: {name!r} is no system with a run or a pipeline"
+            )
+    if "run" not in systems.get("biomedjourney", {}):
+        raise UserError("configuration, systems: 'biomedjourney' is no system with a run")
 
 
 def _check_signal(job: dict[str, Any]) -> None:
@@ -464,5 +482,6 @@ def weights(settings: dict[str, Any]) -> dict[str, str | None]:
     paths |= {f"pretrain.judges.weights.{kind}": path for kind, path in judges.items()}
     paths["pretrain.segmenter.weights"] = pretrain["segmenter"]["weights"]
     paths["diffusion.unet.weights"] = settings["diffusion"]["unet"]["weights"]
-    runs = settings["train"]["runs"]
-    return paths | {f"train.runs.{name}.weights": run["weights"] for name, run in runs.items() if "weights" in run}
+    runs, systems = settings["train"]["runs"], settings["systems"]
+    paths |= {f"train.runs.{name}.weights": run["weights"] for name, run in runs.items() if "weights" in run}
+    return paths | {f"systems.{name}.pipeline": own["pipeline"] for name, own in systems.items() if "pipeline" in own}

@@ -1,4 +1,4 @@
-"""Pictures as bytes and as floats. Only this module converts one value range into another.
+"""Pictures as bytes and as floats, and of another size. Only this module converts one value range into another.
 
 A picture is stored as an 8-bit grey PNG and held as a float32 array in [0, 1], 0 black and 1 white.
 """
@@ -56,3 +56,12 @@ def to_torchxrayvision(pictures: Any) -> Any:
     if float(pictures.min()) < 0.0 or float(pictures.max()) > 1.0:
         raise ValueError("pictures for torchxrayvision must be in [0, 1]")
     return pictures * 2048.0 - 1024.0
+
+
+def resize(pictures: Any, side: int) -> Any:
+    """Square pictures, a tensor (n, rows, columns), with ``side`` pixels per side: bilinear, with antialiasing."""
+    import torch
+
+    if pictures.shape[-1] == side:
+        return pictures
+    return torch.nn.functional.interpolate(pictures[:, None], (side, side), mode="bilinear", antialias=True)[:, 0]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biomedjourney import config, weights
+from biomedjourney import config, pipelines, weights
 from biomedjourney.errors import UserError
 
-FIRST_STAGE, TEXT_TOWER, UNET = "first stage", "text tower", "UNet"
+FIRST_STAGE, TEXT_TOWER, UNET, PIPELINE = "first stage", "text tower", "UNet", "pipeline"
 DIFFUSERS = {FIRST_STAGE: weights.FIRST_STAGE, UNET: weights.UNET}
 CLIP_CONFIG = "open_clip_config.json"
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -21,7 +21,8 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt")
 class Part:
     """One part whose weights are given: its place in the configuration, its folder or file, and what it must be.
 
-    ``kind``: FIRST_STAGE, TEXT_TOWER, UNET, or what a judge judges (pathology, race, age, organs).
+    ``kind``: FIRST_STAGE, TEXT_TOWER, UNET, PIPELINE (of a system), or what a judge judges (pathology, race, age,
+    organs).
     """
 
     key: str
@@ -35,6 +36,7 @@ def parts(settings: dict[str, Any]) -> list[Part]:
     kinds["pretrain.segmenter.weights"] = "organs"
     kinds |= {f"pretrain.judges.weights.{kind}": kind for kind in ("pathology", "race", "age")}
     given = config.weights(settings)
+    kinds |= {key: PIPELINE for key in given if key.startswith("systems.")}
     return [Part(key, Path(path), kinds.get(key, UNET)) for key, path in given.items() if path is not None]
 
 
@@ -47,9 +49,19 @@ def faults(settings: dict[str, Any]) -> list[str]:
                 weights.describe(part.path, DIFFUSERS[part.kind])
             elif part.kind == TEXT_TOWER and part.path.exists():
                 check_text_tower(part.path)
+            elif part.kind == PIPELINE and part.path.exists():
+                pipelines.describe(part.path)
         except UserError as error:
             lines.append(f"configuration, {part.key}: {error}")
     return lines
+
+
+def files(part: Part) -> list[Path]:
+    """The files of a part that is there: those that are loaded of a pipeline, and all in the folder of another part."""
+    if part.kind == PIPELINE:
+        return [part.path / name for name in pipelines.files(part.path, pipelines.names(part.path))]
+    paths = sorted(part.path.iterdir()) if part.path.is_dir() else [part.path]
+    return [path for path in paths if path.is_file() and not path.name.startswith(".")]
 
 
 def clip_config(folder: Path) -> dict[str, Any]:

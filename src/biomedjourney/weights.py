@@ -14,6 +14,7 @@ NAME = re.compile(
     r"diffusion_pytorch_model(\.(?P<variant>[\w-]+))?\.(?P<format>safetensors|bin)"
     r"(\.index(\.(?P<variant_of_index>[\w-]+))?\.json)?"
 )
+SHARD = re.compile(r"diffusion_pytorch_model(\.(?P<variant>[\w-]+))?-\d+-of-\d+\.(?P<format>safetensors|bin)")
 CONVERTER = "diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py"
 
 
@@ -180,7 +181,7 @@ def _silent() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def variant(folder: Path, names: Collection[str], kind: Kind) -> tuple[str | None, set[str]]:
+def variant(folder: Path | str, names: Collection[str], kind: Kind) -> tuple[str | None, set[str]]:
     """Of the files with these names in a folder the variant of the weights to load, and its formats: safetensors, bin.
 
     Raises UserError where none are weights, and for several variants none of which comes first.
@@ -200,3 +201,18 @@ def variant(folder: Path, names: Collection[str], kind: Kind) -> tuple[str | Non
         variants = ", ".join(sorted(map(str, formats)))
         raise UserError(f"{folder}: the {kind.part} is there in several variants ({variants}): keep one of them")
     return choice, formats[choice]
+
+
+def files(folder: Path | str, names: Collection[str], kind: Kind) -> list[str]:
+    """Of the files with these names in a folder those of the weights that `load` chooses: one, or an index and shards.
+
+    Raises UserError as `variant` does.
+    """
+    chosen, formats = variant(folder, names, kind)
+    ending = "safetensors" if "safetensors" in formats else "bin"
+    dotted = f".{chosen}" if chosen else ""
+    single = f"diffusion_pytorch_model{dotted}.{ending}"
+    if single in names:
+        return [single]
+    shards = [name for name in names if (match := SHARD.fullmatch(name)) and match["variant"] == chosen]
+    return [f"diffusion_pytorch_model.{ending}.index{dotted}.json", *sorted(n for n in shards if n.endswith(ending))]

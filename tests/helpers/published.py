@@ -174,3 +174,101 @@ def segmenter(folder: Path, network: torch.nn.Module | None = None) -> Path:
     network = pspnet(len(PSPNet.targets)) if network is None else network
     torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, folder / ORGANS)
     return folder / ORGANS
+
+
+# Stable Diffusion's vocabulary of word pieces lies in open_clip too, whose own tokenizer the tests compare with.
+CLIP_PIECES = 49408
+# v1.5's pipeline has PNDM, InstructPix2Pix's an ancestral sampler, which adds noise at every step.
+SCHEDULER = {
+    "_diffusers_version": "0.6.0", "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+    "clip_sample": False, "num_train_timesteps": 1000, "set_alpha_to_one": False, "skip_prk_steps": True,
+    "steps_offset": 1, "trained_betas": None,
+}  # fmt: skip
+STABLE_DIFFUSION, INSTRUCT = "StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline"
+
+
+def clip(folder: Path, width: int = 32, tokens: int = 77, files: tuple[str, ...] = ("model.safetensors",)) -> Path:
+    """The folders `text_encoder` and `tokenizer` as CLIP's are published, with the real word pieces.
+
+    The weights have the names of old versions of transformers, and position_ids beside them.
+    """
+    import gzip
+
+    import open_clip
+    from open_clip.tokenizer import bytes_to_unicode
+    from safetensors.torch import save_file
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
+    encoder.mkdir(parents=True)
+    tokenizer.mkdir()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPTextConfig(
+        vocab_size=CLIP_PIECES, max_position_embeddings=tokens, hidden_act="quick_gelu", initializer_factor=20.0,
+        bos_token_id=0, eos_token_id=2, pad_token_id=1, **sizes,
+    )  # fmt: skip
+    weights = {f"text_model.{name}": value.contiguous() for name, value in CLIPTextModel(config).state_dict().items()}
+    weights["text_model.embeddings.position_ids"] = torch.arange(tokens)[None]
+    for name in files:
+        if name.endswith("safetensors"):
+            save_file(weights, encoder / name, metadata={"format": "pt"})
+        else:
+            torch.save(weights, encoder / name)
+    described = {key: value for key, value in config.to_dict().items() if key not in ("dtype", "transformers_version")}
+    described |= {"architectures": ["CLIPTextModel"], "torch_dtype": "float32", "transformers_version": "4.22.0.dev0"}
+    (encoder / "config.json").write_text(json.dumps(described, indent=2))
+
+    pieces = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
+    with gzip.open(pieces, "rt", encoding="utf-8") as stream:
+        merges = stream.read().split("\n")[1 : CLIP_PIECES - 2 * 256 - 2 + 1]
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(merge.split()) for merge in merges)]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    (tokenizer / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (tokenizer / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    start, end = (
+        {"content": f"<|{word}oftext|>", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+        for word in ("start", "end")
+    )
+    special = {"bos_token": start, "eos_token": end, "pad_token": "<|endoftext|>", "unk_token": end}
+    (tokenizer / "special_tokens_map.json").write_text(json.dumps(special))
+    added = {name: {"__type": "AddedToken", **value} for name, value in special.items() if isinstance(value, dict)}
+    described = {"add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": tokens}
+    described |= {"pad_token": "<|endoftext|>", "tokenizer_class": "CLIPTokenizer", **added}
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps(described))
+    return folder
+
+
+def pipeline(
+    folder: Path, prior: bool = False, tokens: int = 77, scheduler: str | None = None, **unet_config: Any
+) -> Path:
+    """A whole folder of Stable Diffusion or, with a prior, of InstructPix2Pix; pictures of 64 pixels.
+
+    RoentGen's is a Stable Diffusion's. Beside the files that are loaded lies what the hub's folders have beside them.
+    """
+    config = (
+        (INSTRUCT_PIX2PIX if prior else UNET) | {"sample_size": 16, "_diffusers_version": "0.13.0.dev0"} | unet_config
+    )
+    unet(folder / "unet", config)
+    vae(folder / "vae", files=("safetensors",))
+    clip(folder, tokens=tokens)
+    scheduler = scheduler or ("EulerAncestralDiscreteScheduler" if prior else "PNDMScheduler")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"_class_name": scheduler, **SCHEDULER}))
+    index = {
+        "_class_name": INSTRUCT if prior else STABLE_DIFFUSION,
+        "_diffusers_version": "0.6.0",
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "scheduler": ["diffusers", scheduler],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "model.safetensors").write_bytes(b"not loaded")
+    (folder / "v1-5-pruned.ckpt").write_bytes(b"not loaded")
+    return folder

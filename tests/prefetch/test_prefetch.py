@@ -393,3 +393,30 @@ def test_the_configuration_of_the_paper_says_where_each_part_comes_from() -> Non
     lines = CliRunner().invoke(commands, words, catch_exceptions=False).output.splitlines()
     assert len(lines) == 7
     assert not [line for line in lines if "in no folder of prefetch" in line or "the newest revision" in line]
+
+
+def test_of_a_whole_pipeline_the_files_that_are_loaded_are_fetched(tmp_path: Path) -> None:
+    """Also where one of its parts was fetched before, as the UNet that training starts from."""
+    source = published.pipeline(tmp_path / "hub" / COMMIT / PIX2PIX, prior=True)
+    own = {"pipeline": str(tmp_path / "pix2pix"), "prior": "registered", "text": "description"}
+    run = {"runs": {"own": RUN | {"weights": str(tmp_path / "pix2pix" / "unet")}}}
+    overlay = {"systems": {"instruct-pix2pix": own}, "train": run, "diffusion": {"unet": {"weights": None}}}
+    with serve(tmp_path / "hub") as server:
+        result = prefetch(only_unet(tmp_path, **overlay), server.address, tmp_path)
+        assert result.returncode == 0, result.stderr
+        names = [name for name, _ in server.requests]
+    folder = tmp_path / "pix2pix"
+    fetched = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    record = json.loads((tmp_path / "pix2pix.fetched.json").read_text())
+    assert fetched == {*record["files"], "unet.fetched.json"}
+    assert len(fetched) == 13
+    assert not any("safety_checker" in name or name.endswith(".ckpt") for name in fetched)
+    assert names.count(PLAIN) == 2, "the UNet's and the first stage's, each once"
+    for name in record["files"]:
+        assert (folder / name).read_bytes() == (source / name).read_bytes()
+    (source / "tokenizer" / "merges.txt").unlink()
+    shutil.rmtree(folder)
+    with serve(tmp_path / "hub") as server:
+        [line] = errors_of(prefetch(only_unet(tmp_path, **overlay), server.address, tmp_path))
+    assert "systems.instruct-pix2pix.pipeline: " in line
+    assert "in its top folder: a pipeline without tokenizer/vocab.json" in line

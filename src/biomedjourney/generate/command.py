@@ -13,6 +13,8 @@ SYSTEM = click.option("--system", required=True, metavar="NAME", help="The syste
 SHARD = click.option("--shard", type=click.IntRange(0), default=0, show_default=True, help="Which part of the pairs.")
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 MODEL_HELP = "Input: model folder of the system's run."
+DRAWN_WITH = "Input: model folder of the system's run, or a pipeline's folder in place of the configured one."
+REGISTERED = "Input: registered table; repeat it for every shard. Read for a pipeline with a prior."
 
 
 def _file(name: str, meaning: str, **more: Any) -> Callable[..., Any]:
@@ -29,8 +31,9 @@ def command() -> None:
 @SYSTEM
 @SHARD
 @examples.input_options
-@_file("model", f"{MODEL_HELP.rstrip('.')}; repeat it for every training seed.", required=True, multiple=True)
-@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("registered", REGISTERED, multiple=True)
+@_file("model", f"{DRAWN_WITH.rstrip('.')}; repeat it for every training seed.", multiple=True)
+@_file("first-stage", "Input: folder of the first stage. Read for a run's model.")
 @_file("guidance", "Input: guidance table with the chosen scales; without a row for the system, the configured ones.")
 @_file("out", "Output: generated table.", required=True)
 @THREADS
@@ -38,14 +41,15 @@ def pictures(
     settings: dict[str, Any],
     system: str,
     shard: int,
+    registered: tuple[Path, ...],
     model: tuple[Path, ...],
-    first_stage: Path,
+    first_stage: Path | None,
     guidance: Path | None,
     out: Path,
     threads: int,
     **paths: tuple[Path, ...],
 ) -> None:
-    """Draw the pictures of a system's model for every compared test pair.
+    """Draw the pictures of a system's model, or of a published pipeline, for every compared test pair.
 
     \b
     Example: biomedjourney generate pictures --config config.yaml --system biomedjourney \\
@@ -58,7 +62,9 @@ def pictures(
     workers.limit_threads(threads)
     from biomedjourney.generate import draw
 
-    draw.pictures(system, settings, examples.Inputs(**paths), model, first_stage, guidance, shard, out)
+    inputs = examples.Inputs(**paths)
+    sources = [draw.Source(inputs, folder, first_stage, registered) for folder in model or (None,)]
+    draw.pictures(system, settings, sources, guidance, shard, out)
 
 
 @command.command("copies")
@@ -90,16 +96,18 @@ def copies(
 @SYSTEM
 @SHARD
 @examples.input_options
-@_file("model", MODEL_HELP, required=True)
-@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("registered", REGISTERED, multiple=True)
+@_file("model", DRAWN_WITH)
+@_file("first-stage", "Input: folder of the first stage. Read for a run's model.")
 @_file("out", "Output: sweeps table.", required=True)
 @THREADS
 def sweep(
     settings: dict[str, Any],
     system: str,
     shard: int,
-    model: Path,
-    first_stage: Path,
+    registered: tuple[Path, ...],
+    model: Path | None,
+    first_stage: Path | None,
     out: Path,
     threads: int,
     **paths: tuple[Path, ...],
@@ -117,7 +125,28 @@ def sweep(
     workers.limit_threads(threads)
     from biomedjourney.generate import draw
 
-    draw.sweep(system, settings, examples.Inputs(**paths), model, first_stage, shard, out)
+    source = draw.Source(examples.Inputs(**paths), model, first_stage, registered)
+    draw.sweep(system, settings, source, shard, out)
+
+
+@command.command("stand-in")
+@config.option("generate stand-in")
+@SYSTEM
+@_file("out", "Output: folder of a pipeline of diffusers.", required=True)
+@THREADS
+def stand_in(settings: dict[str, Any], system: str, out: Path, threads: int) -> None:
+    """Train a small model on drawn shapes, in the place of a system's published weights (pipeline: null).
+
+    \b
+    Example: biomedjourney generate stand-in --config config.yaml --config workflow/configs/tables.yaml \
+      --system stable-diffusion --out results/models/stable-diffusion
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.generate import stand_in as stand_ins
+
+    click.echo(stand_ins.train(system, settings, out))
 
 
 @command.command("export")

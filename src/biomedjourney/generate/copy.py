@@ -8,10 +8,8 @@ import click
 
 from biomedjourney import examples, progress, tables
 from biomedjourney.errors import UserError
-from biomedjourney.generate.systems import part_of, system_settings
+from biomedjourney.generate.systems import part_of, pngs, stored_pictures, system_settings
 from biomedjourney.systems import STORED
-
-ROWS_AT_ONCE = 256
 
 
 def pictures(
@@ -30,30 +28,12 @@ def pictures(
     pairs_of: dict[str, list[str]] = {}
     for key, pair_id in zip(test_triples[source.column], test_triples["pair_id"], strict=True):
         pairs_of.setdefault(key, []).append(pair_id)
-    lookup = tables.Lookup(stored, source.table, source.key, pairs_of)
-    if absent := [key for key in pairs_of if key not in lookup]:
-        raise UserError(
-            f"{', '.join(map(str, stored))}: {len(absent)} of {len(pairs_of)} pictures are missing: "
-            f"give every shard of the table {source.table}"
-        )
+    lookup = stored_pictures(stored, source, pairs_of)
 
     def rows() -> Iterator[list[dict[str, Any]]]:
         for seed in progress.track(settings["generate"]["seeds"], f"copy from {source.table}", unit="seed"):
-            for batch in _copies(lookup, pairs_of):
-                yield [row | {"training_seed": 0, "seed": seed} for row in batch]
+            for batch in pngs(lookup):
+                pairs = ((pair_id, png) for key, png in batch.items() for pair_id in pairs_of[key])
+                yield [{"pair_id": pair_id, "png": png, "training_seed": 0, "seed": seed} for pair_id, png in pairs]
 
     click.echo(f"{out}: {tables.write_stream(out, 'generated', rows())} pictures", err=True)
-
-
-def _copies(lookup: tables.Lookup, pairs_of: dict[str, list[str]]) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows with pair_id and png. ``pairs_of`` maps the key of a stored picture to its pairs."""
-    for batch in lookup.batches(columns=[lookup.column, "png"], rows=ROWS_AT_ONCE):
-        rows = batch.to_pylist()
-        for row in rows:
-            if row["png"] is None:
-                key = row[lookup.column]
-                raise UserError(
-                    f"{lookup.path_of(key)}: {lookup.column} {key} of a test pair has no picture: "
-                    "run the step that writes it"
-                )
-        yield [{"pair_id": pair, "png": row["png"]} for row in rows for pair in pairs_of[row[lookup.column]]]

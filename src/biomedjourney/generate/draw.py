@@ -1,4 +1,4 @@
-"""Pictures that a trained model draws: of the test pairs, and of validation pairs at each pair of guidance scales."""
+"""Pictures that a model draws: of the test pairs, and of validation pairs at each pair of guidance scales."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import click
 
 from biomedjourney import examples, pixels, progress, sampling, tables
 from biomedjourney.errors import UserError
-from biomedjourney.examples import Conditions, Inputs
+from biomedjourney.examples import Inputs
 from biomedjourney.generate import model as models
 from biomedjourney.generate.systems import part_of, system_settings
 from biomedjourney.train.run import run_facts
@@ -19,11 +19,27 @@ Scales = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A trained model and the pairs that it draws: ``pair_ids`` and their conditions, place by place."""
+class Source:
+    """What a system is drawn from: tables, and folders as far as it needs them.
 
-    model: models.Model
-    conditions: Conditions
+    ``model``: of its run, or of a pipeline that is not in the configuration. ``registered``: for a pipeline.
+    """
+
+    inputs: Inputs
+    model: Path | None = None
+    first_stage: Path | None = None
+    registered: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A model and the pairs that it draws: ``pair_ids`` and their conditions, place by place.
+
+    ``model`` and ``conditions``: `model.Model` with `examples.Conditions`, or those of `pipeline`.
+    """
+
+    model: Any
+    conditions: Any
     pair_ids: list[str]
     steps: int
     batch_size: int
@@ -43,32 +59,23 @@ class Drawing:
 
 
 def pictures(
-    system: str,
-    settings: dict[str, Any],
-    inputs: Inputs,
-    folders: Sequence[Path],
-    first_stage: Path,
-    guidance: Path | None,
-    shard: int,
-    out: Path,
+    system: str, settings: dict[str, Any], sources: Sequence[Source], guidance: Path | None, shard: int, out: Path
 ) -> None:
     """Writes the table `generated` of a system: one picture per seed and compared test pair of the shard.
 
-    ``folders``: the models of its run, one for each training seed. Each draws all of these pictures, at the same scales
-    and from the same noise. Raises UserError for two models of one training seed.
+    ``sources``: one for each training seed of its run. Each draws all of these pictures, at the same scales and from the
+    same noise. Raises UserError for two models of one training seed.
     """
-    run = _run_of(system, settings)
-    trained = {folder: _trained_settings(folder, run) for folder in folders}
-    folder_of = {run_facts(folder).get("training_seed", 0): folder for folder in folders}
-    if len(folder_of) < len(folders):
-        raise UserError(f"--model: {len(folders)} models of {len(folder_of)} training seeds: give each seed's once")
+    source_of = {_training_seed(system, settings, source): source for source in sources}
+    if len(source_of) < len(sources):
+        raise UserError(f"--model: {len(sources)} models of {len(source_of)} training seeds: give each seed's once")
     scales = chosen_scales(system, settings, guidance)
 
     def rows() -> Iterator[Rows]:
-        for training_seed, folder in sorted(folder_of.items()):
-            test_examples = examples.drawn_examples(trained[folder]["run"], inputs, "test")
+        for training_seed, source in sorted(source_of.items()):
+            test_examples = examples.drawn_examples(_reads(system, settings, source), source.inputs, "test")
             test_examples = part_of(test_examples, shard, settings["generate"]["shards"])
-            drawing = _drawing(settings, trained[folder], test_examples, inputs, folder, first_stage)
+            drawing = _drawing(system, settings, source, test_examples)
             for seed in settings["generate"]["seeds"]:
                 for batch in drawing.pictures(seed, scales):
                     yield [row | {"training_seed": training_seed, "seed": seed} for row in batch]
@@ -76,21 +83,17 @@ def pictures(
     click.echo(f"{out}: {tables.write_stream(out, 'generated', rows())} pictures", err=True)
 
 
-def sweep(
-    system: str, settings: dict[str, Any], inputs: Inputs, folder: Path, first_stage: Path, shard: int, out: Path
-) -> None:
+def sweep(system: str, settings: dict[str, Any], source: Source, shard: int, out: Path) -> None:
     """Writes the table `sweeps` of a system: validation pairs drawn at each combination of guidance scales.
 
     The pairs are chosen by the seed, and the same noise serves all scales. A model without a prior has one image
     scale, 1.
     """
-    run = _run_of(system, settings)
-    run_settings = _trained_settings(folder, run)
     sweep_settings = settings["generate"]["guidance"]["sweep"]
-    validation_examples = examples.drawn_examples(run_settings["run"], inputs, "validation")
+    validation_examples = examples.drawn_examples(_reads(system, settings, source), source.inputs, "validation")
     places = sweep_sample(list(validation_examples["id"]), sweep_settings["pairs"], settings["seed"])
     validation_examples = part_of(validation_examples.iloc[places], shard, settings["generate"]["shards"])
-    drawing = _drawing(settings, run_settings, validation_examples, inputs, folder, first_stage)
+    drawing = _drawing(system, settings, source, validation_examples)
     image_scales = sweep_settings["image_scales"] if drawing.model.knows_prior else [1.0]
 
     def rows() -> Iterator[Rows]:
@@ -121,35 +124,59 @@ def sweep_sample(pair_ids: list[str], count: int, seed: int) -> list[int]:
     return sorted(drawn[:count])
 
 
-def _run_of(system: str, settings: dict[str, Any]) -> str:
+def _reads(system: str, settings: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Which prior, text and writer a system is given, as a training run's settings have them."""
+    own = system_settings(system, settings)
+    if "pipeline" in own:
+        return {"prior": own["prior"], "text": own["text"], "writer": own.get("writer")}
+    reads: dict[str, Any] = _trained_settings(system, settings, source)["run"]
+    return reads
+
+
+def _trained_settings(system: str, settings: dict[str, Any], source: Source) -> dict[str, Any]:
+    """The settings that a system's model was trained with. Raises UserError for a model of another run."""
     run: str | None = system_settings(system, settings).get("run")
     if run is None:
         raise UserError(f"--system: {system} is a stored picture and has no model: use generate copies")
-    return run
-
-
-def _trained_settings(folder: Path, run: str) -> dict[str, Any]:
-    """The settings that the model in the folder was trained with. Raises UserError for a model of another run."""
+    folder = _given(source.model, "model", system)
     facts = run_facts(folder)
     if facts["run"] != run:
         raise UserError(f"{folder}: the model of run {facts['run']}, expected that of run {run}: check --model")
-    settings: dict[str, Any] = facts["settings"]
-    return settings
+    trained: dict[str, Any] = facts["settings"]
+    return trained
 
 
-def _drawing(
-    settings: dict[str, Any],
-    run_settings: dict[str, Any],
-    drawn_examples: Any,
-    inputs: Inputs,
-    folder: Path,
-    first_stage: Path,
-) -> Drawing:
-    max_tokens = run_settings["text"]["max_tokens"]
-    return Drawing(
-        models.load(folder, first_stage),
-        examples.load_conditions(drawn_examples, run_settings["run"], inputs, max_tokens),
-        list(drawn_examples["id"]),
-        settings["generate"]["steps"],
-        settings["generate"]["batch_size"],
-    )
+def _training_seed(system: str, settings: dict[str, Any], source: Source) -> int:
+    """That of a system's model; 0 for a pipeline, which was not trained here."""
+    if "pipeline" in system_settings(system, settings):
+        return 0
+    _trained_settings(system, settings, source)
+    assert source.model is not None
+    training_seed: int = run_facts(source.model).get("training_seed", 0)
+    return training_seed
+
+
+def _given(folder: Path | None, name: str, system: str) -> Path:
+    """The folder of an option. Raises UserError where it was not given."""
+    if folder is None:
+        raise UserError(f"--{name} is missing: {system} is drawn with it: give its folder")
+    return folder
+
+
+def _drawing(system: str, settings: dict[str, Any], source: Source, drawn_examples: Any) -> Drawing:
+    own = system_settings(system, settings)
+    model: Any
+    conditions: Any
+    if "pipeline" in own:
+        from biomedjourney.generate import pipeline
+
+        folder = source.model or (Path(own["pipeline"]) if own["pipeline"] else None)
+        model = pipeline.load(_given(folder, "model", system), own, settings["preprocess"]["size"])
+        conditions = pipeline.conditions(drawn_examples, model, source.registered)
+    else:
+        trained = _trained_settings(system, settings, source)
+        model = models.load(_given(source.model, "model", system), _given(source.first_stage, "first-stage", system))
+        max_tokens = trained["text"]["max_tokens"]
+        conditions = examples.load_conditions(drawn_examples, trained["run"], source.inputs, max_tokens)
+    pair_ids, how = list(drawn_examples["id"]), settings["generate"]
+    return Drawing(model, conditions, pair_ids, how["steps"], how["batch_size"])

@@ -1,19 +1,18 @@
 """Where published weights come from: repositories of the Hugging Face hub, and torchxrayvision's releases."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from biomedjourney import published, tables, weights
+from biomedjourney import pipelines, published, tables, weights
 from biomedjourney.errors import UserError, UserErrors, brief, full_disk, no_space
-from biomedjourney.published import DIFFUSERS, TEXT_TOWER, Part, Repository
+from biomedjourney.published import DIFFUSERS, PIPELINE, TEXT_TOWER, Part, Repository
 
+FILES = {TEXT_TOWER: "open_clip_*, tokenizer", PIPELINE: "model_index.json and the parts that it names"}
 TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json")
-SHARD = re.compile(r"diffusion_pytorch_model(\.(?P<variant>[\w-]+))?-\d+-of-\d+\.(?P<format>safetensors|bin)")
 
 
 class Wanted(NamedTuple):
@@ -75,7 +74,7 @@ def _origin(part: Part, settings: dict[str, Any], recorded_revision: str | None)
     repository = published.repository(part, settings)
     if repository is None:
         return "in no folder of prefetch"
-    files = "open_clip_*, tokenizer" if part.kind == TEXT_TOWER else "config.json, diffusion_pytorch_model.*"
+    files = FILES.get(part.kind, "config.json, diffusion_pytorch_model.*")
     where = "" if repository.inside == "." else f"{repository.inside}/ "
     revision = repository.revision or recorded_revision or "the newest revision"
     return f"{repository.name} at {revision}: {where}({files})"
@@ -119,7 +118,7 @@ def _fetch(part: Part, settings: dict[str, Any], commits: dict[str, str]) -> str
 
 
 def _is_judge(part: Part) -> bool:
-    return part.kind not in (*DIFFUSERS, TEXT_TOWER)
+    return part.kind not in (*DIFFUSERS, TEXT_TOWER, PIPELINE)
 
 
 def _place(part: Part, name: str) -> Path:
@@ -166,6 +165,8 @@ def _of_repository(part: Part, repository: Repository, revision: str | None) -> 
 
 def _needed(part: Part, where: str, names: Iterable[str]) -> list[str]:
     """The files of a part among all files of its folder. Raises UserError where one that it cannot do without lacks."""
+    if part.kind == PIPELINE:
+        return pipelines.files(where, set(names))
     names = {name for name in names if "/" not in name}
     if part.kind == TEXT_TOWER:
         chosen = [published.CLIP_CONFIG, *(name for name in TOKENIZER if name in names)]
@@ -176,24 +177,12 @@ def _needed(part: Part, where: str, names: Iterable[str]) -> list[str]:
         kind = DIFFUSERS[part.kind]
         absent = [] if any(map(weights.NAME.fullmatch, names)) else ["diffusion_pytorch_model.safetensors"]
         absent += [] if "config.json" in names else ["config.json"]
-        chosen = [] if absent else ["config.json", *_weights(part.path, names, kind)]
+        chosen = [] if absent else ["config.json", *weights.files(part.path, names, kind)]
     if absent:
         raise UserError(
             f"{where}: no {absent[0]}, so no {part.kind}: check the repository and its folder in prefetch, and the path"
         )
     return chosen
-
-
-def _weights(folder: Path, names: set[str], kind: weights.Kind) -> list[str]:
-    """The files of the weights that `weights.load` will choose: one file, or an index and its shards."""
-    variant, formats = weights.variant(folder, names, kind)
-    ending = "safetensors" if "safetensors" in formats else "bin"
-    dotted = f".{variant}" if variant else ""
-    single = f"diffusion_pytorch_model{dotted}.{ending}"
-    if single in names:
-        return [single]
-    shards = [name for name in names if (match := SHARD.fullmatch(name)) and match["variant"] == variant]
-    return [f"diffusion_pytorch_model.{ending}.index{dotted}.json", *sorted(n for n in shards if n.endswith(ending))]
 
 
 def _download(place: Path, wanted: Wanted) -> None:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from biomedjourney import published, tables
+from biomedjourney import pipelines, published, tables
 from biomedjourney.errors import UserError, UserErrors
-from biomedjourney.published import FIRST_STAGE, TEXT_TOWER, UNET, Part
+from biomedjourney.published import FIRST_STAGE, PIPELINE, TEXT_TOWER, UNET, Part
 
 
 def check(settings: dict[str, Any], out: Path) -> list[str]:
@@ -83,6 +83,8 @@ class _Fits:
             return {"width": self.text_width}
         if part.kind == UNET:
             return self._check_unet(part)
+        if part.kind == PIPELINE:
+            return self._check_pipeline(part)
         from biomedjourney.pretrain import judges, segmenter
 
         if part.kind == segmenter.KIND:
@@ -101,4 +103,23 @@ class _Fits:
             "in_channels": config.in_channels,
             "published_for_side": config.sample_size,
             "used_for_side": self.latents[1] if self.latents else None,
+        }
+
+    def _check_pipeline(self, part: Part) -> dict[str, Any]:
+        from biomedjourney import sampling
+        from biomedjourney.pretrain import first_stage
+
+        system = self.settings["systems"][part.key.split(".")[1]]
+        index = pipelines.describe(part.path)
+        pipelines.check_prior(part.path, index, system["prior"])
+        encoder, tokenizer = pipelines.texts(part.path, index, with_weights=False)
+        unet, vae = sampling.unet_config(part.path / "unet"), first_stage.check(part.path / "vae")
+        facts = pipelines.facts(part.path, index, unet, vae, encoder.config, tokenizer, system.get("size"))
+        pipelines.scheduler(part.path, index)
+        return {
+            "pipeline": index.pipeline,
+            "scheduler": index.scheduler,
+            "text_encoder": index.text_encoder,
+            "tokens": facts.tokens,
+            "side": facts.size,
         }

@@ -17,7 +17,7 @@ from biomedjourney.beyond import BEYOND
 from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
 from biomedjourney.report import charts, claims, examples, registration, subgroups, timing
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent, trained_several_times
-from biomedjourney.systems import BY_NAME
+from biomedjourney.systems import about
 
 SINGLE = (
     *("systems", "ablations", "beyond", "findings", "subgroups", "scores", "training", "guidance", "cohort"),
@@ -94,7 +94,7 @@ def _fill(
     return template.render(
         settings=settings,
         settings_text=yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=110),
-        about={name: system.about for name, system in BY_NAME.items()},
+        about={name: about(name, own) for name, own in settings["systems"].items()},
         measures=_measures(read["systems"], MAIN),
         parts=_measures(read["systems"], [measure for measure in MEASURES if measure.part_of]),
         beyond=_measures(read["beyond"], BEYOND),

@@ -63,8 +63,8 @@ def pictures(
 ) -> None:
     """Writes the table `generated` of a system: one picture per seed and compared test pair of the shard.
 
-    ``sources``: one for each training seed of its run. Each draws all of these pictures, at the same scales and from the
-    same noise. Raises UserError for two models of one training seed.
+    ``sources``: one for each training seed of its run. Each draws all of these pictures, at the same scales and from
+    the same noise. Raises UserError for two models of one training seed.
     """
     source_of = {_training_seed(system, settings, source): source for source in sources}
     if len(source_of) < len(sources):

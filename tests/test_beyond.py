@@ -153,8 +153,17 @@ def test_ssim_and_stillness_are_means_of_the_pictures_that_count() -> None:
     seen = random_evidence(4, rows=4)
     ssim = np.array([0.5, 0.7, np.nan, 0.9])
     assert value(beyond.SSIM_UNCHANGED, seen, ssim_unchanged=ssim) == pytest.approx(0.7)
-    still = with_targets(seen, changed=np.array([1.0, 0.0, 0.0, np.nan]))
-    assert value(beyond.STILLNESS, still, difference_to_prior=[0.9, 0.1, 0.3, 0.9]) == pytest.approx(0.2)
+    seen, differences = random_evidence(4, rows=40), np.tile([0.9, 0.1, 0.3, 0.9], 10)
+    still = with_targets(seen, changed=np.tile([1.0, 0.0, 0.0, np.nan], 10))
+    assert value(beyond.STILLNESS, still, difference_to_prior=differences) == pytest.approx(0.2)
+
+
+def test_with_fewer_than_ten_pairs_without_a_change_nothing_is_said_of_them() -> None:
+    seen = random_evidence(4, rows=40)
+    for unchanged, is_defined in ((9, False), (10, True)):
+        few = with_targets(seen, changed=(np.arange(40) >= unchanged).astype(float))
+        for measure in (beyond.STILLNESS, beyond.AMOUNT_AUC):
+            assert np.isfinite(measure.compute(few)).all() == is_defined
 
 
 def test_the_amount_of_change_is_compared_between_pairs_with_and_without_a_change() -> None:

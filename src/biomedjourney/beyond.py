@@ -123,14 +123,21 @@ def _organ_dice(evidence: Evidence, column: str) -> np.ndarray:
     return weighted_mean(_column(evidence, column), evidence.weights)
 
 
+def _unchanged(evidence: Evidence) -> np.ndarray:
+    """Which rows are of pairs without a change; none where these are fewer than ten."""
+    rows = _known(evidence.targets.changed) == 0.0
+    return rows & (evidence.scores.loc[rows, "pair_id"].nunique() >= LEAST_PAIRS)
+
+
 def _stillness(evidence: Evidence) -> np.ndarray:
-    unchanged = _known(evidence.targets.changed) == 0.0
+    unchanged = _unchanged(evidence)
     return weighted_mean(np.where(unchanged, _column(evidence, "difference_to_prior"), np.nan), evidence.weights)
 
 
 def _amount_auc(evidence: Evidence) -> np.ndarray:
     differences = _column(evidence, "difference_to_prior")
-    return auc(differences, np.where(np.isnan(differences), np.nan, _known(evidence.targets.changed)), evidence.weights)
+    counted = ~np.isnan(differences) & (_unchanged(evidence) | (_known(evidence.targets.changed) == 1.0))
+    return auc(differences, np.where(counted, _known(evidence.targets.changed), np.nan), evidence.weights)
 
 
 def _direction(evidence: Evidence, direction: str) -> np.ndarray:

@@ -26,6 +26,7 @@ TEXT_BYTES = 50 * 768 * 2  # of the token states of one text
 INGEST, PAIR, PREPROCESS, REGISTER, SUMMARY = 46, 11, 0.024, 0.17, 110
 # Computed: TFLOP of one picture or text in the published networks
 UNET, ENCODER, DECODER, TEXT_TOWER = 0.189, 0.273, 0.622, 0.046
+LARGE_UNET, LARGE_ENCODER, LARGE_DECODER = 0.803, 1.117, 2.515  # at 512 px, where published pipelines draw
 # A mark of others: images/s in training at 256 px from ready latents, on one A100
 TRAINED = 90
 # Assumed
@@ -102,8 +103,14 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     jobs, pictures = 3 * drawing["shards"], TEST_PAIRS * len(drawing["seeds"])
     minutes = START + pictures / drawing["shards"] * with_prior / CARD / 60
     yield Step("generate", "test pictures", jobs, minutes, 8, 5 * pictures * 5e4 / GB)
+    pipelines = {name: own["prior"] != "none" for name, own in settings["systems"].items() if "pipeline" in own}
+    for system, takes_prior in pipelines.items():
+        evaluations = 3 if takes_prior else 2
+        cost = evaluations * drawing["steps"] * LARGE_UNET + LARGE_DECODER + takes_prior * LARGE_ENCODER
+        minutes = START + pictures / drawing["shards"] * cost / CARD / 60
+        yield Step("generate", f"pictures of {system}", drawing["shards"], minutes, 8, pictures * 5e4 / GB)
     yield Step("generate", "export", 1, START, 8, 4.6)
-    yield Step("evaluate", "scores", 7, START + pictures / SCORED / 60, 4, 0)
+    yield Step("evaluate", "scores", 7 + len(pipelines), START + pictures / SCORED / 60, 4, 0)
     yield Step("evaluate", "summary", 1, SUMMARY / 60, 1, 0)
     yield Step("report", "report", 1, START, 1, 0)
 
@@ -133,7 +140,7 @@ def load(*overlays: Path) -> dict[str, Any]:
 
 
 def operations() -> dict[str, float]:
-    """TFLOP of one picture of 256 px, or one text of 256 tokens, in networks of the published sizes without weights."""
+    """TFLOP of one picture of 256 or 512 px, or one text of 256 tokens, in networks of the published sizes."""
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from torch.utils.flop_counter import FlopCounterMode
@@ -146,12 +153,16 @@ def operations() -> dict[str, float]:
         vae = AutoencoderKL.from_config(published.TRUE_SIZE_VAE)
         bert = BertModel(BertConfig(vocab_size=30_522)).eval()
         latent, picture, states = torch.zeros(1, 8, 32, 32), torch.zeros(1, 3, 256, 256), torch.zeros(1, 256, 768)
+        large, large_picture = torch.zeros(1, 8, 64, 64), torch.zeros(1, 3, 512, 512)
         tokens, timestep = torch.zeros(1, 256, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     parts = {
         "UNet": lambda: unet(latent, timestep, encoder_hidden_states=states),
         "encoder": lambda: vae.encode(picture),
         "decoder": lambda: vae.decode(latent[:, :4]),
         "text tower": lambda: bert(tokens),
+        "UNet, 512 px": lambda: unet(large, timestep, encoder_hidden_states=states[:, :77]),
+        "encoder, 512 px": lambda: vae.encode(large_picture),
+        "decoder, 512 px": lambda: vae.decode(large[:, :4]),
     }
     counted = {}
     for name, run in parts.items():

@@ -584,3 +584,37 @@ def test_an_empty_configuration_changes_nothing(text: str, tmp_path: Path) -> No
 def test_keys_from_an_anchor_may_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
     assert config.read(tmp_path / "mine.yaml")["b"] == {"x": 1, "y": 3}
+
+
+def test_a_system_is_drawn_by_a_run_a_stored_picture_or_a_pipeline() -> None:
+    pipeline = {"pipeline": "F", "prior": "registered", "text": "description"}
+    for own in (pipeline, pipeline | {"pipeline": None, "writer": "rules", "size": 512}):
+        config.check(broken("systems.instruct-pix2pix", own))
+    for own, said in (
+        (pipeline | {"run": "stage2"}, "systems.new: "),
+        ({"pipeline": "F"}, "systems.new: "),
+        ({"run": "stage2", "prior": "none"}, "'pipeline' is a dependency of 'prior'"),
+        (pipeline | {"prior": "unregistered"}, "systems.new.prior: 'unregistered' is not one of"),
+        (pipeline | {"writer": "openai"}, "systems.new.writer: 'openai' is not in rewrite.writers: known: rules"),
+    ):
+        with pytest.raises(UserError) as error:
+            config.check(broken("systems.new", own))
+        assert said in str(error.value)
+    for name in ("judges", "stage2"):
+        with pytest.raises(UserError, match=f"systems.{name}: results/models/{name} holds another model"):
+            config.check(broken(f"systems.{name}", pipeline))
+
+
+def test_a_pipeline_s_folder_is_a_path_of_published_weights() -> None:
+    own = {"prior": "none", "text": "report"}
+    systems = {"roentgen": own | {"pipeline": "~/roentgen"}, "stable-diffusion": own | {"pipeline": None}}
+    settings = config.with_home(config.merge(DEFAULT, {"systems": systems}))
+    given = config.weights(settings)
+    assert given["systems.roentgen.pipeline"] == str(Path.home() / "roentgen")
+    assert given["systems.stable-diffusion.pipeline"] is None
+    [line] = config.faulty_paths(settings)
+    assert line.startswith("configuration, systems.roentgen.pipeline: /")
+    assert "does not exist" in line
+    tracked = [config.tracked_settings(config.merge(settings, {"systems": {"roentgen": {"size": size}}}),
+                                       "generate pictures", system="roentgen") for size in (256, 512)]  # fmt: skip
+    assert tracked[0] != tracked[1]

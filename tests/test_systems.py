@@ -28,3 +28,16 @@ def test_stored_pictures_lie_in_a_table_that_the_triples_name() -> None:
         assert tables.table(stored.table).key == (stored.key,)
         assert tables.table(stored.table).column_for("png") is not None
         assert stored.column in in_triples
+
+
+def test_a_stand_in_is_called_one() -> None:
+    """A row of the miniature must not pass for the published weights whose name it has."""
+    given = {"pipeline": "F", "prior": "none", "text": "report"}
+    assert systems.about("stable-diffusion", given) == "Stable Diffusion, published weights"
+    for prior, learned in (("none", "drawn shapes with captions"), ("registered", "drawn edits of shapes")):
+        said = systems.about("stable-diffusion", given | {"pipeline": None, "prior": prior})
+        assert said == f"stand-in that learned from {learned}, in the place of published weights"
+    assert systems.printed("stable-diffusion", given) == systems.BY_NAME["stable-diffusion"].paper
+    assert systems.printed("stable-diffusion", given | {"pipeline": None}) == {}
+    assert not any(map(systems.is_stand_in, (given, {"run": "stage2"}, {"picture": "prior"})))
+    assert systems.about("mine", {"run": "stage2"}) == ""

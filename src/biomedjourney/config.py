@@ -68,6 +68,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("systems",),
         *(f"generate.guidance.sweep.{key}" for key in ("text_scales", "image_scales", "pairs")),
     ),
+    "generate stand-in": (
+        *("seed", "preprocess.size", "pretrain.first_stage", "pretrain.stand_in", "diffusion", "systems"),
+        *(f"train.{key}" for key in ("learning_rate", "warmup_steps", "decay", "weight_decay", "min_snr_gamma")),
+        *(f"train.{key}" for key in ("timestep_power", "gradient_norm", "ema_decay", "dropout")),
+        *(f"train.{key}" for key in ("log_every", "checkpoint_every")),
+    ),
     "generate export": (
         *("pair", "preprocess", "register", "pretrain.first_stage", "pretrain.text_tower", "systems"),  # for the card
         *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale"),

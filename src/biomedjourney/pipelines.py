@@ -62,8 +62,8 @@ def describe(folder: Path) -> Index:
     pipeline = index.get("_class_name")
     if pipeline not in TAKES_PRIOR:
         raise UserError(f"{folder / INDEX}: a {pipeline} cannot be used: give a folder with {' or '.join(TAKES_PRIOR)}")
-    classes = [_class_of_transformers(folder, index, part) for part in ("text_encoder", "tokenizer")]
-    return Index(pipeline, *classes, _read(folder / SCHEDULER).get("_class_name") or "none")
+    encoder, tokenizer = (_class_of_transformers(folder, index, part) for part in ("text_encoder", "tokenizer"))
+    return Index(pipeline, encoder, tokenizer, _read(folder / SCHEDULER).get("_class_name") or "none")
 
 
 def check_prior(folder: Path, index: Index, prior: str) -> None:

@@ -6,6 +6,7 @@ Which of them a run compares, and which training run or stored picture each is d
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,27 @@ DECLARED = (
 )
 
 BY_NAME = {system.name: system for system in DECLARED}
+
+
+def is_stand_in(settings: dict[str, Any]) -> bool:
+    """Whether the settings of a system name no weights for its pipeline: a miniature takes their place.
+
+    It learned from drawn shapes, so nothing that the paper says of the published weights may stand beside it.
+    """
+    return settings.get("pipeline", "") is None
+
+
+def printed(name: str, settings: dict[str, Any]) -> dict[str, float]:
+    """The figures that the paper prints of a system; none for a system that it does not have, and for a stand-in."""
+    return BY_NAME[name].paper if name in BY_NAME and not is_stand_in(settings) else {}
+
+
+def about(name: str, settings: dict[str, Any]) -> str:
+    """What a system is, for a reader; empty for one that is not declared. ``settings``: of the system."""
+    if is_stand_in(settings):
+        learned = "drawn shapes with captions" if settings["prior"] == "none" else "drawn edits of shapes"
+        return f"stand-in that learned from {learned}, in the place of published weights"
+    return BY_NAME[name].about if name in BY_NAME else ""
 
 
 def in_order(names: Iterable[str]) -> list[str]:

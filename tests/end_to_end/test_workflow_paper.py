@@ -53,6 +53,10 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
             "judges": {"weights": judges},
         },
         "diffusion": {"unet": {"weights": str(published.unet(weights / "unet", published.FOUR_LEVELS))}},
+        "systems": {
+            "instruct-pix2pix": {"pipeline": str(published.pipeline(weights / "instruct-pix2pix", prior=True))},
+            "stable-diffusion": {"pipeline": str(published.pipeline(weights / "stable-diffusion"))},
+        },
         "preprocess": {"shards": 2},
         "register": {"shards": 1},
         "train": {"log_every": 1, "checkpoint_every": 2, "runs": {"stage1": few_steps, "stage2": few_steps}},

@@ -44,7 +44,8 @@ RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]
 SWEEP = config["generate"]["guidance"]["sweep"]
 WRITERS = config["rewrite"]["writers"]
-MODELS = [name for name in SYSTEMS if "run" in SYSTEMS[name]]
+MODELS = [name for name in SYSTEMS if {"run", "pipeline"} & SYSTEMS[name].keys()]
+STAND_INS = [name for name in SYSTEMS if systems.is_stand_in(SYSTEMS[name])]
 COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
 EXPORTED = "results/models/biomedjourney"
 FIRST_TRIPLES = f"results/triples/{WRITERS[0]}/forward.parquet"
@@ -163,9 +164,8 @@ PIXELS = shards("results/pixels", "preprocess")
 
 def weight_files(*keys):
     """The files of the published parts whose places in the configuration begin with one of the keys."""
-    paths = [part.path for part in published.parts(config) if part.key.startswith(keys)]
-    folders = [sorted(path.iterdir()) if path.is_dir() else [path] for path in paths]
-    return [str(file) for folder in folders for file in folder if file.is_file() and not file.name.startswith(".")]
+    parts = [part for part in published.parts(config) if part.key.startswith(keys)]
+    return [str(file) for part in parts for file in published.files(part)]
 
 
 def check_weights():
@@ -265,12 +265,44 @@ def run_inputs(name):
 
 def system_inputs(system, *, test):
     """What the pictures of a system's model are drawn from, by the option that takes it."""
-    inputs = example_inputs(RUNS[SYSTEMS[system]["run"]], ["forward"])
-    inputs["model"] = f"results/models/{SYSTEMS[system]['run']}"
-    inputs["first_stage"] = "results/models/first-stage"
+    if "pipeline" in SYSTEMS[system]:
+        inputs = pipeline_inputs(system)
+    else:
+        inputs = example_inputs(RUNS[SYSTEMS[system]["run"]], ["forward"])
+        inputs["model"] = f"results/models/{SYSTEMS[system]['run']}"
+        inputs["first_stage"] = "results/models/first-stage"
     if test and system in SWEEP["systems"]:
         inputs["guidance"] = f"results/guidance/{system}.parquet"
     return inputs
+
+
+def pipeline_inputs(system):
+    """The tables that a published pipeline is given; its own files come from `pipeline_files`."""
+    own = SYSTEMS[system]
+    inputs = {"triples": f"results/triples/{own.get('writer', WRITERS[0])}/forward.parquet"}
+    if own["text"] == "report":
+        inputs["singles"] = "results/tables/singles.parquet"
+    if own["prior"] == "registered":
+        inputs["registered"] = registered("forward")
+    if system in STAND_INS:
+        inputs["model"] = f"results/models/{system}"
+    return inputs
+
+
+def pipeline_files(wildcards):
+    """The files of the published pipeline that a system is drawn by, if it is."""
+    return weight_files(f"systems.{wildcards.system}.pipeline")
+
+
+def drawing_code(command):
+    """The version of the code that draws a system's pictures; a run's model needs none of that of pipelines."""
+
+    def version(wildcards):
+        return code(
+            command, without=() if "pipeline" in SYSTEMS[wildcards.system] else ("generate.pipeline", "pipelines")
+        )
+
+    return version
 
 
 def stored_pictures(system):

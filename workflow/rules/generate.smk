@@ -1,5 +1,31 @@
+if STAND_INS:
+
+    rule train_stand_in:
+        output:
+            model=directory("results/models/{system}"),
+        log:
+            "logs/generate/stand-ins/{system}.log",
+        benchmark:
+            "benchmarks/generate/stand-ins/{system}.tsv"
+        wildcard_constraints:
+            system="|".join(STAND_INS),
+        conda:
+            ENVIRONMENT
+        threads: threads_of("generate")
+        resources:
+            **resources_of("generate"),
+        params:
+            settings=lambda wildcards: settings("generate stand-in", system=wildcards.system),
+            code=code("generate stand-in"),
+            devices=devices,
+        shell:
+            '{params.devices} biomedjourney --log {log:q} generate stand-in --config "$BIOMEDJOURNEY_CONFIG"'
+            " --system {wildcards.system} --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
+
+
 rule generate_sweep:
     input:
+        pipeline_files,
         unpack(lambda wildcards: system_inputs(wildcards.system, test=False)),
     output:
         pictures="results/sweeps/{system}/{shard}.parquet",
@@ -14,7 +40,7 @@ rule generate_sweep:
         **resources_of("generate"),
     params:
         settings=lambda wildcards: settings("generate sweep", system=wildcards.system),
-        code=code("generate sweep"),
+        code=drawing_code("generate sweep"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
@@ -25,6 +51,7 @@ rule generate_sweep:
 
 rule generate_pictures:
     input:
+        pipeline_files,
         unpack(lambda wildcards: system_inputs(wildcards.system, test=True)),
     output:
         pictures="results/generated/{system}/{shard}.parquet",
@@ -41,7 +68,7 @@ rule generate_pictures:
         **resources_of("generate"),
     params:
         settings=lambda wildcards: settings("generate pictures", system=wildcards.system),
-        code=code("generate pictures"),
+        code=drawing_code("generate pictures"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:

@@ -11,7 +11,7 @@ import pandas as pd
 from biomedjourney import measures, tables
 from biomedjourney.evaluate import labels
 from biomedjourney.measures import RACES, Evidence, Measure
-from biomedjourney.systems import BY_NAME, MAIN, in_order
+from biomedjourney.systems import MAIN, in_order, printed
 
 Row = dict[str, Any]
 
@@ -37,7 +37,9 @@ def summarise(
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
         main = seen if system == MAIN else main
         differences = {} if main is None else compared(seen, main, measures.MEASURES)
-        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **_paper_figures(system)}
+        paper = printed(system, settings["systems"][system])
+        figures = {f"paper_{measure.name}": paper.get(measure.name) for measure in measures.IN_PAPER}
+        row = {"system": system, **measured(seen, measures.MEASURES), **differences, **figures}
         made["systems"].append(row)
         if system == MAIN or settings["systems"][system].get("ablation"):
             made["ablations"].append(row)
@@ -99,11 +101,6 @@ def compared(seen: Evidence, main: Evidence, declared: Iterable[Measure]) -> Row
 
 def _null(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
-
-
-def _paper_figures(system: str) -> Row:
-    printed = BY_NAME[system].paper if system in BY_NAME else {}
-    return {f"paper_{measure.name}": printed.get(measure.name) for measure in measures.IN_PAPER}
 
 
 def undefined_findings(seen: Evidence) -> list[str]:

@@ -128,6 +128,26 @@ def sweep(
     draw.sweep(system, settings, source, shard, out)
 
 
+@command.command("stand-in")
+@config.option("generate stand-in")
+@SYSTEM
+@_file("out", "Output: folder of a pipeline of diffusers.", required=True)
+@THREADS
+def stand_in(settings: dict[str, Any], system: str, out: Path, threads: int) -> None:
+    """Train a small model on drawn shapes, in the place of a system's published weights (pipeline: null).
+
+    \b
+    Example: biomedjourney generate stand-in --config config.yaml --config workflow/configs/tables.yaml \
+      --system stable-diffusion --out results/models/stable-diffusion
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.generate import stand_in as stand_ins
+
+    click.echo(stand_ins.train(system, settings, out))
+
+
 @command.command("export")
 @config.option("generate export")
 @SYSTEM

@@ -4,6 +4,7 @@ Text encoder, tokenizer, null text (the encoded empty string), scheduler and fir
 ours, so that a picture depends on the seed and its pair alone, and pictures come in the size of all others.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,25 +117,33 @@ def _generator(seed: int, name: str) -> torch.Generator:
 
 def load(folder: Path, settings: dict[str, Any], side: int) -> Pipeline:
     """The pipeline of a folder; ``settings``: the system's. Raises UserError where a part is missing or unfit."""
-    import diffusers
-
     index = pipelines.describe(folder)
     pipelines.check_prior(folder, index, settings["prior"])
     encoder, tokenizer = pipelines.texts(folder, index)
     unet, vae = sampling.load_unet(folder / "unet"), pretrain.load_first_stage(folder / "vae")
     facts = pipelines.facts(folder, index, unet.config, vae.config, encoder.config, tokenizer, settings.get("size"))
-    pipeline = getattr(diffusers, index.pipeline)(
-        vae=vae,
-        text_encoder=encoder,
-        tokenizer=tokenizer,
-        unet=unet.requires_grad_(False).eval(),
-        scheduler=pipelines.scheduler(folder, index),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    scheduler = pipelines.scheduler(folder, index)
+    pipeline = assembled(index.pipeline, unet.requires_grad_(False).eval(), vae, encoder, tokenizer, scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return Pipeline(folder, pipeline.to("cuda" if torch.cuda.is_available() else "cpu"), facts, side)
+
+
+def assembled(name: str, unet: Any, first_stage: Any, encoder: Any, tokenizer: Any, scheduler: Any) -> Any:
+    """A pipeline of diffusers, of the class with this name, of these parts and without a safety checker."""
+    import diffusers
+
+    with warnings.catch_warnings():  # it corrects what old files say of the scheduler
+        warnings.simplefilter("ignore", FutureWarning)
+        return getattr(diffusers, name)(
+            vae=first_stage,
+            text_encoder=encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
 
 
 def conditions(examples: pd.DataFrame, pipeline: Pipeline, registered: Sequence[Path]) -> Conditions:

@@ -16,7 +16,7 @@ from biomedjourney import pixels, progress, tables
 from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
 from biomedjourney.report import charts, claims, examples, registration
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
-from biomedjourney.systems import BY_NAME
+from biomedjourney.systems import about
 
 SINGLE = (
     *("systems", "ablations", "findings", "subgroups", "scores", "training", "guidance", "cohort"),
@@ -82,7 +82,7 @@ def _fill(inputs: dict[str, Any], read: dict[str, pd.DataFrame], settings: dict[
     return template.render(
         settings=settings,
         settings_text=yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=110),
-        about={name: system.about for name, system in BY_NAME.items()},
+        about={name: about(name, own) for name, own in settings["systems"].items()},
         measures=_measures(read["systems"], MAIN),
         parts=_measures(read["systems"], [measure for measure in MEASURES if measure.part_of]),
         claims=claims.claims(read["systems"], read["findings"]),

@@ -39,5 +39,7 @@ def test_a_stand_in_is_called_one() -> None:
     for prior, learned in (("none", "drawn shapes with captions"), ("registered", "drawn edits of shapes")):
         said = systems.about("stable-diffusion", given | {"pipeline": None, "prior": prior})
         assert said == f"stand-in that learned from {learned}, in the place of published weights"
+    assert systems.printed("stable-diffusion", given) == systems.BY_NAME["stable-diffusion"].paper
+    assert systems.printed("stable-diffusion", given | {"pipeline": None}) == {}
     assert not any(map(systems.is_stand_in, (given, {"run": "stage2"}, {"picture": "prior"})))
     assert systems.about("mine", {"run": "stage2"}) == ""

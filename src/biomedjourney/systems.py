@@ -91,6 +91,11 @@ def is_stand_in(settings: dict[str, Any]) -> bool:
     return settings.get("pipeline", "") is None
 
 
+def printed(name: str, settings: dict[str, Any]) -> dict[str, float]:
+    """The figures that the paper prints of a system; none for a system that it does not have, and for a stand-in."""
+    return BY_NAME[name].paper if name in BY_NAME and not is_stand_in(settings) else {}
+
+
 def about(name: str, settings: dict[str, Any]) -> str:
     """What a system is, for a reader; empty for one that is not declared. ``settings``: of the system."""
     if is_stand_in(settings):

@@ -14,7 +14,7 @@ from biomedjourney.beyond import BEYOND, IN_PAPER
 from biomedjourney.evaluate import labels
 from biomedjourney.evaluate.scoring import SEEDS
 from biomedjourney.measures import RACES, Evidence, Measure
-from biomedjourney.systems import BY_NAME, MAIN, in_order, is_stand_in
+from biomedjourney.systems import MAIN, in_order, printed
 
 Row = dict[str, Any]
 
@@ -53,17 +53,15 @@ def summarise(
                 click.echo(f"finding {finding} has one class alone on these pairs: left out of the mean AUC", err=True)
         if system in {MAIN, *wholes}:
             references[system] = seen
-        own = settings["systems"][system]
-        values = {
-            "system": system,
-            **measured(seen, measures.MEASURES),
-            **_paper_figures(own, system, measures.IN_PAPER),
-        }
+        paper = printed(system, settings["systems"][system])
+        values = {"system": system, **measured(seen, measures.MEASURES)}
+        values |= {f"paper_{measure.name}": paper.get(measure.name) for measure in measures.IN_PAPER}
         values |= over_training_seeds(system_scores, pair_rows, settings["labels"], truth)
         main = references.get(MAIN)
         made["systems"].append(values | compared(seen, main, measures.MEASURES))
         of_beyond = {"system": system, **measured(seen, BEYOND), **compared(seen, main, BEYOND)}
-        made["beyond"].append(of_beyond | _paper_figures(own, system, IN_PAPER))
+        of_beyond |= {f"paper_{measure.name}": paper.get(measure.name) for measure in IN_PAPER}
+        made["beyond"].append(of_beyond)
         if system in wholes or ablation_of[system]:
             differences = compared(seen, references.get(ablation_of[system] or system), measures.MEASURES)
             made["ablations"].append(values | {"ablation_of": ablation_of[system]} | differences)
@@ -146,12 +144,6 @@ def over_training_seeds(
 
 def _null(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
-
-
-def _paper_figures(settings: dict[str, Any], system: str, declared: Iterable[Measure]) -> Row:
-    """What the paper prints of a system; null for one that it does not have, and for a stand-in."""
-    printed = BY_NAME[system].paper if system in BY_NAME and not is_stand_in(settings) else {}
-    return {f"paper_{measure.name}": printed.get(measure.name) for measure in declared}
 
 
 def undefined_findings(seen: Evidence) -> list[str]:

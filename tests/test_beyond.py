@@ -48,6 +48,7 @@ def random_evidence(seed: int, rows: int = 120, seeds: int = 1) -> Evidence:
     noise = rng.normal(0, 0.3, (len(place), 2))
     scores = pd.DataFrame({"pair_id": [f"p{i}" for i in place], "subject_id": 2 * place // 3})
     scores["seed"] = np.repeat(np.arange(seeds), pairs)
+    scores["training_seed"] = 0
     moved = np.nan_to_num(_known(targets.moves)) * 0.2
     for i, name in enumerate(FINDINGS):
         scores[f"pathology_{name}"] = _known(targets.true_severity)[:, i] + noise[:, i]
@@ -142,7 +143,9 @@ def test_a_weight_says_how_often_a_row_counts(measure: Measure) -> None:
 def test_a_measure_of_pictures_that_say_nothing_is_that_of_chance(measure: Measure) -> None:
     seen = random_evidence(2, rows=2000)
     rng = np.random.default_rng(3)
-    numbers = [name for name in seen.scores if name not in ("pair_id", "subject_id", "seed", "features")]
+    numbers = [
+        name for name in seen.scores if name not in ("pair_id", "subject_id", "seed", "training_seed", "features")
+    ]
     nothing = {name: rng.random(len(seen.scores)) for name in numbers}
     if measure.chance is not None:
         assert value(measure, seen, **nothing) == pytest.approx(measure.chance, abs=0.06)

@@ -180,8 +180,8 @@ def test_a_stream_makes_the_round_trip_whatever_its_batches(rows: list[tuple[str
     ("row", "named"),
     [
         ({"training_seed": 0, "seed": 0, "pair_id": "1-2", "png": b"", "pgn": b""}, "unknown column 'pgn'"),
-        ({"seed": 0, "png": b""}, "'pair_id' has 1 null"),
-        ({"seed": "x", "pair_id": "1-2", "png": b""}, "'seed'"),
+        ({"training_seed": 0, "seed": 0, "png": b""}, "'pair_id' has 1 null"),
+        ({"training_seed": 0, "seed": "x", "pair_id": "1-2", "png": b""}, "'seed'"),
         ({"training_seed": 0, "seed": 0, "pair_id": 7, "png": b""}, "'pair_id'"),
     ],
 )

@@ -235,14 +235,15 @@ def test_every_seed_has_a_picture_of_every_pair(scores: list[Path], inputs: dict
 
 
 def test_training_seeds_are_pooled_and_their_spread_is_told(
-    written: dict[str, pd.DataFrame], inputs: dict[str, Path], tmp_path: Path
+    written: dict[str, pd.DataFrame], scores: list[Path], inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     """A system of two training seeds, one of which draws as biomedjourney does and the other as text-only does."""
+    scores_of = {path.stem: tables.read(path, "scores") for path in scores}
     first, second = (
-        written["scores"].query("system == @system").assign(system="biomedjourney", training_seed=seed)
+        scores_of[system].assign(system="biomedjourney", training_seed=seed)
         for seed, system in enumerate(("biomedjourney", "text-only"))
     )
-    copy = written["scores"].query("system == 'copy-prior'")
+    copy = scores_of["copy-prior"]
     tables.write(tmp_path / "scores.parquet", "scores", pd.concat([second, copy, first]))
     more = ("--truth", str(inputs["truth"]))
     assert evaluation.measure(inputs, [tmp_path / "scores.parquet"], tmp_path / "out", *more).exit_code == 0
@@ -261,11 +262,14 @@ def test_training_seeds_are_pooled_and_their_spread_is_told(
 
 
 def test_a_second_training_seed_that_draws_the_same_pictures_changes_no_interval(
-    written: dict[str, pd.DataFrame], inputs: dict[str, Path], tmp_path: Path
+    written: dict[str, pd.DataFrame], scores: list[Path], inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     """The bootstrap draws patients: all pictures of one come together."""
-    scores = written["scores"].query("system in ['biomedjourney', 'untrained']")
-    twice = pd.concat([scores, scores.query("system == 'biomedjourney'").assign(training_seed=1)])
+    ours, untrained = (
+        tables.read(next(path for path in scores if path.stem == system), "scores")
+        for system in ("biomedjourney", "untrained")
+    )
+    twice = pd.concat([ours, untrained, ours.assign(training_seed=1)])
     tables.write(tmp_path / "scores.parquet", "scores", twice)
     more = ("--truth", str(inputs["truth"]))
     assert evaluation.measure(inputs, [tmp_path / "scores.parquet"], tmp_path / "out", *more).exit_code == 0

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -69,25 +70,28 @@ def missed(
     ``scores``: the table `scores`; several pictures of a pair count as their mean. Empty where it lacks one of the two
     systems that are compared.
     """
-    names = [f"pathology_{finding}" for finding in findings]
-    means = scores.groupby(["system", "pair_id"])[names].mean()
-    if not {MAIN, BOUND} <= set(means.index.unique("system")):
-        return []
-    ours, real = ((means.loc[system].rank() - 1) / max(len(means.loc[system]) - 1, 1) for system in (MAIN, BOUND))
-    labels = studies.set_index("study_id")[findings].fillna(0)
-    rows = triples[triples["pair_id"].isin(ours.index)].set_index("pair_id")
+    ours, real = (_ranks(scores[scores["system"] == system], findings) for system in (MAIN, BOUND))
+    labels = studies.set_index("study_id")[findings].fillna(0).to_dict("index")
+    rows = triples[triples["pair_id"].isin(ours) & triples["pair_id"].isin(real)].set_index("pair_id").to_dict("index")
     found = []
-    for pair_id, row in rows.iterrows():
-        for finding, name in zip(findings, names, strict=True):
-            before, after = labels.loc[row["prior_study_id"], finding], labels.loc[row["study_id"], finding]
+    for pair_id, row in rows.items():
+        for finding in findings:
+            before, after = (labels[row[study]][finding] for study in ("prior_study_id", "study_id"))
             if {before, after} == {0, 1}:
-                drawn, true = ours.loc[pair_id, name], real.loc[pair_id, name]
+                drawn, true = ours[pair_id][finding], real[pair_id][finding]
                 change = f"{'new' if after else 'resolved'} {finding.replace('_', ' ')}"
                 ranks = f"generated {100 * drawn:.0f} %, true follow-up {100 * true:.0f} %"
-                found.append(((true - drawn) * (1 if after else -1), pair_id, f"{change}: {ranks}"))
+                found.append(((true - drawn) * (1 if after else -1), str(pair_id), f"{change}: {ranks}"))
     worst: dict[str, Example] = {}
     for gap, pair_id, change in sorted(found, key=lambda item: (-item[0], item[1])):
         if gap > 0 and len(worst) < count and pair_id not in worst:
-            row = rows.loc[pair_id]
+            row = rows[pair_id]
             worst[pair_id] = Example(pair_id, row["prior_dicom_id"], row["dicom_id"], row["description"], change)
     return list(worst.values())
+
+
+def _ranks(scores: pd.DataFrame, findings: list[str]) -> dict[Any, dict[str, float]]:
+    """By pair and finding, the share of the other pairs whose pictures have a lower score."""
+    means = scores.groupby("pair_id")[[f"pathology_{finding}" for finding in findings]].mean()
+    ranks = (means.rank() - 1) / max(len(means) - 1, 1)
+    return ranks.set_axis(findings, axis="columns").to_dict("index")  # type: ignore[return-value]

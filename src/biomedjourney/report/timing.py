@@ -26,14 +26,9 @@ def steps(folder: Path, gpus: dict[str, int]) -> list[dict[str, Any]]:
     rows = jobs.groupby("step", sort=True).agg(
         jobs=("s", "size"), seconds=("s", "sum"), cpu_seconds=("cpu_time", "sum"), memory_mb=("max_rss", "max")
     )
-    return [
-        {
-            "step": step,
-            "jobs": int(row.jobs),
-            "minutes": row.seconds / 60,
-            "cpu_minutes": row.cpu_seconds / 60,
-            "gpu_minutes": row.seconds / 60 * gpus.get(str(step).partition("/")[0], 0),
-            "memory_mb": row.memory_mb,
-        }
-        for step, row in zip(rows.index, rows.itertuples(), strict=True)
-    ]
+    verbs = pd.Series([str(step).partition("/")[0] for step in rows.index], rows.index)
+    minutes = rows["seconds"] / 60
+    rows = rows.assign(
+        minutes=minutes, cpu_minutes=rows["cpu_seconds"] / 60, gpu_minutes=minutes * verbs.map(gpus).fillna(0)
+    )
+    return [{str(name): value for name, value in row.items()} for row in rows.reset_index().to_dict("records")]

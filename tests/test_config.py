@@ -411,7 +411,6 @@ def test_a_repository_is_a_name_with_a_commit_and_a_folder(prefetch: dict[str, A
         ("evaluate.bootstrap", 200, {"evaluate systems", "report"}),
         ("text.max_tokens", 7, {"pretrain check", "pretrain text-tower", "encode texts", "train", "report"}),
         ("generate.guidance.sweep.pairs", 7, {"generate sweep", "report"}),
-        ("resources.train.threads", 7, set()),
         ("data.demographics", "elsewhere", {"ingest tables"}),
     ],
 )
@@ -421,6 +420,13 @@ def test_a_change_reaches_only_the_commands_that_read_it(path: str, value: Any, 
     tracked = {c: [config.tracked_settings(settings, c) for settings in (given, changed)] for c in config.SECTIONS}
     assert {command for command, (before, after) in tracked.items() if before != after} == rerun
     assert {c for c in config.SECTIONS if read_by(c, given) != read_by(c, changed)} == rerun
+
+
+def test_threads_memory_and_time_of_jobs_run_nothing_again() -> None:
+    """The report shows them."""
+    changed = config.merge(DEFAULT, {"resources": {"train": {"threads": 7}}})
+    for command in config.SECTIONS:
+        assert config.tracked_settings(changed, command) == config.tracked_settings(DEFAULT, command), command
 
 
 def test_later_sources_lie_over_earlier_ones(tmp_path: Path) -> None:

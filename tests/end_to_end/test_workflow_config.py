@@ -76,9 +76,8 @@ def test_a_missing_key_or_endpoint_is_named_before_anything_runs(tmp_path: Path,
 def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path: Path) -> None:
     """Configuration alone makes the difference: with the named paths in place, the same rules are planned."""
     weights = tmp_path / "resources" / "weights"
-    published.vae(weights / "stable-diffusion-v1-5" / "vae")
-    published.unet(weights / "stable-diffusion-v1-5" / "unet")
-    published.unet(weights / "instruct-pix2pix" / "unet", published.INSTRUCT_PIX2PIX)
+    published.pipeline(weights / "stable-diffusion-v1-5")
+    published.pipeline(weights / "instruct-pix2pix", prior=True)
     published.biomedclip(weights / "biomedclip")
     for folder in ("mimic-cxr-jpg/2.1.0", "mimic-cxr/2.1.0", "mimic-iv/3.1/hosp", "weights/torchxrayvision"):
         (tmp_path / "resources" / folder).mkdir(parents=True)
@@ -98,7 +97,7 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     assert "draw_phantom" not in result.stdout
     for part in ("results/progressions/openai/forward.parquet", "results/triples/openai/forward.parquet"):
         assert part in result.stdout
-    for system in ("one-stage", "rules-text", "backward-journeys", "instruct-pix2pix-finetuned"):
+    for system in ("one-stage", "rules-text", "backward-journeys", "instruct-pix2pix-finetuned", "instruct-pix2pix"):
         assert f"results/scores/{system}.parquet" in result.stdout
     assert "results/progressions/rules/forward.parquet" in result.stdout
     assert "results/progressions/rules/backward.parquet" not in result.stdout

@@ -158,7 +158,7 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             id="a column's type, for commands that name the table",
         ),
         pytest.param(
-            [Edit("generate/copy.py", "ROWS_AT_ONCE = 256", "ROWS_AT_ONCE = 128")],
+            [Edit("generate/copy.py", 'unit="seed"', 'unit="seeds"')],
             {"copy_pictures": 4, "evaluate_scores": 2, **SUMMARY},
             id="copies",
         ),

@@ -102,6 +102,7 @@ def test_the_account_of_the_cohort_goes_from_raw_rows_to_training_examples(smoke
     )
 
 
+@pytest.mark.long
 def test_same_seed_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
     again = run_smoke(tmp_path)
     for name in sorted(SINGLE_FILES):

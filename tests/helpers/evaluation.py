@@ -15,6 +15,7 @@ OUTPUTS = ("scores", "systems", "ablations", "findings", "subgroups", "beyond")
 # The default configuration has neither this system nor its run.
 SETTINGS = {
     "evaluate": {"bootstrap": 100},
+    "report": {"examples": 2},  # each row of pictures takes half a second to draw
     "systems": {"no-registration": {"run": "no-registration", "ablation_of": "biomedjourney"}},
 }
 

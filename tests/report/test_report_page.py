@@ -154,8 +154,8 @@ def test_the_spread_over_training_seeds_and_the_differences_of_ablations_are_on_
 def test_the_grid_is_a_picture_of_as_many_rows_as_asked_for(
     written: Path, inputs: dict[str, Path], tmp_path: Path
 ) -> None:
-    assert report(inputs, tmp_path, report={"examples": 2}).exit_code == 0
-    with Image.open(written / "grid.png") as eight, Image.open(tmp_path / "grid.png") as two:
+    assert report(inputs, tmp_path, report={"examples": 8}).exit_code == 0
+    with Image.open(tmp_path / "grid.png") as eight, Image.open(written / "grid.png") as two:
         assert eight.width == two.width
         assert eight.height > 3 * two.height
         assert np.asarray(two.convert("L")).std() > 20

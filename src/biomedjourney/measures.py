@@ -319,13 +319,8 @@ PATHOLOGY_AUC_TRUE = Measure(
     by_finding=True,
 )
 
-GUIDING = (
-    PATHOLOGY_AUC,
-    RACE_AUC,
-    AGE_R,
-    CMIG,
-    CHANGE_AUC,
-)  # measured on validation patients, to choose the guidance scales
+# Measured on validation patients, to choose the guidance scales.
+GUIDING = (PATHOLOGY_AUC, RACE_AUC, AGE_R, CMIG, CHANGE_AUC)
 IN_PAPER = (PATHOLOGY_AUC, RACE_AUC, AGE_R, CMIG)  # the paper prints these
 MEASURES = (
     *IN_PAPER,

@@ -854,6 +854,15 @@ class Lookup:
     def __contains__(self, key: str) -> bool:
         return key in self._groups
 
+    def require_pictures(self, keys: Iterable[str]) -> None:
+        """Raises UserError where the picture of one of the keys is in none of the files."""
+        keys = list(keys)
+        if absent := [key for key in keys if key not in self]:
+            raise UserError(
+                f"{', '.join(map(str, self.paths))}: {len(absent)} of {len(keys)} pictures are missing: "
+                f"give every shard of the table {self.name}"
+            )
+
     def path_of(self, key: str) -> Path:
         """The file of a key that is there."""
         return self._groups[key][0]

@@ -40,12 +40,8 @@ class RealPictures:
         self.dicom_ids = dict(zip(triples["pair_id"], triples["dicom_id"], strict=True))
         self.priors = tables.Lookup(registered, "registered", "pair_id", self.dicom_ids)
         self.films = tables.Lookup(stored, "pixels", "dicom_id", self.dicom_ids.values())
-        for lookup, keys in ((self.priors, self.dicom_ids.keys()), (self.films, self.dicom_ids.values())):
-            if absent := [key for key in keys if key not in lookup]:
-                raise UserError(
-                    f"{', '.join(map(str, lookup.paths))}: {len(absent)} of {len(keys)} pictures are missing: "
-                    f"give every shard of the table {lookup.name}"
-                )
+        self.priors.require_pictures(self.dicom_ids)
+        self.films.require_pictures(self.dicom_ids.values())
 
     def grey_levels(self, batch_size: int) -> np.ndarray:
         """The sorted grey levels of the current pictures, the mean of each rank over the pictures, in [0, 1]."""

@@ -35,11 +35,7 @@ def stored_pictures(paths: Sequence[Path], source: Stored, keys: Iterable[str]) 
     """Where the pictures with these keys lie. Raises UserError where one is in none of the files."""
     keys = list(keys)
     lookup = tables.Lookup(paths, source.table, source.key, keys)
-    if absent := [key for key in keys if key not in lookup]:
-        raise UserError(
-            f"{', '.join(map(str, paths))}: {len(absent)} of {len(keys)} pictures are missing: "
-            f"give every shard of the table {source.table}"
-        )
+    lookup.require_pictures(keys)
     return lookup
 
 

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import yaml
+from matplotlib.figure import Figure
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.beyond import BEYOND
@@ -57,8 +58,9 @@ def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
     grids = _pictures(inputs, read, settings) if show else {}
     extremes = _registered(inputs, read) if show else None
     grid = grids["examples"][1] if "examples" in grids else charts.png(charts.notice(NOT_SHOWN))
-    curves = charts.png(charts.losses(read["training"]))
-    page = _fill(inputs, read, settings, grids, extremes)
+    losses = charts.losses(read["training"])
+    curves = charts.png(losses)
+    page = _fill(inputs, read, settings, grids, extremes, losses)
     next(steps)
     with ExitStack() as all_or_none:
         for name, content in zip(FILES, (page.encode(), grid, curves, table.encode()), strict=True):
@@ -79,6 +81,7 @@ def _fill(
     settings: dict[str, Any],
     grids: dict[str, tuple[list[examples.Example], bytes]],
     extremes: str | None,
+    losses: Figure,
 ) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -118,7 +121,7 @@ def _fill(
         charts={
             "intervals": charts.svg(charts.intervals(read["systems"])),
             "cohort": charts.svg(charts.flow(read["cohort"])),
-            "losses": charts.svg(charts.losses(read["training"])),
+            "losses": charts.svg(losses),
             "registration": charts.svg(charts.registration_scores(read["registrations"], threshold)),
         },
         extremes=extremes,

@@ -70,6 +70,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("systems",),
         *(f"generate.guidance.sweep.{key}" for key in ("text_scales", "image_scales", "pairs")),
     ),
+    "generate soundness": (
+        *("seed", "generate.seeds", "generate.steps", "generate.batch_size", "generate.soundness"),
+        *("generate.guidance.text_scale", "generate.guidance.image_scale"),
+    ),
     "generate stand-in": (
         *("seed", "preprocess.size", "pretrain.first_stage", "pretrain.stand_in", "diffusion", "systems"),
         *(f"train.{key}" for key in ("learning_rate", "warmup_steps", "decay", "weight_decay", "min_snr_gamma")),
@@ -83,6 +87,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "evaluate guidance": ("labels", "evaluate.batch_size"),
     "evaluate real": ("evaluate.batch_size",),
     "evaluate scores": ("evaluate.batch_size",),
+    "evaluate soundness": ("seed", "labels", "evaluate.batch_size", "evaluate.bootstrap"),
     "evaluate systems": (
         *("seed", "labels", "systems", "evaluate.bootstrap", "evaluate.age_groups", "evaluate.interval_groups"),
     ),

@@ -106,11 +106,17 @@ def _with_intervals(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
     """Three columns for each measure: the estimate and both ends of its interval."""
     columns: list[Column] = []
     for measure in declared:
-        columns += _measured([measure])
-        for end, meaning in (("low", "lower"), ("high", "upper")):
-            text = f"{meaning} end of the 95 % interval of {measure.name}"
-            columns.append(Column(f"{measure.name}_{end}", pa.float64(), text, measure.unit, nullable=True))
+        (estimate,) = _measured([measure])
+        columns += [estimate, *_ends(measure.name, measure.unit)]
     return tuple(columns)
+
+
+def _ends(name: str, unit: str) -> tuple[Column, ...]:
+    """Both ends of the interval of a column."""
+    return tuple(
+        Column(f"{name}_{end}", pa.float64(), f"{meaning} end of the 95 % interval of {name}", unit, nullable=True)
+        for end, meaning in (("low", "lower"), ("high", "upper"))
+    )
 
 
 def _with_differences(declared: Iterable[measures.Measure], reference: str) -> tuple[Column, ...]:
@@ -483,6 +489,31 @@ _DECLARED = (
         ),
     ),
     Table(
+        "soundness",
+        "How far edits whose result is known without a real picture are from the prior.",
+        ("system", "trial"),
+        (
+            _SYSTEM,
+            Column(
+                "trial",
+                pa.string(),
+                "edit: the system's own pictures; reconstruction: the prior through the first stage; no-change and "
+                "no-change-repeated: told once, and three times one after the other, that nothing changed; reversal: "
+                "the edit taken back by the opposite description",
+            ),
+            _PAIRS_COUNTED,
+            *(
+                column
+                for name, meaning, unit in (
+                    ("difference", "mean absolute difference to the registered prior", "grey level, 0 to 1"),
+                    ("ssim", "mean SSIM with the registered prior", "fraction"),
+                    ("score_difference", "mean absolute difference of the pathology scores to the prior's", "fraction"),
+                )
+                for column in (Column(name, pa.float64(), meaning, unit, nullable=True), *_ends(name, unit))
+            ),
+        ),
+    ),
+    Table(
         "findings",
         "The measures of each finding.",
         ("system", "finding"),
@@ -593,6 +624,13 @@ _DECLARED = (
         "One counterfactual picture per test pair, seed and training seed.",
         ("training_seed", "seed", "pair_id"),
         (_TRAINING_SEED, _SEED, _PAIR, _PNG),
+        bulky=True,
+    ),
+    Table(
+        "trials",
+        "Edits of test pairs whose result is known without a real picture, from which the table soundness is made.",
+        ("trial", "pair_id"),
+        (Column("trial", pa.string(), "what was drawn, see the table soundness"), _PAIR, _PNG),
         bulky=True,
     ),
     Table(

@@ -15,8 +15,12 @@ pytestmark = pytest.mark.workflow
 
 SUMMARY = {"evaluate_systems": 1, "write_report": 1}
 # What follows from a new model of the system biomedjourney, and of every swept system.
-STAGE2 = {"generate_sweep": 2, "evaluate_guidance": 1, "generate_pictures": 2, "evaluate_scores": 1, "export_model": 1}
-JUDGED = {"evaluate_guidance": 2, "evaluate_real": 1, "evaluate_scores": 5}
+SOUND = {"generate_soundness": 1, "evaluate_soundness": 1}
+STAGE2 = {
+    **{"generate_sweep": 2, "evaluate_guidance": 1, "generate_pictures": 2, "evaluate_scores": 1, "export_model": 1},
+    **SOUND,
+}
+JUDGED = {"evaluate_guidance": 2, "evaluate_real": 1, "evaluate_scores": 5, **SOUND}
 PICTURES = {"generate_pictures": 6, "copy_pictures": 4}
 
 
@@ -94,7 +98,7 @@ def planned(folder: Path, checkout: Path, overlay: str, tmp_path: Path) -> dict[
             "pretrain: {judges: {steps: 11}}",
             {"pretrain_judges": 1, **JUDGED, "generate_pictures": 4, "export_model": 1, "gather_parts": 1, **SUMMARY},
         ),
-        ("evaluate: {bootstrap: 150}", SUMMARY),
+        ("evaluate: {bootstrap: 150}", {"evaluate_soundness": 1, **SUMMARY}),
         ("systems: {same-again: {run: stage2}}", {"generate_pictures": 2, "evaluate_scores": 1, **SUMMARY}),
         (
             "rewrite: {writers: [rules, impression]}",
@@ -140,7 +144,7 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             [Edit("train/loop.py", "optimiser.zero_grad(set_to_none=True)", "optimiser.zero_grad()")],
             {
                 "train_stage": 3, "generate_sweep": 4, "evaluate_guidance": 2, "generate_pictures": 6,
-                "evaluate_scores": 3, "export_model": 1, "gather_parts": 2, **SUMMARY,
+                "evaluate_scores": 3, "export_model": 1, "gather_parts": 2, **SOUND, **SUMMARY,
             },
             id="the training loop",
         ),
@@ -153,7 +157,7 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             [Edit("tables.py", 'Column("chosen", pa.bool_(), "the scales', 'Column("chosen", pa.int8(), "the scales')],
             {
                 "evaluate_guidance": 2, "generate_pictures": 6, "evaluate_scores": 3, "export_model": 1,
-                "gather_parts": 1, **SUMMARY,
+                "gather_parts": 1, **SOUND, **SUMMARY,
             },
             id="a column's type, for commands that name the table",
         ),

@@ -79,6 +79,7 @@ def test_another_training_seed_runs_nothing_again_but_what_it_adds(trained_twice
     assert jobs == {
         **{"train_stage": 8, "train_stand_in": 2},  # stage1 and stage2 are there
         **{"generate_pictures": 10, "evaluate_scores": 5, "gather_parts": 2, "evaluate_systems": 1},
+        **{"generate_soundness": 1, "evaluate_soundness": 1},
         **{"write_report": 1, "all": 1},
     }
     again = snakemake(folder, "--cores", "2", "--configfile", str(TABLES), str(SMOKE), "few.yaml")

@@ -148,6 +148,14 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
         [("biomedjourney", 1.5 * (i + 1), 1.5, 20, 0.8, 0.9, 0.7, 0.8, 0.6 + 0.1 * i, i == 1) for i in range(2)],
         columns="system text_scale image_scale n pathology_auc race_auc age_r cmig change_auc chosen",
     )
+    distances = [
+        end for name in ("difference", "ssim", "score_difference") for end in (name, f"{name}_low", f"{name}_high")
+    ]
+    put(
+        "soundness",
+        [("biomedjourney", trial, 20, *(9 * [0.1 * (i + 1)])) for i, trial in enumerate(("edit", "reversal"))],
+        columns=" ".join(["system", "trial", "n", *distances]),
+    )
     put(
         "pixels",
         [(d, pixels.encode_png(f[0]), False, None, "") for d, f in films.items()],

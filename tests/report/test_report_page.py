@@ -1,4 +1,5 @@
 import base64
+import html
 import io
 import re
 import shutil
@@ -25,10 +26,10 @@ from tests.helpers import evaluation, fabricated
 from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
 
-BEFORE = ("training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
+BEFORE = ("soundness", "training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
 SECTIONS = (
-    *("main", "differences", "change", "beyond", "claims", "grid", "missed", "ablations", "findings", "subgroups"),
-    *("guidance", "training", "registration", "descriptions", "cohort", "cost", "provenance"),
+    *("main", "differences", "change", "beyond", "soundness", "claims", "grid", "missed", "ablations"),
+    *("findings", "subgroups", "guidance", "training", "registration", "descriptions", "cohort", "cost", "provenance"),
 )
 OURS = "generated/biomedjourney"
 
@@ -366,24 +367,31 @@ def test_a_missing_table_is_named_and_the_old_report_stays(inputs: dict[str, Pat
 
 
 @pytest.mark.system
-def test_a_browser_shows_all_pictures_and_tables(written: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_browser_shows_all_pictures_and_tables(written: Path, tmp_path: Path, width: int) -> None:
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("needs a system package: chromium")
-    probe = tmp_path / "index.html"
+    probe = tmp_path / "probe.html"
     script = (
         "<script>addEventListener('load', () => { const all = [...document.images];"
-        "document.body.dataset.seen = `pictures ${all.filter(i => i.complete && i.naturalWidth > 50).length}"
+        "parent.document.body.dataset.seen ="
+        " `pictures ${all.filter(i => i.complete && i.naturalWidth > 50).length}"
         " of ${all.length}, tables ${[...document.querySelectorAll('table')].filter(t => t.rows.length > 1"
-        " && t.offsetWidth > 100).length}, wider ${document.documentElement.scrollWidth > innerWidth}`; });</script>"
+        " && t.offsetWidth > 100).length}, wider ${document.documentElement.scrollWidth > innerWidth},"
+        " width ${innerWidth}`; });</script>"
     )
     page = (written / "index.html").read_text()
     pictures, page_tables = page.count("<img "), page.count("<table")
-    probe.write_text(page.replace("</body>", f"{script}</body>"))
+    inner = html.escape(page.replace("</body>", f"{script}</body>"))
+    # a frame, because no window is narrower than 500 pixels
+    probe.write_text(f'<body><iframe style="width:{width}px;height:3000px;border:0" srcdoc="{inner}"></iframe></body>')
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--window-size=1200,3000", "--dump-dom", probe.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert f'data-seen="pictures {pictures} of {pictures}, tables {page_tables}, wider false"' in shown
+    command += ["--window-size=1400,3000", "--enable-logging=stderr", "--dump-dom", probe.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    expected = f"pictures {pictures} of {pictures}, tables {page_tables}, wider false, width {width}"
+    assert re.findall('data-seen="(.*?)"', shown.stdout) == [expected]
+    assert "CONSOLE" not in shown.stderr
 
 
 @pytest.mark.parametrize("size", [200, 2_000, 50_000])
@@ -415,12 +423,23 @@ def test_the_time_of_a_step_is_summed_over_its_jobs(written: Path, inputs: dict[
 def test_a_table_can_be_saved_as_csv(written: Path, inputs: dict[str, Path]) -> None:
     page = (written / "index.html").read_text()
     links = dict(re.findall(r'<a download="(\w+).csv" href="data:text/csv;base64,([^"]*)">', page))
-    assert set(links) == {"systems", "ablations", "findings", "subgroups", "guidance", "training", "cohort"}
+    assert links.keys() == {
+        *("systems", "ablations", "soundness", "findings", "subgroups", "guidance", "training", "cohort"),
+    }
     for name, content in links.items():
         saved = pd.read_csv(io.BytesIO(base64.b64decode(content)))
         rows = tables.read(inputs[name], name)
         assert list(saved.columns) == list(rows.columns)
         assert len(saved) == len(rows)
+
+
+def test_the_edits_whose_result_is_known_are_on_the_page_where_they_were_made(
+    written: Path, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    page = (written / "index.html").read_text()
+    assert table_rows(page, "soundness")["reversal"] == ["20", "20.00", "20.00", "20.00"]
+    assert report({k: v for k, v in inputs.items() if k != "soundness"}, tmp_path).exit_code == 0
+    assert 'id="soundness"' not in (tmp_path / "index.html").read_text()
 
 
 def test_the_pictures_missed_most_are_ranked_on_the_wrong_side() -> None:

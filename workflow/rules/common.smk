@@ -56,6 +56,9 @@ COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
 # None where neither weights are given nor the phantom draws masks to train one.
 SEGMENTER = "results/models/segmenter" if config["phantom"] or config["pretrain"]["segmenter"]["weights"] else []
 EXPORTED = "results/models/biomedjourney"
+MAIN_RUN = SYSTEMS[systems.MAIN]["run"]
+# Empty where the main model takes no registered prior, to which its edits could be compared.
+SOUNDNESS = ["results/tables/soundness.parquet"] if RUNS[MAIN_RUN]["prior"] == "registered" else []
 FIRST_TRIPLES = f"results/triples/{WRITERS[0]}/forward.parquet"
 
 

@@ -85,6 +85,37 @@ rule evaluate_scores:
         " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
+rule evaluate_soundness:
+    input:
+        judges="results/models/judges",
+        triples=FIRST_TRIPLES,
+        trials="results/trials.parquet",
+        generated=shards(f"results/generated/{systems.MAIN}", "generate"),
+        registered=registered("forward"),
+        pixels=PIXELS,
+    output:
+        soundness="results/tables/soundness.parquet",
+    log:
+        "logs/evaluate/soundness.log",
+    benchmark:
+        "benchmarks/evaluate/soundness.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("evaluate")
+    resources:
+        **resources_of("evaluate"),
+    params:
+        settings=settings("evaluate soundness"),
+        code=code("evaluate soundness"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
+        system=systems.MAIN,
+    shell:
+        '{params.devices} biomedjourney --log {log:q} evaluate soundness --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {params.system} {params.inputs} --soundness {output.soundness:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
+
+
 rule evaluate_systems:
     input:
         scores=expand("results/scores/{system}.parquet", system=SYSTEMS),

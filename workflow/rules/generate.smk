@@ -101,6 +101,38 @@ rule copy_pictures:
         " --shard {wildcards.shard} {params.inputs} --out {output.pictures:q} 2>&1 | tee -a {log:q}"
 
 
+rule generate_soundness:
+    input:
+        model=f"results/models/{MAIN_RUN}",
+        first_stage="results/models/first-stage",
+        text_tower="results/models/text-tower",
+        guidance=f"results/guidance/{systems.MAIN}.parquet" if systems.MAIN in SWEEP["systems"] else [],
+        triples=FIRST_TRIPLES,
+        studies="results/tables/studies.parquet",
+        registered=registered("forward"),
+        generated=shards(f"results/generated/{systems.MAIN}", "generate"),
+    output:
+        trials="results/trials.parquet",
+    log:
+        "logs/generate/soundness.log",
+    benchmark:
+        "benchmarks/generate/soundness.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("generate")
+    resources:
+        **resources_of("generate"),
+    params:
+        settings=settings("generate soundness"),
+        code=code("generate soundness"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
+        system=systems.MAIN,
+    shell:
+        '{params.devices} biomedjourney --log {log:q} generate soundness --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {params.system} {params.inputs} --out {output.trials:q} --threads {threads} 2>&1 | tee -a {log:q}"
+
+
 rule export_model:
     input:
         model=f"results/models/{SYSTEMS['biomedjourney']['run']}",

@@ -1,6 +1,7 @@
 rule write_report:
     input:
         **REPORTED,
+        soundness=SOUNDNESS,
         pixels=PIXELS,
         registered=registered("forward"),
         generated=shards("results/generated/biomedjourney", "generate"),

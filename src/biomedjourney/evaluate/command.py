@@ -12,6 +12,12 @@ FILE = config.PATH
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
 JUDGES = click.option("--judges", type=FILE, required=True, help="Input: folder of the judging classifiers.")
 REAL = click.option("--real", type=FILE, required=True, help="Input: real table.")
+GENERATED, REGISTERED, PIXELS = (
+    click.option(
+        f"--{name}", type=FILE, required=True, multiple=True, help=f"Input: {name} table; repeat it for each shard."
+    )
+    for name in ("generated", "registered", "pixels")
+)
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 
 
@@ -86,9 +92,7 @@ def guidance(
 @JUDGES
 @click.option("--singles", type=FILE, required=True, help="Input: singles table.")
 @click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
-@click.option(
-    "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
-)
+@PIXELS
 @click.option("--real", type=FILE, required=True, help="Output: real table.")
 @THREADS
 def real(
@@ -125,15 +129,9 @@ def real(
 @SYSTEM
 @JUDGES
 @click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
-@click.option(
-    "--generated", type=FILE, required=True, multiple=True, help="Input: generated table; repeat it for each shard."
-)
-@click.option(
-    "--registered", type=FILE, required=True, multiple=True, help="Input: registered table; repeat it for each shard."
-)
-@click.option(
-    "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
-)
+@GENERATED
+@REGISTERED
+@PIXELS
 @REAL
 @click.option(
     "--segmenter", type=FILE, help="Input: folder of the segmenter; without it no overlap of organs is measured."
@@ -181,6 +179,52 @@ def scores(
     compare = comparisons(loaded_judges, loaded_segmenter, pictures.grey_levels(batch_size), training_features)
     scored = score_system(system, generated, loaded_judges, test_triples, batch_size, pictures, compare)
     tables.write(scores, "scores", scored)
+
+
+@command.command()
+@config.option("evaluate soundness")
+@SYSTEM
+@JUDGES
+@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
+@click.option("--trials", type=FILE, required=True, help="Input: trials table.")
+@GENERATED
+@REGISTERED
+@PIXELS
+@click.option("--soundness", type=FILE, required=True, help="Output: soundness table.")
+@THREADS
+def soundness(
+    settings: dict[str, Any],
+    system: str,
+    judges: Path,
+    triples: Path,
+    trials: Path,
+    generated: tuple[Path, ...],
+    registered: tuple[Path, ...],
+    pixels: tuple[Path, ...],
+    soundness: Path,
+    threads: int,
+) -> None:
+    """Measure how far edits whose result is known without a real picture are from the prior.
+
+    \b
+    Example: biomedjourney evaluate soundness --system biomedjourney --judges results/models/judges \\
+      --triples results/triples/rules/forward.parquet --trials results/trials.parquet \\
+      --generated results/generated/biomedjourney/0.parquet --registered results/registered/forward/0.parquet \\
+      --pixels results/pixels/0.parquet --soundness results/tables/soundness.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney import tables
+    from biomedjourney.evaluate.pictures import RealPictures
+    from biomedjourney.evaluate.soundness import measure
+    from biomedjourney.examples import Inputs, compared_triples
+    from biomedjourney.pretrain import load_judges
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    real = RealPictures(test_triples, registered, pixels)
+    measured = measure(system, trials, generated, load_judges(judges), test_triples, real, settings)
+    tables.write(soundness, "soundness", measured)
 
 
 @command.command()

@@ -49,9 +49,19 @@ def ssim_unchanged(pictures: Pictures) -> pd.DataFrame:
     Elsewhere the picture is replaced by the prior before windows are laid, so that what lies there counts nowhere.
     NaN where no pixel is left.
     """
+    kept = pictures.covered & ~changed_area(pictures)
+    return pd.DataFrame({"ssim_unchanged": _similarity(pictures, kept)})
+
+
+def ssim_prior(pictures: Pictures) -> pd.DataFrame:
+    """The structural similarity to the registered prior over the pixels that it covers; NaN where it covers none."""
+    return pd.DataFrame({"ssim_prior": _similarity(pictures, pictures.covered)})
+
+
+def _similarity(pictures: Pictures, kept: np.ndarray) -> np.ndarray:
+    """The mean of SSIM's map over the kept pixels; NaN where there are none."""
     from skimage.metrics import structural_similarity
 
-    kept = pictures.covered & ~changed_area(pictures)
     values = np.full(len(kept), np.nan)
     for i, (generated, prior, here) in enumerate(zip(pictures.generated, pictures.prior, kept, strict=True)):
         if here.any():
@@ -59,7 +69,7 @@ def ssim_unchanged(pictures: Pictures) -> pd.DataFrame:
             windows = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
             similarity = structural_similarity(prior, shown, data_range=1.0, full=True, **windows)[1]
             values[i] = similarity[here].mean()
-    return pd.DataFrame({"ssim_unchanged": values})
+    return values
 
 
 def difference_to_prior(pictures: Pictures) -> pd.DataFrame:

@@ -129,6 +129,37 @@ def sweep(
     draw.sweep(system, settings, source, shard, out)
 
 
+@command.command("soundness")
+@config.option("generate soundness")
+@SYSTEM
+@_file("model", MODEL_HELP, required=True)
+@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("text-tower", "Input: folder of the text tower.", required=True)
+@_file("guidance", "Input: guidance table with the chosen scales.")
+@_file("triples", "Input: triples table of the first writer, read forward.", required=True)
+@_file("studies", "Input: studies table.", required=True)
+@_file("registered", "Input: registered table; repeat it for every shard.", required=True, multiple=True)
+@_file("generated", "Input: generated table of the system; repeat it for every shard.", required=True, multiple=True)
+@_file("out", "Output: trials table.", required=True)
+@THREADS
+def soundness(settings: dict[str, Any], system: str, threads: int, **files: Any) -> None:
+    """Draw edits whose result is known without a real picture: "no change", and an edit taken back.
+
+    \b
+    Example: biomedjourney generate soundness --config config.yaml --system biomedjourney \\
+      --model results/models/stage2 --first-stage results/models/first-stage --text-tower results/models/text-tower \\
+      --guidance results/guidance/biomedjourney.parquet --triples results/triples/rules/forward.parquet \\
+      --studies results/tables/studies.parquet --registered results/registered/forward/0.parquet \\
+      --generated results/generated/biomedjourney/0.parquet --out results/trials.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.generate import soundness as trials
+
+    trials.pictures(system, settings, **files)
+
+
 @command.command("stand-in")
 @config.option("generate stand-in")
 @SYSTEM

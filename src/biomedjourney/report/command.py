@@ -15,6 +15,7 @@ FILE = config.PATH
 @click.option("--systems", type=FILE, required=True, help="Input: systems table.")
 @click.option("--ablations", type=FILE, required=True, help="Input: ablations table.")
 @click.option("--beyond", type=FILE, required=True, help="Input: beyond table.")
+@click.option("--soundness", type=FILE, help="Input: soundness table, where the main model takes a registered prior.")
 @click.option("--findings", type=FILE, required=True, help="Input: findings table.")
 @click.option("--subgroups", type=FILE, required=True, help="Input: subgroups table.")
 @click.option("--scores", type=FILE, required=True, help="Input: scores table.")
@@ -40,8 +41,8 @@ def command(settings: dict[str, Any], out: Path, **inputs: Any) -> None:
 
     \b
     Example: cd results/tables && biomedjourney report --config ../../config.yaml \\
-      --systems systems.parquet --ablations ablations.parquet --beyond beyond.parquet --findings findings.parquet \\
-      --subgroups subgroups.parquet --scores scores.parquet --training training.parquet \\
+      --systems systems.parquet --ablations ablations.parquet --beyond beyond.parquet --soundness soundness.parquet \\
+      --findings findings.parquet --subgroups subgroups.parquet --scores scores.parquet --training training.parquet \\
       --guidance guidance.parquet --cohort cohort.parquet --triples triples.parquet --studies studies.parquet \\
       --registrations registrations.parquet --pixels ../pixels/0.parquet \\
       --registered ../registered/forward/0.parquet --generated ../generated/biomedjourney/0.parquet \\

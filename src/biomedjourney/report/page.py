@@ -21,8 +21,8 @@ from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent
 from biomedjourney.systems import about
 
 SINGLE = (
-    *("systems", "ablations", "beyond", "findings", "subgroups", "scores", "training", "guidance", "cohort"),
-    *("triples", "studies", "registrations"),
+    *("systems", "ablations", "beyond", "soundness", "findings", "subgroups", "scores", "training", "guidance"),
+    *("cohort", "triples", "studies", "registrations"),
 )
 VERBS = {
     "training": "train", "guidance": "evaluate", "cohort": "gather", "triples": "gather", "studies": "ingest",
@@ -35,7 +35,8 @@ PACKAGES = (
 DESCRIPTIONS_SHOWN = 12
 FILES = ("index.html", "grid.png", "curves.png", "main-table.txt")
 NOT_SHOWN = "Pictures of patients are left out: report.show_patients."
-AS_CSV = ("systems", "ablations", "findings", "subgroups", "guidance", "training", "cohort")  # no row is of one patient
+# no row is of one patient
+AS_CSV = ("systems", "ablations", "soundness", "findings", "subgroups", "guidance", "training", "cohort")
 
 
 def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
@@ -102,6 +103,7 @@ def _fill(
         parts=_measures(read["systems"], [measure for measure in MEASURES if measure.part_of]),
         beyond=_measures(read["beyond"], BEYOND),
         beyond_of={str(row["system"]): row for row in _records(read["beyond"])},
+        soundness=_records(read["soundness"]) if "soundness" in read else [],
         gaps=subgroups.gaps(_main_rows(read["subgroups"]), MAIN),
         least_group=subgroups.LEAST_PAIRS,
         claims=claims.claims(read["systems"], read["findings"], read["ablations"]),

@@ -33,7 +33,7 @@ COMMANDS = {
     "prefetch": "Fetch the published weights that a configuration names.",
     "edit": "Draw a counterfactual of one picture.",
     "gather": "Join the parts of tables, and all that belongs to a pair.",
-    "inspect": "Explain a table and show its first rows.",
+    "inspect": "List, explain and query the tables; show pictures and pairs.",
 }
 
 LOG = Path("logs/errors.log")

@@ -20,7 +20,7 @@ from biomedjourney.errors import LONGEST, UserError, full_disk, no_space
 COMMANDS = {
     "phantom": "Draw the embedded cohort as raw files in MIMIC's layout.",
     "ingest": "Read, check and join the raw files.",
-    "pair": "Make pairs of consecutive studies, singles and the split.",
+    "pair": "Make pairs of consecutive studies, or list the images for that.",
     "rewrite": "Write a progression description for each pair of reports.",
     "preprocess": "Bring every image needed into canonical form.",
     "register": "Bring each prior image onto the later one.",

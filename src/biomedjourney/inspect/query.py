@@ -20,8 +20,9 @@ def connection(found: dict[str, Found]) -> Iterator[duckdb.DuckDBPyConnection]:
     # without a network DuckDB would wait for an extension that the query seems to need
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         for name, table in found.items():
-            options = {"filename": len(table.paths) > 1, "union_by_name": table.columns_differ}
-            database.read_parquet([str(path) for path in table.paths], **options).create_view(name)
+            paths = [str(path) for path in table.paths]
+            several = len(paths) > 1
+            database.read_parquet(paths, filename=several, union_by_name=table.columns_differ).create_view(name)
         try:
             yield database
         except duckdb.CatalogException as error:

@@ -12,7 +12,11 @@ from biomedjourney.config import PATH
 
 @click.command()
 @click.argument("table", type=PATH, required=False)
-@click.option("--sql", help="Query in SQL (DuckDB) over all tables by name, such as pairs or studies.")
+@click.option(
+    "--sql",
+    help="Query in SQL (DuckDB) over all tables by name, such as pairs or studies; a table of several files has one more "
+    "column, filename.",
+)
 @click.option(
     "--results", type=PATH, default="results", show_default=True, help="Folder of the run whose tables are meant."
 )

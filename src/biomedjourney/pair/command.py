@@ -70,6 +70,8 @@ def make_tables(
         dropped = f", {row['dropped']} dropped: {row['reason']}" if row["dropped"] else ""
         paper = f" (paper: {row['paper']})" if row["paper"] is not None else ""
         click.echo(f"{row['step']}: {row['kept']}{paper}{dropped}")
+    if (file_rows["problem"] == "").all():
+        return
     needed_images = needed(study_rows, image_rows, settings)
     lacking = problems(needed_images, file_rows)
     if len(lacking):

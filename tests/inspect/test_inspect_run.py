@@ -263,7 +263,18 @@ def test_a_page_without_pairs_is_refused(run: Path, tmp_path: Path) -> None:
     assert "has no column pair_id" in error_of("--results", run, run / "tables/studies.parquet", "--html", page)
     assert "has no column pair_id" in error_of("--results", run, "--sql", "select 1", "--html", page)
     assert "none of these pair_ids" in error_of("--results", run, "--sql", "select 7 as pair_id", "--html", page)
+    only_studies = page.parent / "tables"
+    only_studies.mkdir()
+    (only_studies / "studies.parquet").symlink_to(run / "tables/studies.parquet")
+    assert "has no table pairs yet" in error_of("--results", page.parent, "--html", page)
     assert not page.exists()
+
+
+@pytest.mark.parametrize("words", [("--html", "page.html"), ()])
+def test_pictures_without_rows_are_refused(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(commands, ["inspect", "--pictures", "folder", *words])
+    assert result.exit_code == 2
+    assert "Give --pictures with TABLE or --sql" in result.output
 
 
 def test_a_missing_picture_leaves_its_place_empty(run: Path, tmp_path: Path) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from biomedjourney.config import PATH
+from biomedjourney.errors import UserError
 
 
 @click.command()
 @click.argument("table", type=PATH, required=False)
 @click.option(
     "--sql",
-    help="Query in SQL (DuckDB) over all tables by name, such as pairs or studies; a table of several files has one more "
-    "column, filename.",
+    help="Query in SQL (DuckDB) over all tables by name, such as pairs; a table of several files also has the column "
+    "filename.",
 )
 @click.option(
     "--results", type=PATH, default="results", show_default=True, help="Folder of the run whose tables are meant."
@@ -47,8 +48,12 @@ def command(
 
     if table is not None and sql is not None:
         raise click.UsageError("Give either TABLE or --sql.")
+    if pictures is not None and (page is not None or (table is None and sql is None)):
+        raise click.UsageError("Give --pictures with TABLE or --sql, and without --html.")
     if page is not None:
         found = find(results)
+        if table is None and sql is None and "pairs" not in found:
+            raise UserError(f"{results}: has no table pairs yet: run `snakemake --cores all`, or give TABLE or --sql")
         with connection(found) as database:
             pair_ids = pairs.of_table(table) if table is not None else pairs.of_query(database, sql or pairs.ALL)
             with _for_the_owner():

@@ -160,6 +160,12 @@ def test_the_workflow_lists_images_before_images_weights_and_model_are_there(tmp
     listed = (tmp_path / "results/images-needed.txt").read_text().splitlines()
     assert len(listed) == 6
     assert all(address.startswith(ADDRESS["jpg"] + "files/p1") for address in listed)
+    for address in listed[1:]:
+        write_jpeg(raw.jpg / address.removeprefix(ADDRESS["jpg"]))
+    result = snakemake(tmp_path, "results/images-missing.txt", "--cores", "1", *configs)
+    assert result.returncode == 0, result.stdout
+    assert "6 of 10 images are needed, 1 of them are not whole (1 missing)" in result.stdout
+    assert (tmp_path / "results/images-missing.txt").read_text().splitlines() == listed[:1]
     result = snakemake(tmp_path, "pair_studies", "--cores", "1", *configs)
     assert result.returncode != 0
     assert "does not exist" in result.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PYTHON = "3.11.*"  # the pinned versions are resolved and tested for it; the package itself runs on later ones too
+PYTHON = "3.11.*"  # the versions are resolved and tested for it; the package itself allows later ones
 
 # Snakemake builds the environment from a copy of the file in another folder, so it may hold no relative path. pip fills
 # in the variable, which workflow/rules/common.smk sets.

@@ -92,7 +92,9 @@ def test_the_version_is_printed() -> None:
     ("words", "status", "expected"),
     [
         (("fly",), 2, "No such command 'fly'"),
-        (("inspect",), 2, "Missing argument 'TABLE'"),
+        (("gather", "parts"), 2, "Missing argument 'TABLE'"),
+        (("inspect",), 1, "error: results: no table is here: run `snakemake --cores all`"),
+        (("inspect", "a.parquet", "--sql", "select 1"), 2, "Give either TABLE or --sql."),
         (("inspect", "none.parquet"), 1, "error: none.parquet: no such file"),
         (("gather", "fish"), 2, "No such command 'fish'"),
         (("gather", "parts", "fish", "a.parquet", "--out", "b.parquet"), 1, "error: there is no table 'fish'"),

@@ -484,7 +484,7 @@ def test_braces_that_snakemake_would_misread_are_named(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("source", ["", " \n"])
 def test_an_empty_source_is_named(source: str) -> None:
     with pytest.raises(UserError, match=r"^--config: empty: give a file"):
-        config.load([source], "pair")
+        config.load([source], "pair tables")
 
 
 @pytest.mark.parametrize("key", ["data.images", "pretrain.first_stage.weights"])

@@ -24,6 +24,7 @@ from tests.helpers import REPOSITORY
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 NAME_AND_VERSION = f"biomedjourney-{PROJECT['project']['version']}"
 PINS = [line for line in (REPOSITORY / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LOCK = runpy.run_path(str(REPOSITORY / "tools" / "lock.py"))
 ENVIRONMENT_FILE = REPOSITORY / "envs" / "biomedjourney.yaml"
 OFFLINE = ["--no-index", "--no-build-isolation", "--disable-pip-version-check"]
 
@@ -147,10 +148,19 @@ def normalized(name: str) -> str:
 def test_the_conda_environment_is_that_of_the_lock_and_holds_no_path() -> None:
     text = ENVIRONMENT_FILE.read_text()
     python, pip, pip_section = yaml.safe_load(text)["dependencies"]
-    assert python == f"python {PROJECT['project']['requires-python']}"
+    assert python == f"python {LOCK['PYTHON']}"
+    assert f"Python {LOCK['PYTHON'].removesuffix('.*')} " in (REPOSITORY / "requirements.lock").read_text()
     assert pip == "pip"
     assert pip_section == {"pip": [*PINS, '-e "${BIOMEDJOURNEY}"']}
-    assert runpy.run_path(str(REPOSITORY / "tools" / "lock.py"))["environment_file"](PROJECT, PINS) == text
+    assert LOCK["environment_file"](PROJECT, PINS) == text
+
+
+def test_the_lock_pins_all_that_the_project_asks_for() -> None:
+    versions = {normalized(name): version for name, _, version in (pin.partition("==") for pin in PINS)}
+    for requirement in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]:
+        name, _, version = requirement.partition("==")
+        assert normalized(name) in versions, requirement
+        assert version in ("", versions[normalized(name)]), requirement
 
 
 def test_pip_accepts_the_conda_environment_from_another_folder(tmp_path: Path) -> None:

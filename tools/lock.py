@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PYTHON = "3.11.*"  # the versions are resolved and tested for it; the package itself allows later ones
 
 # Snakemake builds the environment from a copy of the file in another folder, so it may hold no relative path. pip fills
 # in the variable, which workflow/rules/common.smk sets.
@@ -44,7 +45,7 @@ def resolved_pins(project: dict[str, Any]) -> list[str]:
 def environment_file(project: dict[str, Any], pins: list[str]) -> str:
     """The text of envs/biomedjourney.yaml."""
     return ENVIRONMENT.format(
-        python=project["project"]["requires-python"],
+        python=PYTHON,
         pins="\n".join(f"      - {pin}" for pin in pins),
     )
 

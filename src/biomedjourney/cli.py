@@ -20,7 +20,7 @@ from biomedjourney.errors import LONGEST, UserError, full_disk, no_space
 COMMANDS = {
     "phantom": "Draw the embedded cohort as raw files in MIMIC's layout.",
     "ingest": "Read, check and join the raw files.",
-    "pair": "Make pairs of consecutive studies, singles and the split.",
+    "pair": "Make pairs of consecutive studies, or list the images for that.",
     "rewrite": "Write a progression description for each pair of reports.",
     "preprocess": "Bring every image needed into canonical form.",
     "register": "Bring each prior image onto the later one.",
@@ -33,7 +33,7 @@ COMMANDS = {
     "prefetch": "Fetch the published weights that a configuration names.",
     "edit": "Draw a counterfactual of one picture.",
     "gather": "Join the parts of tables, and all that belongs to a pair.",
-    "inspect": "Explain a table and show its first rows.",
+    "inspect": "List, explain and query the tables; show pictures and pairs.",
 }
 
 LOG = Path("logs/errors.log")

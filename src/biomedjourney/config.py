@@ -41,7 +41,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "phantom": ("seed", "phantom"),
     "ingest tables": ("data", "ingest"),
     "ingest check": ("data.images", "ingest.checksums"),
-    "pair": ("seed", "pair"),
+    "pair tables": ("seed", "pair"),
+    "pair images": ("seed", "phantom", "data.images", "pair"),
     "rewrite": ("seed", "phantom", "rewrite.largest_fallback_share", "rewrite.openai"),
     "preprocess": ("data.images", "preprocess"),
     "register": ("data.images", "register"),
@@ -447,9 +448,13 @@ def _plain_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def faulty_paths(settings: dict[str, Any]) -> list[str]:
-    """One line for each path that is not there, that the phantom would be drawn over, or that is misread."""
-    given = {f"data.{key}": value for key, value in settings["data"].items()} | weights(settings)
+def faulty_paths(settings: dict[str, Any], with_weights: bool = True) -> list[str]:
+    """One line for each path that is not there, that the phantom would be drawn over, or that is misread.
+
+    ``with_weights``: also the paths of published weights.
+    """
+    given = {f"data.{key}": value for key, value in settings["data"].items()}
+    given |= weights(settings) if with_weights else {}
     if unknown := {key: value for key, value in given.items() if value is not None and value.startswith("~")}:
         return [
             f"configuration, {key}: {value}: there is no such user: write the path of the home folder, or ./~ where "

@@ -203,7 +203,7 @@ def _paired(studies: pd.DataFrame) -> dict[str, pd.DataFrame]:
     files = images[["dicom_id"]].assign(problem="")
     texts = "A film of study " + studies["study_id"].astype(str) + "."
     with_text = studies.assign(findings="", impression=texts)
-    pair_settings = settings("pair")
+    pair_settings = settings("pair tables")
     return pair(with_text, images, files, pair_settings | {"pair": pair_settings["pair"] | {"split": "official"}})
 
 

@@ -321,7 +321,7 @@ def test_the_command_joins_the_accounts(tmp_path: Path) -> None:
     flags += ["--singles", "out/singles.parquet", "--cohort", "out/cohort.parquet"]
     flags += ["--exclusions", "out/exclusions.parquet"]
     places = [word if word.startswith("--") else str(tmp_path / word) for word in flags]
-    result = CliRunner().invoke(commands, ["pair", "--config", config, *places], catch_exceptions=False)
+    result = CliRunner().invoke(commands, ["pair", "tables", "--config", config, *places], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "singles: one image and text per study: 2 (paper: 157148)" in result.output
     out = tmp_path / "out"

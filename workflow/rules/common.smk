@@ -11,6 +11,10 @@ from biomedjourney import published, systems, versions
 from biomedjourney.errors import UserError
 from biomedjourney.rewrite import endpoint
 
+# The lists of images to download, which are made before images, weights or a language model are there.
+IMAGES_NEEDED, IMAGES_MISSING = "results/images-needed.txt", "results/images-missing.txt"
+is_before_download = not {IMAGES_NEEDED, IMAGES_MISSING}.isdisjoint(sys.argv)  # Snakemake tells its targets later
+
 faults = [
     f"{folder}: a file, but the workflow writes a folder of that name: rename the file"
     for folder in ("results", "logs", "benchmarks")
@@ -20,9 +24,10 @@ try:
     config.update(configuration.without_left_out(config))
     configuration.check(config)
     config.update(configuration.with_home(config))
-    faults += configuration.faulty_paths(config)
     # each cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
-    if workflow.is_main_process:
+    checks_all = workflow.is_main_process and not is_before_download
+    faults += configuration.faulty_paths(config, with_weights=checks_all)
+    if checks_all:
         faults += published.faults(config)
         if "openai" in config["rewrite"]["writers"]:
             endpoint.check(config["rewrite"]["openai"], credentialed=config["phantom"] is None)
@@ -184,6 +189,8 @@ def check_weights():
     """Ends the workflow where a published part is missing or faulty, or does not fit the others."""
     words = ["--log", "logs/pretrain/check.log", "pretrain", "check", "--out", "results/models/checked.json"]
     command = ["biomedjourney", *words, "--config", json.dumps(config, ensure_ascii=False)]
+    if set() < set(workflow.dag_settings.targets) <= {IMAGES_NEEDED, IMAGES_MISSING}:
+        return
     if published.parts(config) and subprocess.run(command).returncode:
         sys.exit(1)
 

@@ -331,6 +331,7 @@ MEASURES = (
     CHANGE_AUC_MENTIONED,
 )
 MAIN = tuple(measure for measure in MEASURES if measure.part_of is None)  # of the main table
+RANKING = (CMIG, CHANGE_AUC)  # both sets of judges rank the systems by these
 
 
 def difference(values: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:

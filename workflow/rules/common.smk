@@ -55,6 +55,7 @@ STAND_INS = [name for name in SYSTEMS if systems.is_stand_in(SYSTEMS[name])]
 COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
 # None where neither weights are given nor the phantom draws masks to train one.
 SEGMENTER = "results/models/segmenter" if config["phantom"] or config["pretrain"]["segmenter"]["weights"] else []
+SECOND_JUDGES = config["pretrain"]["second_judges"] is not None
 EXPORTED = "results/models/biomedjourney"
 FIRST_TRIPLES = f"results/triples/{WRITERS[0]}/forward.parquet"
 
@@ -110,6 +111,7 @@ TRAINED_HERE = {
     "first_stage": ("pretrain.run.train_first_stage", "pretrain.patch_autoencoder.PatchAutoencoder"),
     "text_tower": ("pretrain.run.train_text_tower",),
     "judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
+    "second_judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
     "segmenter": ("pretrain.run.train_segmenter", "pretrain.segmenter._trained"),
 }
 
@@ -226,6 +228,8 @@ REPORTED = {
         "systems ablations beyond findings subgroups scores training guidance cohort triples studies registrations"
     ).split()
 }
+if SECOND_JUDGES:
+    REPORTED["judges"] = "results/tables/judges.parquet"
 
 
 def flags(name, paths):

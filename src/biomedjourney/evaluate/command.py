@@ -9,6 +9,12 @@ import click
 from biomedjourney import config
 
 FILE = config.PATH
+TRIPLES = click.option(
+    "--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward."
+)
+GENERATED = click.option(
+    "--generated", type=FILE, required=True, multiple=True, help="Input: generated table; repeat it for each shard."
+)
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
 JUDGES = click.option("--judges", type=FILE, required=True, help="Input: folder of the judging classifiers.")
 REAL = click.option("--real", type=FILE, required=True, help="Input: real table.")
@@ -85,7 +91,7 @@ def guidance(
 @config.option("evaluate real")
 @JUDGES
 @click.option("--singles", type=FILE, required=True, help="Input: singles table.")
-@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
+@TRIPLES
 @click.option(
     "--pixels", type=FILE, required=True, multiple=True, help="Input: pixels table; repeat it for each shard."
 )
@@ -124,10 +130,8 @@ def real(
 @config.option("evaluate scores")
 @SYSTEM
 @JUDGES
-@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
-@click.option(
-    "--generated", type=FILE, required=True, multiple=True, help="Input: generated table; repeat it for each shard."
-)
+@TRIPLES
+@GENERATED
 @click.option(
     "--registered", type=FILE, required=True, multiple=True, help="Input: registered table; repeat it for each shard."
 )
@@ -181,6 +185,43 @@ def scores(
     compare = comparisons(loaded_judges, loaded_segmenter, pictures.grey_levels(batch_size), training_features)
     scored = score_system(system, generated, loaded_judges, test_triples, batch_size, pictures, compare)
     tables.write(scores, "scores", scored)
+
+
+@command.command("second-scores")
+@config.option("evaluate second-scores")
+@SYSTEM
+@JUDGES
+@TRIPLES
+@GENERATED
+@click.option("--scores", type=FILE, required=True, help="Output: second_scores table of the system.")
+@THREADS
+def second_scores(
+    settings: dict[str, Any],
+    system: str,
+    judges: Path,
+    triples: Path,
+    generated: tuple[Path, ...],
+    scores: Path,
+    threads: int,
+) -> None:
+    """Score the pictures of one system with a second set of judging classifiers, and compare them with no others.
+
+    \b
+    Example: biomedjourney evaluate second-scores --system biomedjourney --judges results/models/second-judges \\
+      --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
+      --scores results/second-scores/biomedjourney.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney import tables
+    from biomedjourney.evaluate.scoring import score_system
+    from biomedjourney.examples import Inputs, compared_triples
+    from biomedjourney.pretrain import load_judges
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    scored = score_system(system, generated, load_judges(judges), test_triples, settings["evaluate"]["batch_size"])
+    tables.write(scores, "second_scores", scored)
 
 
 @command.command()
@@ -241,3 +282,47 @@ def systems(
     tables.write(all_scores, "scores", joined.assign(features=None))
     for name, content in summary.items():
         tables.write(outputs[name], name, content)
+
+
+@command.command()
+@config.option("evaluate judges")
+@_cohort
+@click.option("--systems", type=FILE, required=True, help="Input: systems table, by the first set of judges.")
+@click.option(
+    "--scores", type=FILE, required=True, multiple=True, help="Input: second_scores table of a system; repeat it."
+)
+@click.option("--truth", type=FILE, help="Input: truth table of the phantom, to measure on true labels too.")
+@click.option("--judges", type=FILE, required=True, help="Output: judges table.")
+def judges(
+    settings: dict[str, Any],
+    triples: Path,
+    studies: Path,
+    patients: Path,
+    systems: Path,
+    scores: tuple[Path, ...],
+    truth: Path | None,
+    judges: Path,
+) -> None:
+    """Measure every system by a second set of judges, and tell how far both sets agree on the order of the systems.
+
+    \b
+    Example: biomedjourney evaluate judges --systems results/tables/systems.parquet \\
+      --scores results/second-scores/biomedjourney.parquet --scores results/second-scores/copy-prior.parquet \\
+      --triples results/triples/rules/forward.parquet --studies results/tables/studies.parquet \\
+      --patients results/tables/patients.parquet --judges results/tables/judges.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(1)
+    from biomedjourney import tables
+    from biomedjourney.evaluate import labels
+    from biomedjourney.evaluate.agreement import by_both_judges
+    from biomedjourney.evaluate.scoring import join
+    from biomedjourney.examples import Inputs, compared_triples
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    rows = labels.attributes(test_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
+    joined = join(scores, settings["systems"], test_triples, settings["labels"]["findings"], "second_scores")
+    true_rows = None if truth is None else tables.read(truth, "truth")
+    by_both = by_both_judges(tables.read(systems, "systems"), joined, rows, true_rows, settings)
+    tables.write(judges, "judges", by_both)

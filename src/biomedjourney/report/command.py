@@ -15,6 +15,7 @@ FILE = config.PATH
 @click.option("--systems", type=FILE, required=True, help="Input: systems table.")
 @click.option("--ablations", type=FILE, required=True, help="Input: ablations table.")
 @click.option("--beyond", type=FILE, required=True, help="Input: beyond table.")
+@click.option("--judges", type=FILE, help="Input: judges table, where there is a second set of judges.")
 @click.option("--findings", type=FILE, required=True, help="Input: findings table.")
 @click.option("--subgroups", type=FILE, required=True, help="Input: subgroups table.")
 @click.option("--scores", type=FILE, required=True, help="Input: scores table.")

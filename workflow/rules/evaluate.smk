@@ -147,6 +147,7 @@ rule evaluate_systems:
         triples=FIRST_TRIPLES,
         studies="results/tables/studies.parquet",
         patients="results/tables/patients.parquet",
+        images="results/tables/images.parquet",
         real="results/real.parquet",
         truth=[] if config["phantom"] is None else "results/tables/truth.parquet",
     output:

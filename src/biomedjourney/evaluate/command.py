@@ -227,6 +227,7 @@ def second_scores(
 @command.command()
 @config.option("evaluate systems")
 @_cohort
+@click.option("--images", type=FILE, required=True, help="Input: images table, for the views.")
 @click.option(
     "--scores", type=FILE, required=True, multiple=True, help="Input: scores table of a system; repeat it for each."
 )
@@ -243,6 +244,7 @@ def systems(
     triples: Path,
     studies: Path,
     patients: Path,
+    images: Path,
     scores: tuple[Path, ...],
     real: Path,
     truth: Path | None,
@@ -255,7 +257,7 @@ def systems(
     Example: biomedjourney evaluate systems --scores results/scores/biomedjourney.parquet \\
       --scores results/scores/copy-prior.parquet --triples results/triples/rules/forward.parquet \\
       --studies results/tables/studies.parquet --patients results/tables/patients.parquet \\
-      --real results/real.parquet --all-scores results/tables/scores.parquet \\
+      --images results/tables/images.parquet --real results/real.parquet --all-scores results/tables/scores.parquet \\
       --systems results/tables/systems.parquet --ablations results/tables/ablations.parquet \\
       --findings results/tables/findings.parquet --subgroups results/tables/subgroups.parquet \\
       --beyond results/tables/beyond.parquet
@@ -273,6 +275,7 @@ def systems(
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
     all_studies, findings = tables.read(studies, "studies"), settings["labels"]["findings"]
     rows = labels.attributes(test_triples, all_studies, tables.read(patients, "patients"))
+    rows["view"] = labels.views(rows["dicom_id"], tables.read(images, "images", ["dicom_id", "view"]))
     joined = join(scores, settings["systems"], test_triples, findings)
     true_rows = None if truth is None else tables.read(truth, "truth")
     study_labels = labels.by_study(all_studies, settings["labels"])

@@ -35,16 +35,14 @@ def by_both_judges(
         seen = summary.evidence(scores, pair_rows, settings["labels"], truth, replicates, settings["seed"])
         measured.append({"system": system, **summary.measured(seen, measures.MAIN)})
     sets = {"first": systems.set_index("system").loc[names], "second": pd.DataFrame(measured).set_index("system")}
-    ranks = {}
+    parts = {name: rows_of.assign(judges=name) for name, rows_of in sets.items()}
     for measure in measures.RANKING:
         values = {name: rows_of[measure.name].astype(float) for name, rows_of in sets.items()}
         tau = values["first"].corr(values["second"], method="kendall", min_periods=2)
-        ranks[measure.name] = {name: value.rank(ascending=False, method="min") for name, value in values.items()}, tau
-    parts = []
-    for name, rows_of in sets.items():
-        part = rows_of.assign(judges=name)
-        for measure, (of_sets, tau) in ranks.items():
-            part = part.assign(**{f"{measure}_rank": of_sets[name].astype("Int16"), f"{measure}_agreement": tau})
-        parts.append(part.reset_index())
-    both = pd.concat(parts).sort_values("system", key=lambda column: column.map(names.index), kind="stable")
+        for name, part in parts.items():
+            part[f"{measure.name}_rank"] = values[name].rank(ascending=False, method="min").astype("Int16")
+            part[f"{measure.name}_agreement"] = tau
+    both = pd.concat([part.reset_index() for part in parts.values()]).sort_values(
+        "system", key=lambda column: column.map(names.index), kind="stable"
+    )
     return both[[column.name for column in tables.table("judges").columns]].reset_index(drop=True)

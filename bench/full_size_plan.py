@@ -90,7 +90,8 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     for direction, count in directions.items():
         seconds = count / settings["register"]["shards"] * (REGISTER / threads["register"] + film / READING)
         yield Step("register", f"priors, {direction}", settings["register"]["shards"], seconds / 60, 0.5, 1.6)
-    yield Step("pretrain", "frozen parts", 4, START, 3, 1.6)
+    frozen = [part for part, own in settings["pretrain"].items() if part != "stand_in" and own is not None]
+    yield Step("pretrain", "frozen parts", len(frozen), START, 3, 1.6 + 0.5 * ("second_judges" in frozen))
     texts = SINGLES * TEXT_TOWER / CARD / 60
     described = [run for run in runs.values() if run["text"] == "description"]
     parts = len({(run["writer"], direction) for run in described for direction in run["directions"]})
@@ -134,6 +135,8 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
     scored = len(systems) + len(guidance["systems"])
     seconds = pictures * (1 / SCORED + 3 * SEGMENTER / CARD)  # the picture, the prior and the real follow-up
     yield Step("evaluate", "scores", scored, START + seconds / 60, 4, 0)
+    if settings["pretrain"]["second_judges"] is not None:
+        yield Step("evaluate", "second scores", len(systems), START + pictures / SCORED / 60, 4, 0)
     yield Step("evaluate", "summary", 1, SUMMARY / 5 * len(systems) / 60, 1, 0)
     yield Step("report", "report", 1, START, 1, 0)
 

@@ -283,6 +283,14 @@ def test_every_other_setting_that_a_command_reads_is_tracked(command: str) -> No
             assert config.tracked_settings(broken(path, "another value"), command) != tracked, path
 
 
+def test_the_second_judges_do_not_depend_on_the_weights_of_the_first() -> None:
+    trained = broken("pretrain.second_judges", {"weights": None})
+    given = config.merge(trained, nested("pretrain.judges.weights", WEIGHTS["judges"][0]))
+    command = "pretrain second-judges"
+    assert config.tracked_settings(given, command) == config.tracked_settings(trained, command)
+    assert config.tracked_settings(trained, command) != config.tracked_settings(DEFAULT, command)
+
+
 def test_what_is_without_effect_on_a_run_decides_for_others() -> None:
     for path, value, depends in (
         ("generate.steps", 99, "generate pictures"),
@@ -331,6 +339,7 @@ WEIGHTS = {
     "first_stage": ("a/folder", "another/folder"),
     "text_tower": ("a/folder", "another/folder"),
     "judges": ({"pathology": "p", "race": "r", "age": "a"}, {"pathology": "p", "race": "r", "age": "other"}),
+    "second_judges": ({"pathology": "p", "race": "r", "age": "a"}, {"pathology": "other", "race": "r", "age": "a"}),
     "segmenter": ("a/file", "another/file"),
 }
 
@@ -342,7 +351,7 @@ def test_a_part_whose_weights_are_given_depends_on_them_alone(part: str) -> None
     tracked = config.tracked_settings(given, command)
     assert config.tracked_settings(other, command) != tracked
     assert config.tracked_settings(DEFAULT, command) != tracked
-    for path in leaves(read_by(command)):
+    for path in leaves(read_by(command, given)):
         if "weights" not in path:
             changed = config.merge(given, nested(path, "another value"))
             assert config.tracked_settings(changed, command) == tracked, path
@@ -407,8 +416,13 @@ def test_a_repository_is_a_name_with_a_commit_and_a_folder(prefetch: dict[str, A
 @pytest.mark.parametrize(
     ("path", "value", "rerun"),
     [
-        ("pretrain.judges.steps", 7, {"pretrain judges", "report"}),
-        ("evaluate.bootstrap", 200, {"evaluate soundness", "evaluate systems", "report"}),
+        ("pretrain.judges.steps", 7, {"pretrain judges", "pretrain second-judges", "report"}),
+        (
+            "pretrain.second_judges",
+            {"weights": None},
+            {"pretrain check", "prefetch", "pretrain second-judges", "report"},
+        ),
+        ("evaluate.bootstrap", 200, {"evaluate soundness", "evaluate systems", "evaluate judges", "report"}),
         ("text.max_tokens", 7, {"pretrain check", "pretrain text-tower", "encode texts", "train", "report"}),
         ("generate.guidance.sweep.pairs", 7, {"generate sweep", "report"}),
         ("data.demographics", "elsewhere", {"ingest tables"}),
@@ -462,7 +476,11 @@ def test_missing_paths_are_listed_by_key(tmp_path: Path) -> None:
     settings = broken("phantom", None)
     settings["data"] = {"images": str(tmp_path), "reports": str(tmp_path / "r.zip"), "demographics": str(tmp_path)}
     settings["pretrain"] = config.merge(
-        settings["pretrain"], {"judges": {"weights": {"race": str(tmp_path / "race.pt")}}}
+        settings["pretrain"],
+        {
+            part: {"weights": {kind: str(tmp_path / kind)}}
+            for part, kind in (("judges", "race"), ("second_judges", "pathology"))
+        },
     )
     own = settings["train"]["runs"]["stage1"] | {"weights": str(tmp_path / "unet")}
     settings = config.merge(settings, {"train": {"runs": {"weights": own}}})  # the name of a run says nothing
@@ -470,6 +488,7 @@ def test_missing_paths_are_listed_by_key(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in lines] == [
         "configuration, data.reports",
         "configuration, pretrain.judges.weights.race",
+        "configuration, pretrain.second_judges.weights.pathology",
         "configuration, train.runs.weights.weights",
     ]
     assert all(line.endswith("or fetch it with biomedjourney prefetch") for line in lines[1:])
@@ -526,14 +545,19 @@ def test_the_configuration_of_the_working_folder_comes_before_the_one_of_the_pac
 PATHS = {
     *(f"data.{name}" for name in ("images", "tables", "reports", "demographics")),
     *(f"pretrain.{part}.weights" for part in ("first_stage", "text_tower", "segmenter")),
-    *(f"pretrain.judges.weights.{kind}" for kind in ("pathology", "race", "age")),
+    *(
+        f"pretrain.{part}.weights.{kind}"
+        for part in ("judges", "second_judges")
+        for kind in ("pathology", "race", "age")
+    ),
     *("diffusion.unet.weights", "train.runs.stage1.weights", "prefetch.a/b.folder", "rewrite.openai.cache"),
 }
 
 
 def test_the_home_folder_takes_the_place_of_the_tilde_in_paths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/some one")
-    settings = broken("pretrain.judges.weights", {"pathology": "a", "race": "b", "age": "c"})
+    weights = {"weights": {"pathology": "a", "race": "b", "age": "c"}}
+    settings = broken("pretrain", {"judges": weights, "second_judges": weights})
     settings["train"]["runs"]["stage2"]["start"] = "stage1"
     settings = config.merge(settings, nested("train.runs.stage1.weights", "a"))
     settings["prefetch"] = {"a/b": {"revision": "0" * 40, "folder": "a"}}

@@ -17,6 +17,7 @@ from biomedjourney import measures, tables
 from biomedjourney.evaluate import cmig, summary
 from biomedjourney.measures import (
     CHANGE_AUC,
+    CHANGE_AUC_LIKE_PRIORS,
     IN_PAPER,
     LEAST_PAIRS,
     MEASURES,
@@ -43,10 +44,13 @@ def evidence(
     *,
     weights: np.ndarray | None = None,
     pair_ids: list[str] | None = None,
+    prior_scores: np.ndarray | None = None,
 ) -> Evidence:
     """Evidence of the findings alone, (n, labels): scores, labels of the current study and of the prior one."""
     rows, findings = len(pathology), [f"finding_{i}" for i in range(pathology.shape[1])]
     scores = pd.DataFrame(pathology, columns=[f"pathology_{name}" for name in findings])
+    for i, name in enumerate(findings if prior_scores is not None else ()):
+        scores[f"prior_pathology_{name}"] = prior_scores[:, i]  # type: ignore[index]
     scores["pair_id"] = [str(i) for i in range(rows)] if pair_ids is None else pair_ids
     unknown = np.full(rows, np.nan)
     targets = Targets(current, prior, np.ones(current.shape, bool), np.full((rows, 3), np.nan), unknown)
@@ -72,6 +76,7 @@ def random_evidence(seed: int, rows: int = 200, replicates: int = 3) -> Evidence
     scores = pd.DataFrame({"pair_id": [f"{i}-{i + 1}" for i in range(rows)]})
     for i, name in enumerate(FINDINGS):
         scores[f"pathology_{name}"] = np.round(np.nan_to_num(targets.findings[:, i]) + rng.normal(0, 1, rows), 1)
+        scores[f"prior_pathology_{name}"] = np.round(0.5 * scores[f"pathology_{name}"] + rng.normal(0, 1, rows), 1)
     for i, name in enumerate(RACES):
         scores[f"race_{name}"] = np.nan_to_num(race[:, i]) + rng.normal(0, 1, rows)
     scores["age"] = np.nan_to_num(age, nan=50.0) + rng.normal(0, 20, rows)
@@ -94,7 +99,7 @@ def age_correlation(seen: Evidence) -> float:
 
 
 def comparisons(
-    seen: Evidence, place: int, prior_labels: tuple[int, ...], mentioned: bool = False
+    seen: Evidence, place: int, prior_labels: tuple[int, ...], mentioned: bool = False, like_priors: bool = False
 ) -> tuple[float, int]:
     """Of one finding: how many comparisons of a positive and a negative of one prior label are won, and of how many."""
     scores, labels, prior = (
@@ -104,18 +109,25 @@ def comparisons(
     )
     if mentioned:
         prior = np.where(seen.targets.mentioned[:, place], prior, np.nan)
+    before = seen.scores[f"prior_pathology_{FINDINGS[place]}"].to_numpy()
     won, number = 0.0, 0
     for prior_label in prior_labels:
-        with_finding = scores[(prior == prior_label) & (labels == 1)]
-        without = scores[(prior == prior_label) & (labels == 0)]
-        for score in with_finding:
-            won += (score > without).sum() + 0.5 * (score == without).sum()
-        number += len(with_finding) * len(without)
+        in_stratum = (prior == prior_label) & ~np.isnan(labels)
+        bounds = np.quantile(before[in_stratum], (0.25, 0.5, 0.75))
+        quarter = (before[:, None] >= bounds).sum(axis=1) if like_priors else np.zeros(len(before))
+        for part in range(4):
+            with_finding = scores[in_stratum & (quarter == part) & (labels == 1)]
+            without = scores[in_stratum & (quarter == part) & (labels == 0)]
+            for score in with_finding:
+                won += (score > without).sum() + 0.5 * (score == without).sum()
+            number += len(with_finding) * len(without)
     return won, number
 
 
-def change_area(seen: Evidence, prior_labels: tuple[int, ...] = (0, 1), mentioned: bool = False) -> float:
-    of_findings = [comparisons(seen, place, prior_labels, mentioned) for place in range(len(FINDINGS))]
+def change_area(
+    seen: Evidence, prior_labels: tuple[int, ...] = (0, 1), mentioned: bool = False, like_priors: bool = False
+) -> float:
+    of_findings = [comparisons(seen, place, prior_labels, mentioned, like_priors) for place in range(len(FINDINGS))]
     return float(np.mean([won / number for won, number in of_findings]))
 
 
@@ -137,6 +149,7 @@ REFERENCES: dict[str, Callable[[Evidence], float]] = {
     "change_auc_absent_before": lambda seen: change_area(seen, prior_labels=(0,)),
     "change_auc_present_before": lambda seen: change_area(seen, prior_labels=(1,)),
     "change_auc_mentioned": lambda seen: change_area(seen, mentioned=True),
+    "change_auc_like_priors": lambda seen: change_area(seen, like_priors=True),
     "pathology_auc_true": lambda seen: findings_area(seen, seen.targets.true_findings),
 }
 ALL = pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
@@ -306,6 +319,35 @@ def test_a_copy_of_the_prior_has_a_high_pathology_auc_and_no_change_auc() -> Non
     copy = evidence(prior + np.random.default_rng(1).normal(0, 0.2, prior.shape), current, prior)
     assert copy.value(PATHOLOGY_AUC)[0] > 0.7
     assert copy.value(CHANGE_AUC)[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_severity_before_helps_a_copy_but_not_among_like_priors() -> None:
+    """Of each prior label as many pairs of each of four severities: the more severe, the more often it is there."""
+    rng = np.random.default_rng(0)
+    severity = np.tile(np.arange(4.0), 1000)[:, None]
+    prior = np.repeat([0.0, 1.0], 2000)[:, None]
+    current = (rng.random(prior.shape) < 0.2 + 0.2 * severity).astype(float)
+    of_prior = prior + 0.2 * severity + rng.uniform(0, 0.1, prior.shape)
+    copy = evidence(of_prior, current, prior, prior_scores=of_prior)
+    assert copy.value(CHANGE_AUC)[0] > 0.65
+    assert copy.value(CHANGE_AUC_LIKE_PRIORS)[0] == pytest.approx(0.5, abs=0.03)
+    perfect = evidence(current, current, prior, prior_scores=of_prior)
+    assert perfect.value(CHANGE_AUC_LIKE_PRIORS)[0] == 1.0
+    assert np.isnan(evidence(of_prior, current, prior).value(CHANGE_AUC_LIKE_PRIORS)[0]), "no scores of the priors"
+
+
+def test_quarters_are_those_of_the_sample_in_every_replicate_and_do_not_depend_on_seeds() -> None:
+    prior, current = changes(3, pairs=400)
+    rng = np.random.default_rng(4)
+    scores, of_prior = rng.normal(0, 1, prior.shape), rng.normal(0, 1, prior.shape)
+    weights = np.vstack([np.ones(400), rng.integers(0, 3, 400)]).astype(float)
+    once = evidence(scores, current, prior, prior_scores=of_prior, weights=weights)
+    twice = [np.vstack([values] * 2) for values in (scores, current, prior)]
+    names = [str(i) for i in range(400)] * 2
+    seeds = evidence(*twice, prior_scores=np.vstack([of_prior] * 2), weights=np.hstack([weights] * 2), pair_ids=names)
+    np.testing.assert_allclose(seeds.value(CHANGE_AUC_LIKE_PRIORS), once.value(CHANGE_AUC_LIKE_PRIORS))
+    doubled = evidence(scores, current, prior, prior_scores=of_prior, weights=2 * weights)
+    np.testing.assert_allclose(doubled.value(CHANGE_AUC_LIKE_PRIORS), once.value(CHANGE_AUC_LIKE_PRIORS))
 
 
 def test_a_perfect_score_has_a_change_auc_of_one() -> None:

@@ -218,6 +218,7 @@ def test_a_definition_that_a_command_does_not_use_can_be_left_out(all_versions: 
         ),
         ("text_tower", {"text_tower.train", "text_tower.prepare"}, {"text_tower.load", "run.text_tower"}),
         ("judges", {"judges.train", "judges.network", "judges.logits"}, {"judges._published", "run.judges"}),
+        ("second_judges", {"judges.train", "judges.network"}, {"judges._published", "run.second_judges"}),
         (
             "segmenter",
             {"segmenter.train", "segmenter.SmallUNet", "run.train_segmenter"},
@@ -277,6 +278,6 @@ def test_the_command_group_of_a_verb_does_not_join_its_sub_commands() -> None:
     assert "biomedjourney.encode.texts" in modules["encode texts"] - modules["encode pictures"]
 
 
-def test_only_one_table_has_the_name_of_a_column() -> None:
-    """Its rules give it by name; look at `evaluate.smk` and `report.smk` before a second one joins it."""
-    assert tables.TABLES.keys() & versions._column_names() == {"findings"}
+def test_two_tables_have_the_name_of_a_column() -> None:
+    """Their rules give them by name; look at `evaluate.smk` and `report.smk` before another one joins them."""
+    assert tables.TABLES.keys() & versions._column_names() == {"findings", "judges"}

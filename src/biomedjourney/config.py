@@ -18,7 +18,7 @@ SCHEMA = PACKAGE / "config.schema.yaml"
 DEFAULT_FILE = "config.yaml"
 PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
 # beside the training runs' folders
-MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "segmenter", "biomedjourney")
+MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "second-judges", "segmenter", "biomedjourney")
 
 
 class HomePath(click.Path):
@@ -33,7 +33,7 @@ PATH = HomePath(path_type=Path)
 # Where published weights may be named: a run of `train.runs` may have weights, and one of `systems` may be a pipeline.
 WEIGHTS = (
     *("pretrain.first_stage.weights", "pretrain.text_tower.weights", "pretrain.judges.weights"),
-    *("pretrain.segmenter.weights", "diffusion.unet.weights", "train.runs", "systems"),
+    *("pretrain.second_judges", "pretrain.segmenter.weights", "diffusion.unet.weights", "train.runs", "systems"),
 )
 
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
@@ -53,6 +53,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "pretrain first-stage": ("seed", "pretrain.first_stage"),
     "pretrain text-tower": ("seed", "preprocess.size", "text", "labels", "pretrain.text_tower"),
     "pretrain judges": ("seed", "preprocess.size", "labels", "pretrain.judges"),
+    "pretrain second-judges": (
+        *("seed", "preprocess.size", "labels", "pretrain.second_judges"),
+        *(f"pretrain.judges.{key}" for key in ("steps", "batch_size", "learning_rate")),
+    ),
     "pretrain segmenter": ("seed", "preprocess.size", "pretrain.segmenter"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
@@ -89,6 +93,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "evaluate real": ("evaluate.batch_size",),
     "evaluate scores": ("evaluate.batch_size",),
     "evaluate soundness": ("seed", "labels", "evaluate.batch_size", "evaluate.bootstrap"),
+    "evaluate second-scores": ("evaluate.batch_size",),
+    "evaluate judges": ("seed", "labels", "systems", "evaluate.bootstrap"),
     "evaluate systems": (
         *("seed", "labels", "systems", "evaluate.bootstrap", "evaluate.age_groups", "evaluate.interval_groups"),
     ),
@@ -403,9 +409,10 @@ def tracked_settings(
     if writer is not None and writer != "openai":
         parts = {}
     if command.startswith("pretrain ") and command != "pretrain check":
-        [(part, part_settings)] = parts["pretrain"].items()
-        if part_settings["weights"] is not None:
-            parts = {"pretrain": {part: {"weights": part_settings["weights"]}}}
+        part = command.removeprefix("pretrain ").replace("-", "_")
+        own = parts["pretrain"][part]
+        if isinstance(own, dict) and own["weights"] is not None:
+            parts = {"pretrain": {part: {"weights": own["weights"]}}}
     for path in (*WITHOUT_EFFECT, *WITHOUT_EFFECT_ON.get(command, ())):
         parts = _without(parts, path.split("."))
     return json.dumps(_plain_numbers(parts), sort_keys=True)
@@ -487,9 +494,11 @@ def faulty_paths(settings: dict[str, Any], with_weights: bool = True) -> list[st
 
 def weights(settings: dict[str, Any]) -> dict[str, str | None]:
     """The path of every published part, by its place in the configuration; None for one that is not given."""
-    pretrain, judges = settings["pretrain"], settings["pretrain"]["judges"]["weights"] or {}
+    pretrain = settings["pretrain"]
     paths = {f"pretrain.{part}.weights": pretrain[part]["weights"] for part in ("first_stage", "text_tower")}
-    paths |= {f"pretrain.judges.weights.{kind}": path for kind, path in judges.items()}
+    for part in ("judges", "second_judges"):
+        judges = (pretrain[part] or {"weights": None})["weights"] or {}
+        paths |= {f"pretrain.{part}.weights.{kind}": path for kind, path in judges.items()}
     paths["pretrain.segmenter.weights"] = pretrain["segmenter"]["weights"]
     paths["diffusion.unet.weights"] = settings["diffusion"]["unet"]["weights"]
     runs, systems = settings["train"]["runs"], settings["systems"]

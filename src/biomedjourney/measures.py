@@ -71,8 +71,9 @@ class Evidence:
         """The same evidence with one finding alone."""
         return replace(self, counted=(self.findings.index(finding),), _values={})
 
-    def pathology_scores(self, place: int) -> np.ndarray:
-        return self.scores[f"pathology_{self.findings[place]}"].to_numpy(dtype=float)
+    def pathology_scores(self, place: int, picture: str = "") -> np.ndarray:
+        """The scores of the pictures, or with ``picture`` "prior_" those of the registered priors."""
+        return self.scores[f"{picture}pathology_{self.findings[place]}"].to_numpy(dtype=float)
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,18 @@ def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nda
 
     ``scores`` and ``positive`` (0, 1, NaN for a row to leave out) have the shape (rows,). Returns (replicates,).
     """
+    return _share(*comparisons(scores, positive, weights))
+
+
+def comparisons(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many comparisons of a positive with a negative row the positive one wins, ties half, and how many there are.
+
+    Weighted; shapes as of `auc`, both of whose results have the shape (replicates,).
+    """
     known = ~np.isnan(positive)
     order = np.flatnonzero(known)[np.argsort(scores[known], kind="stable")]
     if not order.size:
-        return np.full(len(weights), np.nan)
+        return np.zeros(len(weights)), np.zeros(len(weights))
     ranked = scores[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
     counted = weights[:, order]
@@ -130,9 +139,11 @@ def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nda
     positives = np.add.reduceat(counted * is_positive, starts, axis=1)
     negatives = np.add.reduceat(counted * ~is_positive, starts, axis=1)
     below = np.cumsum(negatives, axis=1)
-    total = positives.sum(axis=1) * below[:, -1]
-    wins = (positives * (below - 0.5 * negatives)).sum(axis=1)
-    return np.divide(wins, total, out=np.full(len(weights), np.nan), where=total > 0)
+    return (positives * (below - 0.5 * negatives)).sum(axis=1), positives.sum(axis=1) * below[:, -1]
+
+
+def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -213,15 +224,23 @@ def _cmig(evidence: Evidence) -> np.ndarray:
     return combine(*(evidence.value(measure) for measure in (PATHOLOGY_AUC, RACE_AUC, AGE_R)))
 
 
-def _change_auc(evidence: Evidence, prior_labels: tuple[float, ...] = (0.0, 1.0), blanks: bool = True) -> np.ndarray:
+def _change_auc(
+    evidence: Evidence,
+    prior_labels: tuple[float, ...] = (0.0, 1.0),
+    blanks: bool = True,
+    like_priors: bool = False,
+) -> np.ndarray:
     """AUC among pairs of the same prior label: over these labels by comparable pairs, then the mean over findings.
 
-    ``blanks`` False: pairs of which a study does not mention the finding are left out.
+    ``blanks`` False: pairs of which a study does not mention the finding are left out. ``like_priors``: only pairs
+    whose priors lie in the same quarter of the priors' scores are compared; NaN where these scores are not there.
     """
     weights, pairs = evidence.weights, evidence.scores["pair_id"].to_numpy()
     by_finding = []
     for i in evidence.counted:
-        areas, comparable = [], []
+        if like_priors and f"prior_pathology_{evidence.findings[i]}" not in evidence.scores:
+            return np.full(len(weights), np.nan)
+        won, compared = np.zeros(len(weights)), np.zeros(len(weights))
         for prior_label in prior_labels:
             in_stratum = evidence.targets.prior_findings[:, i] == prior_label
             if not blanks:
@@ -229,10 +248,23 @@ def _change_auc(evidence: Evidence, prior_labels: tuple[float, ...] = (0.0, 1.0)
             labels = np.where(in_stratum, evidence.targets.findings[:, i], np.nan)
             if min(len(set(pairs[labels == label])) for label in (0.0, 1.0)) < LEAST_PAIRS:
                 continue
-            areas.append(auc(evidence.pathology_scores(i), labels, weights))
-            comparable.append((weights @ (labels == 1.0)) * (weights @ (labels == 0.0)))
-        by_finding.append(mean_of_known(areas, len(weights), comparable))
+            groups = [labels]
+            if like_priors:
+                known = np.flatnonzero(~np.isnan(labels))
+                quarters = np.full(len(labels), -1)
+                quarters[known] = _quarters(evidence.pathology_scores(i, "prior_")[known], pairs[known])
+                groups = [np.where(quarters == quarter, labels, np.nan) for quarter in range(4)]
+            for group in groups:
+                wins, total = comparisons(evidence.pathology_scores(i), group, weights)
+                won, compared = won + wins, compared + total
+        by_finding.append(_share(won, compared))
     return mean_of_known(by_finding, len(weights))
+
+
+def _quarters(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The quarter of the distinct pairs' values in which each value lies, 0 (the lowest) to 3."""
+    distinct = np.unique(pairs, return_index=True)[1]
+    return np.searchsorted(np.quantile(values[distinct], (0.25, 0.5, 0.75)), values, side="right")
 
 
 PATHOLOGY_AUC = Measure(
@@ -308,6 +340,15 @@ CHANGE_AUC_MENTIONED = replace(
     compute=partial(_change_auc, blanks=False),
     part_of="change_auc",
 )
+CHANGE_AUC_LIKE_PRIORS = replace(
+    CHANGE_AUC,
+    name="change_auc_like_priors",
+    title="change AUC, like priors",
+    description="change_auc among pairs whose prior pictures also lie in the same quarter of the classifier's scores: "
+    "how severe a finding was before helps a copy of the prior",
+    compute=partial(_change_auc, like_priors=True),
+    part_of="change_auc",
+)
 PATHOLOGY_AUC_TRUE = Measure(
     name="pathology_auc_true",
     title="pathology AUC on true labels",
@@ -329,8 +370,10 @@ MEASURES = (
     CHANGE_AUC_ABSENT_BEFORE,
     CHANGE_AUC_PRESENT_BEFORE,
     CHANGE_AUC_MENTIONED,
+    CHANGE_AUC_LIKE_PRIORS,
 )
 MAIN = tuple(measure for measure in MEASURES if measure.part_of is None)  # of the main table
+RANKING = (CMIG, CHANGE_AUC)  # both sets of judges rank the systems by these
 
 
 def difference(values: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:

@@ -34,7 +34,8 @@ def parts(settings: dict[str, Any]) -> list[Part]:
     """Every part whose weights the configuration names."""
     kinds = {"pretrain.first_stage.weights": FIRST_STAGE, "pretrain.text_tower.weights": TEXT_TOWER}
     kinds["pretrain.segmenter.weights"] = "organs"
-    kinds |= {f"pretrain.judges.weights.{kind}": kind for kind in ("pathology", "race", "age")}
+    for judges in ("judges", "second_judges"):
+        kinds |= {f"pretrain.{judges}.weights.{kind}": kind for kind in ("pathology", "race", "age")}
     given = config.weights(settings)
     kinds |= {key: PIPELINE for key in given if key.startswith("systems.")}
     return [Part(key, Path(path), kinds.get(key, UNET)) for key, path in given.items() if path is not None]

@@ -151,6 +151,17 @@ def _as_printed(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
     )
 
 
+def _with_ranks(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
+    """Two columns for each measure: the system's rank by it, and how far the ranks by both sets of judges agree."""
+    columns: list[Column] = []
+    for measure in declared:
+        rank = f"rank among the systems by {measure.name}, 1 the highest; null where it is undefined"
+        columns.append(Column(f"{measure.name}_rank", pa.int16(), rank, nullable=True))
+        text = f"Kendall's tau between the ranks by {measure.name} of the two sets of judges; the same in every row"
+        columns.append(Column(f"{measure.name}_agreement", pa.float64(), text, "correlation", nullable=True))
+    return tuple(columns)
+
+
 _SUBJECT = Column("subject_id", pa.int64(), "the patient")
 _STUDY = Column("study_id", pa.int64(), "the study (one visit to the X-ray room)")
 _DICOM = Column("dicom_id", pa.string(), "the image")
@@ -171,6 +182,16 @@ _SEED = Column("seed", pa.int64(), "seed of the sampling noise")
 _SYSTEM = Column("system", pa.string(), "what made the picture, by its name in the configuration")
 _SPLIT = Column("split", pa.string(), "train, validation or test; a patient is on one side only")
 _PAIRS_COUNTED = Column("n", pa.int64(), "test pairs")
+_JUDGED = (
+    _SYSTEM,
+    _TRAINING_SEED,
+    _SEED,
+    _PAIR,
+    _SUBJECT,
+    Column("pathology_*", pa.float32(), "the pathology classifier's probability"),
+    Column("race_*", pa.float32(), "the race classifier's probability"),
+    Column("age", pa.float32(), "the age classifier's estimate", "years"),
+)
 _PNG = Column("png", pa.binary(), "8-bit grey PNG", nullable=True)
 
 _DECLARED = (
@@ -387,14 +408,7 @@ _DECLARED = (
         "What the classifiers say of each generated picture.",
         ("system", "training_seed", "seed", "pair_id"),
         (
-            _SYSTEM,
-            _TRAINING_SEED,
-            _SEED,
-            _PAIR,
-            _SUBJECT,
-            Column("pathology_*", pa.float32(), "the pathology classifier's probability"),
-            Column("race_*", pa.float32(), "the race classifier's probability"),
-            Column("age", pa.float32(), "the age classifier's estimate", "years"),
+            *_JUDGED,
             Column(
                 "ssim_unchanged",
                 pa.float32(),
@@ -428,6 +442,12 @@ _DECLARED = (
                 nullable=True,
             ),
         ),
+    ),
+    Table(
+        "second_scores",
+        "What the second set of judges says of each generated picture.",
+        ("system", "training_seed", "seed", "pair_id"),
+        _JUDGED,
     ),
     Table(
         "real",
@@ -511,6 +531,18 @@ _DECLARED = (
                 )
                 for column in (Column(name, pa.float64(), meaning, unit, nullable=True), *_ends(name, unit))
             ),
+        ),
+    ),
+    Table(
+        "judges",
+        "How the ranking hangs on the judges: the main measures by each set of them, two rows per system.",
+        ("system", "judges"),
+        (
+            _SYSTEM,
+            Column("judges", pa.string(), "first, which all other tables have, or second"),
+            _PAIRS_COUNTED,
+            *_with_intervals(measures.MAIN),
+            *_with_ranks(measures.RANKING),
         ),
     ),
     Table(

@@ -85,7 +85,8 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     files += ["mimic-cxr/2.1.0/mimic-cxr-reports.zip"]
     files += [f"mimic-iv/3.1/hosp/{part}.csv.gz" for part in ("patients", "admissions")]
     parts = yaml.safe_load(PAPER.read_text())["pretrain"]
-    given = [*parts["judges"]["weights"].values(), parts["segmenter"]["weights"]]
+    given = [file for part in ("judges", "second_judges") for file in parts[part]["weights"].values()]
+    given.append(parts["segmenter"]["weights"])
     for file in [*(f"resources/{file}" for file in files), *given]:
         (tmp_path / file).touch()
     mine = tmp_path / "mine.yaml"
@@ -108,7 +109,7 @@ def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path:
     assert "backward" not in result.stdout
     assert "results/progressions/rules" not in result.stdout
     inputs = dict(re.findall(r"^(?:local)?rule (\w+):\n    input: (.*)$", result.stdout, re.MULTILINE))
-    for part in ("first_stage", "text_tower", "judges", "segmenter"):
+    for part in ("first_stage", "text_tower", "judges", "second_judges", "segmenter"):
         read = inputs[f"pretrain_{part}"].split(", ")
         assert all(file.startswith("resources/weights/") for file in read), "a given part needs no data"
 

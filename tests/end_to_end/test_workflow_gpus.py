@@ -53,12 +53,14 @@ USE_A_GPU = {
     *("pretrain_text_tower", "pretrain_judges", "encode_images", "encode_priors", "encode_reports"),
     *("encode_descriptions", "train_stage", "generate_sweep", "generate_pictures", "evaluate_guidance"),
     *("evaluate_real", "evaluate_scores", "generate_soundness", "evaluate_soundness"),
+    *("pretrain_second_judges", "evaluate_second_scores"),
 }
+SECOND_JUDGES = "pretrain: {second_judges: {weights: null}}\n"
 
 
 def test_each_job_asks_for_the_gpus_of_the_table_and_others_see_none(tmp_path: Path) -> None:
-    one_each = f"resources: {{{', '.join(f'{verb}: {{gpus: 1}}' for verb in VERBS)}}}"
-    with_gpus, without = commands(tmp_path, one_each), commands(tmp_path, "{}")
+    one_each = SECOND_JUDGES + f"resources: {{{', '.join(f'{verb}: {{gpus: 1}}' for verb in VERBS)}}}"
+    with_gpus, without = commands(tmp_path, one_each), commands(tmp_path, SECOND_JUDGES)
     capped = commands(tmp_path, one_each, "--resources", "gpu=0")
     for rule in USE_A_GPU:
         assert "python -P -m biomedjourney.devices 1 biomedjourney --log" in with_gpus[rule], rule

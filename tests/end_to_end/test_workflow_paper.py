@@ -8,6 +8,7 @@ openai) stays.
 import html
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,8 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
     """The user's own file: paths and the model's address, and settings that save time."""
     weights = folder / "weights"
     judges = {kind: str(file) for kind, file in published.torchxrayvision(weights / "torchxrayvision").items()}
+    second = weights / "torchxrayvision" / published.SECOND_PATHOLOGY
+    shutil.copy(judges["pathology"], second)  # the same network, so that the second judges say the same
     few_steps: dict[str, Any] = {"steps": 3, "batch_size": 2}
     return {
         "data": {
@@ -52,6 +55,7 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
             "first_stage": {"weights": str(published.vae(weights / "vae", config=published.vae_of_levels(4)))},
             "text_tower": {"weights": str(published.biomedclip(weights / "biomedclip", TEXT_WIDTH, tokens=TOKENS))},
             "judges": {"weights": judges},
+            "second_judges": {"weights": judges | {"pathology": str(second)}},
             "segmenter": {"weights": None},  # 12 CPU seconds a picture
         },
         "diffusion": {"unet": {"weights": str(published.unet(weights / "unet", published.FOUR_LEVELS))}},
@@ -194,6 +198,16 @@ def test_all_systems_are_scored_on_the_compared_test_pairs(paper: SimpleNamespac
     )
     assert scales.to_dict() == {"biomedjourney": [(7.5, 1.0), (7.5, 1.5)], "text-only": [(7.5, 1.0)]}
     assert guidance.groupby("system")["chosen"].sum().eq(1).all()
+
+
+def test_the_second_judges_score_every_picture_by_the_file_of_their_own(paper: SimpleNamespace) -> None:
+    folder = paper.folder / "results" / "models" / "second-judges" / "pathology"
+    assert {path.name for path in folder.iterdir()} == {"judge.json", published.SECOND_PATHOLOGY}
+    key = ["system", "pair_id"]
+    again = parts(paper, "second_scores", "second-scores/*.parquet").set_index(key).sort_index()
+    first = table(paper, "scores").set_index(key).sort_index()
+    pd.testing.assert_series_equal(again["pathology_edema"], first["pathology_edema"], rtol=1e-4)
+    assert set(table(paper, "judges")["system"]) == set(first.index.get_level_values("system"))
 
 
 def test_the_report_holds_the_tables_and_nothing_of_a_patient(paper: SimpleNamespace) -> None:

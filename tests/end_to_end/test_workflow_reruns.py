@@ -98,6 +98,10 @@ def planned(folder: Path, checkout: Path, overlay: str, tmp_path: Path) -> dict[
             "pretrain: {judges: {steps: 11}}",
             {"pretrain_judges": 1, **JUDGED, "generate_pictures": 4, "export_model": 1, "gather_parts": 1, **SUMMARY},
         ),
+        (
+            "pretrain: {second_judges: {weights: null}}",
+            {"pretrain_second_judges": 1, "evaluate_second_scores": 5, "evaluate_judges": 1, "write_report": 1},
+        ),
         ("evaluate: {bootstrap: 150}", {"evaluate_soundness": 1, **SUMMARY}),
         ("systems: {same-again: {run: stage2}}", {"generate_pictures": 2, "evaluate_scores": 1, **SUMMARY}),
         (

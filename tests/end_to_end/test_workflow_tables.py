@@ -80,6 +80,7 @@ def test_another_training_seed_runs_nothing_again_but_what_it_adds(trained_twice
         **{"train_stage": 8, "train_stand_in": 2},  # stage1 and stage2 are there
         **{"generate_pictures": 10, "evaluate_scores": 5, "gather_parts": 2, "evaluate_systems": 1},
         **{"generate_soundness": 1, "evaluate_soundness": 1},
+        **{"pretrain_second_judges": 1, "evaluate_second_scores": 7, "evaluate_judges": 1},
         **{"write_report": 1, "all": 1},
     }
     again = snakemake(folder, "--cores", "2", "--configfile", str(TABLES), str(SMOKE), "few.yaml")
@@ -117,4 +118,7 @@ def test_the_tables_hold_every_training_seed_and_their_spread(trained_twice: tup
     assert ablations["ablation_of"].dropna().to_dict() == {"impression-text": "biomedjourney-short"}
     assert list(ablations.index) == ["biomedjourney-short", "impression-text"]
     assert pd.notna(ablations.loc["impression-text", "age_r_difference"])
+    judges = table(folder, "judges").set_index("judges")
+    assert set(judges.loc["second", "system"]) == set(judges.loc["first", "system"]) == {*MODELS, *once}
+    assert not judges.loc["second", "age_r"].equals(judges.loc["first", "age_r"])
     assert "one training seed" in (folder / "results" / "report" / "main-table.txt").read_text()

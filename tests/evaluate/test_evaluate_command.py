@@ -146,7 +146,7 @@ def test_findings_and_subgroups_have_every_system(written: dict[str, pd.DataFram
         assert means.loc["biomedjourney", name] == pytest.approx(written["systems"].iloc[0][name])
     assert set(written["subgroups"]["system"]) == set(fabricated.SYSTEMS)
     groups = written["subgroups"].query("system == 'biomedjourney'").set_index("group")
-    for attribute in ("race", "sex", "age", "interval_days"):
+    for attribute in ("race", "sex", "view", "age", "interval_days"):
         parts = groups[[str(group).startswith(attribute) for group in groups.index]]
         assert parts["n"].sum() == len(compared(inputs, "test")), attribute
     assert np.isnan(groups.loc["race=Asian", "race_auc"])
@@ -372,11 +372,27 @@ def test_a_finding_with_one_class_is_left_out_and_said(
     assert findings["pathology_auc"].isna().sum() == 1
 
 
+def test_the_view_is_that_of_the_current_image(inputs: dict[str, Path], scores: list[Path], tmp_path: Path) -> None:
+    images, triples = tables.read(inputs["images"], "images"), compared(inputs, "test")
+    images.loc[images["dicom_id"].isin(triples["dicom_id"].iloc[:7]), "view"] = "AP"
+    images.loc[images["dicom_id"].isin(triples["prior_dicom_id"]) & (images["view"] == "PA"), "view"] = "LL"
+    expected = images.set_index("dicom_id")["view"].loc[triples["dicom_id"]].value_counts().to_dict()
+    assert {"AP", "LL"} <= set(expected) <= {"AP", "LL", "PA"}
+    result = evaluation.measure(replaced(inputs, "images", images, tmp_path), scores[:1], tmp_path)
+    assert result.exit_code == 0, result.output
+    groups = tables.read(tmp_path / "subgroups.parquet", "subgroups").set_index("group")["n"]
+    assert {view: groups[f"view={view}"] for view in expected} == expected
+    lacking = replaced(inputs, "images", images[images["dicom_id"] != triples["dicom_id"].iloc[0]], tmp_path)
+    said = refusal(evaluation.measure(lacking, scores[:1], tmp_path))
+    assert f"table images: dicom_id {triples['dicom_id'].iloc[0]} is not there" in said
+
+
 def test_groups_are_bounded_as_the_configuration_says() -> None:
     rows = pd.DataFrame(
         {
             "race": ["Asian", "Black", None, "White"],
             "sex": ["F", None, "M", "F"],
+            "view": ["PA", "AP", None, "PA"],
             "age": pd.array([49, 50, None, 80], "Int16"),
             "interval_days": [1.0, 30.0, 364.9, 365.0],
         }
@@ -391,6 +407,9 @@ def test_groups_are_bounded_as_the_configuration_says() -> None:
         "sex=F": [0, 3],
         "sex=M": [2],
         "sex=unknown": [1],
+        "view=AP": [1],
+        "view=PA": [0, 3],
+        "view=unknown": [2],
         "age<50": [0],
         "age=50-79": [1],
         "age>=80": [3],

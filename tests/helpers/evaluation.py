@@ -49,7 +49,7 @@ def measure(tables_in: dict[str, Path], scores: list[Path], folder: Path, *more:
     """Runs `evaluate systems`, which writes the tables `OUTPUTS` to a folder."""
     text = fabricated.config_text(**config.merge(SETTINGS, overlay))
     words = ["evaluate", "systems", "--config", text, "--all-scores", str(folder / "scores.parquet")]
-    for name in ("triples", "studies", "patients", "real"):
+    for name in ("triples", "studies", "patients", "images", "real"):
         words += [f"--{name}", str(tables_in[name])]
     for path in scores:
         words += ["--scores", str(path)]

@@ -168,6 +168,7 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
     )
     paired = _paired(frame)
     put("singles", paired["singles"])
+    put("images", _images(frame).assign(path=""))
     compared = triples[triples["compared"] & (triples["split"] == "test")]
     put("real", judge_pictures(paired["singles"], compared, [paths["pixels"]], Judges(), 64))
     later = cohort.account(paths["singles"], [paths["pixels"]], [paths["triples"]])
@@ -194,17 +195,22 @@ def _ingested(studies: int, laterals: int) -> Account:
 
 def _paired(studies: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """What `pair` makes of these studies: each has a PA image with a text, each patient a lateral one too."""
-    first = ~studies["subject_id"].duplicated()
-    frontal = studies[["study_id", "subject_id"]].assign(view="PA", dicom_id=studies["study_id"].astype(str))
-    lateral = frontal[first].assign(view="LATERAL", dicom_id=frontal["dicom_id"] + "-lateral")
-    images = pd.concat([frontal, lateral], ignore_index=True).assign(rows=SIDE, columns=SIDE)
-    places = pd.factorize(images["subject_id"])[0]
-    images["official_split"] = [SPLITS_IN_TURN[place % 4] for place in places]
+    images = _images(studies)
     files = images[["dicom_id"]].assign(problem="")
     texts = "A film of study " + studies["study_id"].astype(str) + "."
     with_text = studies.assign(findings="", impression=texts)
     pair_settings = settings("pair tables")
     return pair(with_text, images, files, pair_settings | {"pair": pair_settings["pair"] | {"split": "official"}})
+
+
+def _images(studies: pd.DataFrame) -> pd.DataFrame:
+    """A PA image of each study, and a lateral one of each patient's first."""
+    first = ~studies["subject_id"].duplicated()
+    frontal = studies[["study_id", "subject_id"]].assign(view="PA", dicom_id=studies["study_id"].astype(str))
+    lateral = frontal[first].assign(view="LATERAL", dicom_id=frontal["dicom_id"] + "-lateral")
+    images = pd.concat([frontal, lateral], ignore_index=True).assign(rows=SIDE, columns=SIDE)
+    places = pd.factorize(images["subject_id"])[0]
+    return images.assign(official_split=[SPLITS_IN_TURN[place % 4] for place in places])
 
 
 def draw(system: str, prior: tuple, current: tuple, rng: np.random.Generator) -> np.ndarray:

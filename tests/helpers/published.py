@@ -16,6 +16,7 @@ import torch
 TEXT_WIDTH = 24
 WORDS = ["no", "change", "new", "right", "left", "pleural", "effusion", "heart", "size", "normal", "film", "study"]
 PATHOLOGY = "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
+SECOND_PATHOLOGY = "mimic_ch-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
 RACE = "resnet_race_detection_val-loss_0.157_mimic_public.pt"
 AGE = "baseline_models_riken_xray_age_every_model_age_senet154_v2_tl_26_ft_7_fp32.pt"
 ORGANS = "pspnet_chestxray_best_model_4.pth"

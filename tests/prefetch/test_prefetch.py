@@ -391,7 +391,8 @@ def test_the_configuration_of_the_paper_says_where_each_part_comes_from() -> Non
     for name in ("config.yaml", "workflow/configs/paper.yaml"):
         words += ["--config", str(REPOSITORY / name)]
     lines = CliRunner().invoke(commands, words, catch_exceptions=False).output.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 11, "a file that both sets of judges have is fetched once"
+    assert any(line.startswith("pretrain.second_judges.weights.pathology: https://github.com/mlmed/") for line in lines)
     assert not [line for line in lines if "in no folder of prefetch" in line or "the newest revision" in line]
 
 

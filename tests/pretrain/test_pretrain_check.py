@@ -89,6 +89,15 @@ def test_whole_parts_that_fit_pass_and_are_described(originals: Path, tmp_path: 
     assert {found[f"pretrain.judges.weights.{kind}"]["judge"] for kind in JUDGES} == set(JUDGES)
 
 
+def test_the_second_judges_are_checked_too(originals: Path, tmp_path: Path) -> None:
+    shutil.copytree(originals / "judges", tmp_path / "judges")
+    (tmp_path / "judges" / JUDGES["race"]).write_bytes(b"half")
+    weights = {kind: str(tmp_path / "judges" / name) for kind, name in JUDGES.items()}
+    config = fabricated.config_text(pretrain={"second_judges": {"weights": weights}})
+    [line] = faults(config, tmp_path / "checked.json")
+    assert line.startswith(f"error: configuration, pretrain.second_judges.weights.race: {weights['race']}: the weights")
+
+
 JUDGES = {"pathology": published.PATHOLOGY, "race": published.RACE, "age": published.AGE}
 
 

@@ -20,13 +20,14 @@ INPUTS = {
     "first-stage": ["pixels"],
     "text-tower": ["pairs", "progressions", "studies"],
     "judges": ["pixels", "studies", "patients"],
+    "second-judges": ["pixels", "studies", "patients"],
     "segmenter": ["pixels", "organs"],
 }
 CONFIG = fabricated.config_text(
     preprocess={"size": fabricated.SIDE},
     text={"max_tokens": 12},
     pretrain={"first_stage": SHORT, "text_tower": SHORT | {"width": 32, "layers": 1, "heads": 2}}
-    | {"judges": SHORT, "segmenter": SHORT},
+    | {"judges": SHORT, "second_judges": {"weights": None}, "segmenter": SHORT},
 )
 
 
@@ -104,6 +105,30 @@ def test_what_is_written_loads(paths: dict[str, Path], tmp_path: Path) -> None:
     assert judges.pathology(black_pictures).shape == (2, 5)
     assert judges.race(black_pictures).shape == (2, 3)
     assert 25 < judges.age(black_pictures).mean() < 90
+
+
+def test_the_second_judges_are_other_networks_that_learned_from_the_same_pictures(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
+    for verb in ("judges", "second-judges"):
+        said = run(verb, paths, INPUTS[verb], tmp_path / verb)
+        assert said.startswith(f"{verb.replace('-', ' ')}: ")
+    sizes = [len((tmp_path / verb / "race" / "weights.pt").read_bytes()) for verb in ("judges", "second-judges")]
+    assert sizes[0] != sizes[1]
+    first, second = (load_judges(tmp_path / verb) for verb in ("judges", "second-judges"))
+    assert first.labels == second.labels
+    pictures = np.random.default_rng(0).random((4, fabricated.SIDE, fabricated.SIDE), dtype=np.float32)
+    for kind in ("pathology", "race", "age"):
+        one, other = getattr(first, kind)(pictures), getattr(second, kind)(pictures)
+        assert one.shape == other.shape
+        assert not np.allclose(one, other, rtol=1e-3), kind
+
+
+def test_without_a_second_set_of_judges_their_command_says_how_to_get_one(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"pretrain.second_judges: null, .* set it to \{weights: null\}"):
+        run("second-judges", paths, INPUTS["judges"], tmp_path / "out", fabricated.config_text())
 
 
 def test_the_segmenter_is_tried_on_validation_patients(paths: dict[str, Path], tmp_path: Path) -> None:

@@ -25,7 +25,12 @@ def pictures(count: int, side: int = 32) -> np.ndarray:
 def save_small(folder: Path, kind: str, names: list[str]) -> Any:
     torch.manual_seed(len(names))
     model = judges.network(len(names)).eval()
-    judges.save(folder, kind, model, {"names": names, "outputs": len(names), "size": 32, "mean_age": 60.0})
+    judges.save(
+        folder,
+        kind,
+        model,
+        {"architecture": judges.ARCHITECTURE, "names": names, "outputs": len(names), "size": 32, "mean_age": 60.0},
+    )
     return model
 
 
@@ -227,6 +232,9 @@ def test_the_configuration_of_the_paper_names_the_published_files() -> None:
     paper = yaml.safe_load((REPOSITORY / "workflow" / "configs" / "paper.yaml").read_text())
     files = {kind: Path(path).name for kind, path in paper["pretrain"]["judges"]["weights"].items()}
     assert files == {"pathology": PATHOLOGY, "race": RACE, "age": AGE}
+    second = paper["pretrain"]["second_judges"]["weights"]
+    assert judges._pathology_files()[Path(second["pathology"]).name] == "densenet121-res224-mimic_ch"
+    assert {kind: Path(second[kind]).name for kind in ("race", "age")} == {"race": RACE, "age": AGE}
 
 
 @pytest.mark.parametrize(

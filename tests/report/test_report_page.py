@@ -17,7 +17,7 @@ from biomedjourney import config, tables
 from biomedjourney.beyond import BEYOND
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
-from biomedjourney.measures import MAIN, MEASURES
+from biomedjourney.measures import MAIN, MEASURES, RANKING
 from biomedjourney.report import examples
 from biomedjourney.report.subgroups import LEAST_PAIRS
 from biomedjourney.systems import BOUND
@@ -63,7 +63,7 @@ def report(paths: dict[str, Path], out: Path, **overlay: Any) -> Result:
     text = fabricated.config_text(**config.merge(evaluation.SETTINGS, overlay))
     words = ["report", "--config", text, "--out", str(out), "--generated", str(paths[OURS])]
     words += ["--benchmarks", str(paths["benchmarks"])]
-    for name in (*evaluation.OUTPUTS, *BEFORE):
+    for name in (*evaluation.OUTPUTS, *BEFORE, "judges"):
         words += [f"--{name}", str(paths[name])] if name in paths else []
     return CliRunner().invoke(commands, words)
 
@@ -150,6 +150,37 @@ def test_the_spread_over_training_seeds_and_the_differences_of_ablations_are_on_
     assert "training seeds: 0, 1." in section(page, "main")
     row = tables.read(inputs["ablations"], "ablations").set_index("system").loc["no-registration"]
     assert f"{100 * row['race_auc_difference']:+.2f}" in section(page, "ablations")
+
+
+def test_a_second_set_of_judges_has_a_section_where_there_is_one(
+    written: Path, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    assert "second set of judges" not in (written / "index.html").read_text()
+    systems = tables.read(inputs["systems"], "systems")
+    order = {f"{m.name}_rank": systems[m.name].rank(ascending=False, method="min") for m in RANKING}
+    first = systems.assign(judges="first", **order, **{f"{m.name}_agreement": 0.25 for m in RANKING})
+    second = first.assign(judges="second", age_r=None, change_auc_rank=None, change_auc=0.5)
+    columns = [column.name for column in tables.table("judges").columns]
+    paths = replaced(inputs, "judges", pd.concat([first, second])[columns], tmp_path)
+    judges = {"pretrain": {"second_judges": {"weights": None}}}
+    assert report(paths, tmp_path / "report", **judges).exit_code == 0
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall(r'<section id="(.*?)">', page) == re.findall(r'<a href="#(.*?)">', page)
+    shown = html.unescape(section(page, "judges"))
+    assert (
+        "By change AUC no pair of systems changes places between the two sets of judges (Kendall's tau 0.25)" in shown
+    )
+    assert "By CMIG no pair of systems changes" in shown
+    assert "networks of another width" in shown
+    cells = re.findall(r"<td.*?>(.*?)</td>", shown.split('<tr class="ours">')[2])
+    assert cells[0] == "second"
+    assert cells[-2:] == ["1", "–"]
+    assert "<b>–</b>" in cells[4]
+    assert 'download="judges.csv"' in shown
+    published = dict.fromkeys(("pathology", "race", "age"), "weights.pt")
+    judges = {"pretrain": {"second_judges": {"weights": published}}}
+    assert report(paths, tmp_path / "other", **judges).exit_code == 0
+    assert "published ones, of which" in section((tmp_path / "other" / "index.html").read_text(), "judges")
 
 
 def test_the_grid_is_a_picture_of_as_many_rows_as_asked_for(

@@ -60,6 +60,7 @@ STAND_INS = [name for name in SYSTEMS if systems.is_stand_in(SYSTEMS[name])]
 COPIES = [name for name in SYSTEMS if "picture" in SYSTEMS[name]]
 # None where neither weights are given nor the phantom draws masks to train one.
 SEGMENTER = "results/models/segmenter" if config["phantom"] or config["pretrain"]["segmenter"]["weights"] else []
+SECOND_JUDGES = config["pretrain"]["second_judges"] is not None
 EXPORTED = "results/models/biomedjourney"
 MAIN_RUN = SYSTEMS[systems.MAIN]["run"]
 # Empty where the main model takes no registered prior, to which its edits could be compared.
@@ -118,6 +119,7 @@ TRAINED_HERE = {
     "first_stage": ("pretrain.run.train_first_stage", "pretrain.patch_autoencoder.PatchAutoencoder"),
     "text_tower": ("pretrain.run.train_text_tower",),
     "judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
+    "second_judges": ("pretrain.run.train_judges", "pretrain.judges._trained"),
     "segmenter": ("pretrain.run.train_segmenter", "pretrain.segmenter._trained"),
 }
 
@@ -236,6 +238,8 @@ REPORTED = {
         "systems ablations beyond findings subgroups scores training guidance cohort triples studies registrations"
     ).split()
 }
+if SECOND_JUDGES:
+    REPORTED["judges"] = "results/tables/judges.parquet"
 
 
 def flags(name, paths):

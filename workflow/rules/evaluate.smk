@@ -116,12 +116,69 @@ rule evaluate_soundness:
         " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
+if SECOND_JUDGES:
+
+    rule evaluate_second_scores:
+        input:
+            generated=lambda wildcards: shards(f"results/generated/{wildcards.system}", "generate"),
+            judges="results/models/second-judges",
+            triples=FIRST_TRIPLES,
+        output:
+            scores="results/second-scores/{system}.parquet",
+        log:
+            "logs/evaluate/second-scores/{system}.log",
+        benchmark:
+            "benchmarks/evaluate/second-scores/{system}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: threads_of("evaluate")
+        resources:
+            **resources_of("evaluate"),
+        params:
+            settings=settings("evaluate second-scores"),
+            code=code("evaluate second-scores"),
+            inputs=lambda wildcards, input: input_flags(dict(input.items())),
+            devices=devices,
+        shell:
+            '{params.devices} biomedjourney --log {log:q} evaluate second-scores --config "$BIOMEDJOURNEY_CONFIG"'
+            " --system {wildcards.system} {params.inputs} --scores {output.scores:q}"
+            " --threads {threads} 2>&1 | tee -a {log:q}"
+
+    rule evaluate_judges:
+        input:
+            systems="results/tables/systems.parquet",
+            scores=expand("results/second-scores/{system}.parquet", system=SYSTEMS),
+            triples=FIRST_TRIPLES,
+            studies="results/tables/studies.parquet",
+            patients="results/tables/patients.parquet",
+            truth=[] if config["phantom"] is None else "results/tables/truth.parquet",
+        output:
+            judges="results/tables/judges.parquet",
+        log:
+            "logs/evaluate/judges.log",
+        benchmark:
+            "benchmarks/evaluate/judges.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            **resources_of("evaluate", gpus=False),
+        params:
+            settings=settings("evaluate judges"),
+            code=code("evaluate judges", "judges"),
+            inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        shell:
+            'biomedjourney --log {log:q} evaluate judges --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+            " --judges {output.judges:q} 2>&1 | tee -a {log:q}"
+
+
 rule evaluate_systems:
     input:
         scores=expand("results/scores/{system}.parquet", system=SYSTEMS),
         triples=FIRST_TRIPLES,
         studies="results/tables/studies.parquet",
         patients="results/tables/patients.parquet",
+        images="results/tables/images.parquet",
         real="results/real.parquet",
         truth=[] if config["phantom"] is None else "results/tables/truth.parquet",
     output:

@@ -82,9 +82,36 @@ rule pretrain_judges:
         code=pretrain_code("judges"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
+        part="judges",
     shell:
-        '{params.devices} biomedjourney --log {log:q} pretrain judges --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
+        "{params.devices} biomedjourney --log {log:q} pretrain {params.part}"
+        ' --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
         " --out {output.model:q} --threads {threads} 2>&1 | tee -a {log:q}"
+
+
+if SECOND_JUDGES:
+
+    use rule pretrain_judges as pretrain_second_judges with:
+        input:
+            lambda wildcards: weight_files("pretrain.second_judges."),
+            **part_tables(
+                "second_judges",
+                singles="results/tables/singles.parquet",
+                studies="results/tables/studies.parquet",
+                patients="results/tables/patients.parquet",
+                pixels=PIXELS,
+            ),
+        output:
+            model=directory("results/models/second-judges"),
+        log:
+            "logs/pretrain/second-judges.log",
+        benchmark:
+            "benchmarks/pretrain/second-judges.tsv"
+        priority: 0  # the pictures do not wait for it
+        params:
+            settings=settings("pretrain second-judges"),
+            code=pretrain_code("second_judges"),
+            part="second-judges",
 
 
 if SEGMENTER:

@@ -21,7 +21,7 @@ rule write_report:
         **resources_of("report"),
     params:
         settings=settings("report"),
-        code=code("report", "findings"),
+        code=code("report", "findings", "judges"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         out=lambda wildcards, output: os.path.dirname(output.page),
     shell:

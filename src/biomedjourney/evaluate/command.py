@@ -9,6 +9,9 @@ import click
 from biomedjourney import config
 
 FILE = config.PATH
+TRIPLES = click.option(
+    "--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward."
+)
 SYSTEM = click.option("--system", required=True, metavar="NAME", help="The system, by its name in systems.")
 JUDGES = click.option("--judges", type=FILE, required=True, help="Input: folder of the judging classifiers.")
 REAL = click.option("--real", type=FILE, required=True, help="Input: real table.")
@@ -91,7 +94,7 @@ def guidance(
 @config.option("evaluate real")
 @JUDGES
 @click.option("--singles", type=FILE, required=True, help="Input: singles table.")
-@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
+@TRIPLES
 @PIXELS
 @click.option("--real", type=FILE, required=True, help="Output: real table.")
 @THREADS
@@ -128,7 +131,7 @@ def real(
 @config.option("evaluate scores")
 @SYSTEM
 @JUDGES
-@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
+@TRIPLES
 @GENERATED
 @REGISTERED
 @PIXELS
@@ -181,11 +184,48 @@ def scores(
     tables.write(scores, "scores", scored)
 
 
+@command.command("second-scores")
+@config.option("evaluate second-scores")
+@SYSTEM
+@JUDGES
+@TRIPLES
+@GENERATED
+@click.option("--scores", type=FILE, required=True, help="Output: second_scores table of the system.")
+@THREADS
+def second_scores(
+    settings: dict[str, Any],
+    system: str,
+    judges: Path,
+    triples: Path,
+    generated: tuple[Path, ...],
+    scores: Path,
+    threads: int,
+) -> None:
+    """Score the pictures of one system with a second set of judging classifiers, and compare them with no others.
+
+    \b
+    Example: biomedjourney evaluate second-scores --system biomedjourney --judges results/models/second-judges \\
+      --triples results/triples/rules/forward.parquet --generated results/generated/biomedjourney/0.parquet \\
+      --scores results/second-scores/biomedjourney.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney import tables
+    from biomedjourney.evaluate.scoring import score_system
+    from biomedjourney.examples import Inputs, compared_triples
+    from biomedjourney.pretrain import load_judges
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    scored = score_system(system, generated, load_judges(judges), test_triples, settings["evaluate"]["batch_size"])
+    tables.write(scores, "second_scores", scored)
+
+
 @command.command()
 @config.option("evaluate soundness")
 @SYSTEM
 @JUDGES
-@click.option("--triples", type=FILE, required=True, help="Input: triples table of the first writer, read forward.")
+@TRIPLES
 @click.option("--trials", type=FILE, required=True, help="Input: trials table.")
 @GENERATED
 @REGISTERED
@@ -230,6 +270,7 @@ def soundness(
 @command.command()
 @config.option("evaluate systems")
 @_cohort
+@click.option("--images", type=FILE, required=True, help="Input: images table, for the views.")
 @click.option(
     "--scores", type=FILE, required=True, multiple=True, help="Input: scores table of a system; repeat it for each."
 )
@@ -246,6 +287,7 @@ def systems(
     triples: Path,
     studies: Path,
     patients: Path,
+    images: Path,
     scores: tuple[Path, ...],
     real: Path,
     truth: Path | None,
@@ -258,7 +300,7 @@ def systems(
     Example: biomedjourney evaluate systems --scores results/scores/biomedjourney.parquet \\
       --scores results/scores/copy-prior.parquet --triples results/triples/rules/forward.parquet \\
       --studies results/tables/studies.parquet --patients results/tables/patients.parquet \\
-      --real results/real.parquet --all-scores results/tables/scores.parquet \\
+      --images results/tables/images.parquet --real results/real.parquet --all-scores results/tables/scores.parquet \\
       --systems results/tables/systems.parquet --ablations results/tables/ablations.parquet \\
       --findings results/tables/findings.parquet --subgroups results/tables/subgroups.parquet \\
       --beyond results/tables/beyond.parquet
@@ -276,6 +318,7 @@ def systems(
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
     all_studies, findings = tables.read(studies, "studies"), settings["labels"]["findings"]
     rows = labels.attributes(test_triples, all_studies, tables.read(patients, "patients"))
+    rows["view"] = labels.views(rows["dicom_id"], tables.read(images, "images", ["dicom_id", "view"]))
     joined = join(scores, settings["systems"], test_triples, findings)
     true_rows = None if truth is None else tables.read(truth, "truth")
     study_labels = labels.by_study(all_studies, settings["labels"])
@@ -285,3 +328,47 @@ def systems(
     tables.write(all_scores, "scores", joined.assign(features=None))
     for name, content in summary.items():
         tables.write(outputs[name], name, content)
+
+
+@command.command()
+@config.option("evaluate judges")
+@_cohort
+@click.option("--systems", type=FILE, required=True, help="Input: systems table, by the first set of judges.")
+@click.option(
+    "--scores", type=FILE, required=True, multiple=True, help="Input: second_scores table of a system; repeat it."
+)
+@click.option("--truth", type=FILE, help="Input: truth table of the phantom, to measure on true labels too.")
+@click.option("--judges", type=FILE, required=True, help="Output: judges table.")
+def judges(
+    settings: dict[str, Any],
+    triples: Path,
+    studies: Path,
+    patients: Path,
+    systems: Path,
+    scores: tuple[Path, ...],
+    truth: Path | None,
+    judges: Path,
+) -> None:
+    """Measure every system by a second set of judges, and tell how far both sets agree on the order of the systems.
+
+    \b
+    Example: biomedjourney evaluate judges --systems results/tables/systems.parquet \\
+      --scores results/second-scores/biomedjourney.parquet --scores results/second-scores/copy-prior.parquet \\
+      --triples results/triples/rules/forward.parquet --studies results/tables/studies.parquet \\
+      --patients results/tables/patients.parquet --judges results/tables/judges.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(1)
+    from biomedjourney import tables
+    from biomedjourney.evaluate import labels
+    from biomedjourney.evaluate.agreement import by_both_judges
+    from biomedjourney.evaluate.scoring import join
+    from biomedjourney.examples import Inputs, compared_triples
+
+    test_triples = compared_triples(Inputs(triples=[triples]), "test")
+    rows = labels.attributes(test_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
+    joined = join(scores, settings["systems"], test_triples, settings["labels"]["findings"], "second_scores")
+    true_rows = None if truth is None else tables.read(truth, "truth")
+    by_both = by_both_judges(tables.read(systems, "systems"), joined, rows, true_rows, settings)
+    tables.write(judges, "judges", by_both)

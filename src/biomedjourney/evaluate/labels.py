@@ -71,6 +71,17 @@ def attributes(triples: pd.DataFrame, studies: pd.DataFrame, patients: pd.DataFr
     return rows.drop(columns=["in_studies", "in_priors", "in_patients"]).set_index("pair_id")
 
 
+def views(dicom_ids: pd.Series, images: pd.DataFrame) -> pd.Series:
+    """The view of each image, null where the table `images` gives none. Raises UserError for one that it lacks."""
+    by_image = images.set_index("dicom_id")["view"]
+    lost = dicom_ids[~dicom_ids.isin(by_image.index)]
+    if len(lost):
+        raise UserError(
+            f"table images: dicom_id {lost.iloc[0]} is not there: give the images that the pairs were made from"
+        )
+    return dicom_ids.map(by_image)
+
+
 def targets(rows: pd.DataFrame, settings: dict[str, Any], truth: pd.DataFrame | None = None) -> Targets:
     """The targets of rows made by `attributes`. ``settings`` is the section `labels`.
 

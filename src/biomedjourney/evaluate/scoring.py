@@ -22,12 +22,13 @@ def score_system(
     judges: Any,
     test_triples: pd.DataFrame,
     batch_size: int,
-    real: RealPictures,
-    comparisons: Sequence[Comparison],
+    real: RealPictures | None = None,
+    comparisons: Sequence[Comparison] = (),
 ) -> pd.DataFrame:
     """The table `scores` of one system. ``files``: every shard of its table `generated`.
 
-    ``real``: the pictures of the compared test triples, for the columns that the ``comparisons`` make.
+    ``real``: the pictures of the compared test triples, for the columns that the ``comparisons`` make; without them it
+    is the table `second_scores`.
     Raises UserError where a seed does not cover exactly the compared test triples.
     """
     key = [*SEEDS, "pair_id"]
@@ -41,17 +42,21 @@ def score_system(
 
 
 def join(
-    files: Sequence[Path], systems: Collection[str], test_triples: pd.DataFrame, findings: list[str]
+    files: Sequence[Path],
+    systems: Collection[str],
+    test_triples: pd.DataFrame,
+    findings: list[str],
+    name: str = "scores",
 ) -> pd.DataFrame:
-    """The scores of all systems in one table.
+    """The scores of all systems in one table. ``name``: that of the tables, scores or second_scores.
 
     Raises UserError for a system that is not configured or given twice, for a system that does not cover the
     compared test triples, for a finding that was not scored, and for a table without features.
     """
     by_system: dict[str, pd.DataFrame] = {}
     for path in files:
-        scores = tables.read(path, "scores")
-        if scores["features"].isna().any():
+        scores = tables.read(path, name)
+        if name == "scores" and scores["features"].isna().any():
             raise UserError(f"{path}: no features, as in the table of all systems: give each system's own table")
         for system in scores["system"].unique():
             rows = scores[scores["system"] == system]

@@ -28,9 +28,10 @@ def summarise(
 ) -> dict[str, pd.DataFrame]:
     """The tables `systems`, `ablations`, `findings`, `subgroups` and `beyond` from `scores` and the pairs' attributes.
 
-    ``rows``: made by `labels.attributes`. ``more_targets``: the fields of `Targets` that `beyond` needs, row by row as
-    ``rows``. Systems come in the order in which `biomedjourney.systems` declares them. In `ablations` each is compared
-    with the system that it is an ablation of, elsewhere with the main system.
+    ``rows``: made by `labels.attributes`, with the ``view`` of the current image. ``more_targets``: the fields of
+    `Targets` that `beyond` needs, row by row as ``rows``. Systems come in the order in which `biomedjourney.systems`
+    declares them. In `ablations` each is compared with the system that it is an ablation of, elsewhere with the main
+    system.
     """
     findings, seed = settings["labels"]["findings"], settings["seed"]
     replicates = settings["evaluate"]["bootstrap"]
@@ -152,7 +153,7 @@ def undefined_findings(seen: Evidence) -> list[str]:
 
 
 def groups(rows: pd.DataFrame, settings: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The subgroups of rows made by `labels.attributes`, as masks: by race, sex, age and interval.
+    """The subgroups of the rows that `summarise` takes, as masks: by race, sex, view, age and interval.
 
     ``settings`` is the section `evaluate`; its bounds ``age_groups`` (years) and ``interval_groups`` (days) belong
     to the group above them. A group with no rows is left out.
@@ -160,6 +161,8 @@ def groups(rows: pd.DataFrame, settings: dict[str, Any]) -> dict[str, np.ndarray
     race, sex = rows["race"].fillna("unknown").to_numpy(), rows["sex"].fillna("unknown").to_numpy()
     masks = {f"race={name}": race == name for name in (*RACES, "unknown")}
     masks |= {f"sex={name}": sex == name for name in ("F", "M", "unknown")}
+    view = rows["view"].fillna("unknown").to_numpy()
+    masks |= {f"view={name}": view == name for name in sorted(set(view), key=lambda name: (name == "unknown", name))}
     masks |= _between("age", rows["age"], settings["age_groups"])
     masks |= _between("interval_days", rows["interval_days"], settings["interval_groups"])
     return {name: mask for name, mask in masks.items() if mask.any()}

@@ -1,4 +1,4 @@
-"""``biomedjourney pretrain first-stage | text-tower | judges | segmenter``."""
+"""``biomedjourney pretrain first-stage | text-tower | judges | second-judges | segmenter``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +112,25 @@ def judges(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> 
     from biomedjourney.pretrain import run
 
     click.echo(run.judges(settings, out, inputs))
+
+
+@command.command("second-judges")
+@config.option("pretrain second-judges")
+@_common
+@_tables("singles", "studies", "patients", "pixels")
+def second_judges(settings: dict[str, Any], out: Path, threads: int, **inputs: Any) -> None:
+    """Write a second set of judging classifiers: other published files, or other networks trained on the same pictures.
+
+    Example: biomedjourney pretrain second-judges --singles results/tables/singles.parquet
+    --studies results/tables/studies.parquet --patients results/tables/patients.parquet
+    --pixels results/pixels/0.parquet --out results/models/second-judges
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.pretrain import run
+
+    click.echo(run.second_judges(settings, out, inputs))
 
 
 @command.command("segmenter")

@@ -23,6 +23,8 @@ from biomedjourney.tables import RACES
 from biomedjourney.weights import refuse_pointer
 
 ARCHITECTURE: dict[str, Any] = {"growth_rate": 12, "block_config": [3, 4, 4], "num_init_features": 24}
+# Of the second set: wider and shallower, so that it does not make the mistakes of the first.
+SECOND_ARCHITECTURE: dict[str, Any] = {"growth_rate": 16, "block_config": [2, 3, 3], "num_init_features": 32}
 KINDS = ("pathology", "race", "age")
 PUBLISHED_NAMES = {"Effusion": "pleural_effusion", "Pleural_Thickening": "pleural_other"}
 PUBLISHED_FILES = {
@@ -78,12 +80,12 @@ def _run(judge: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray) ->
     return result
 
 
-def network(outputs: int) -> Any:
+def network(outputs: int, architecture: dict[str, Any] = ARCHITECTURE) -> Any:
     """A small torchxrayvision DenseNet with this number of outputs; its channels are last, which is faster on a CPU."""
     import torchxrayvision as xrv
 
-    model = xrv.models.DenseNet(**ARCHITECTURE, num_classes=outputs)
-    model.features.conv0 = nn.Conv2d(1, ARCHITECTURE["num_init_features"], 5, stride=2, padding=2, bias=False)
+    model = xrv.models.DenseNet(**architecture, num_classes=outputs)
+    model.features.conv0 = nn.Conv2d(1, architecture["num_init_features"], 5, stride=2, padding=2, bias=False)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -138,7 +140,14 @@ def _uniform(x: torch.Tensor, spread: float, generator: torch.Generator) -> torc
     return (torch.rand(len(x), generator=generator) * 2 - 1) * spread
 
 
-def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[str, Any], seed: int) -> Any:
+def train(
+    kind: str,
+    pictures: np.ndarray,
+    targets: np.ndarray,
+    settings: dict[str, Any],
+    seed: int,
+    architecture: dict[str, Any] = ARCHITECTURE,
+) -> Any:
     """One small judge trained on uint8 pictures (n, h, w).
 
     ``targets``: labels (n, labels) for pathology, indices (n,) for race, standardised ages (n,) for age.
@@ -146,7 +155,7 @@ def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[s
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 3, KINDS.index(kind)])
     generator = torch.Generator().manual_seed(seed)
-    model = network({"pathology": targets.shape[-1], "race": len(RACES), "age": 1}[kind])
+    model = network({"pathology": targets.shape[-1], "race": len(RACES), "age": 1}[kind], architecture)
     optimiser = torch.optim.AdamW(model.parameters(), settings["learning_rate"], weight_decay=0.01)
     schedule = one_cycle(optimiser, settings, 0.2)
     all_targets = torch.from_numpy(targets.astype(np.float32))
@@ -164,10 +173,10 @@ def train(kind: str, pictures: np.ndarray, targets: np.ndarray, settings: dict[s
 
 
 def save(folder: Path, kind: str, model: Any, description: dict[str, Any]) -> None:
-    """Writes the weights of a trained judge and what is needed to load and read it."""
+    """Writes the weights of a trained judge and what is needed to load and read it, its ``architecture`` too."""
     (folder / kind).mkdir()
     torch.save(model.state_dict(), folder / kind / "weights.pt")
-    (folder / kind / "judge.json").write_text(json.dumps({"architecture": ARCHITECTURE} | description, indent=2))
+    (folder / kind / "judge.json").write_text(json.dumps(description, indent=2))
 
 
 def copy_published(weights: dict[str, str], out: Path) -> None:
@@ -239,7 +248,7 @@ def _load(folder: Path, kind: str) -> _Loaded:
 
 def _trained(folder: Path, kind: str, description: dict[str, Any]) -> _Loaded:
     """A judge that `train` made."""
-    model = network(description["outputs"])
+    model = network(description["outputs"], description["architecture"])
     with _readable(folder / "weights.pt"):
         model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     device = _device()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biomedjourney import tables
+from biomedjourney import sampling, tables
 from biomedjourney.errors import UserError
 from biomedjourney.measures import ORGANS, dice
 from biomedjourney.pixels import decode_png
@@ -60,13 +60,27 @@ def text_tower(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
 
 def judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
     """Writes the folder of the judges; returns a line that says where they are from. Inputs: see `first_stage`."""
+    return _judges("judges", settings, out, inputs)
+
+
+def second_judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Writes the folder of the second set of judges, as `judges`. Raises UserError where none is configured."""
+    if settings["pretrain"]["second_judges"] is None:
+        raise UserError(
+            "configuration, pretrain.second_judges: null, so there is no second set of judges: "
+            "set it to {weights: null}, or name the files of published ones"
+        )
+    return _judges("second_judges", settings, out, inputs)
+
+
+def _judges(part: str, settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
     from biomedjourney.pretrain import judges as judge
 
-    published = settings["pretrain"]["judges"]["weights"]
+    published = settings["pretrain"][part]["weights"]
     if published is None:
-        return train_judges(settings, out, inputs)
+        return train_judges(part, settings, out, inputs)
     judge.copy_published(published, out)
-    return f"judges: {', '.join(published.values())}"
+    return f"{part.replace('_', ' ')}: {', '.join(published.values())}"
 
 
 def segmenter(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
@@ -119,12 +133,18 @@ def train_text_tower(settings: dict[str, Any], out: Path, inputs: Inputs) -> str
     return f"text tower: trained on {len(texts)} texts, loss {loss:.3f}"
 
 
-def train_judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
-    """Trains the judges in miniature; returns a line on their accuracy on real validation pictures."""
+def train_judges(part: str, settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
+    """Trains the judges in miniature; returns a line on their accuracy on real validation pictures.
+
+    ``part``: judges, or second_judges, which begin from other weights of another network and draw other pictures.
+    """
     from biomedjourney.pretrain import judges as judge
 
     judge_settings, labels = settings["pretrain"]["judges"], settings["labels"]
-    singles, studies, patients, pixels = _needed(inputs, "judges", "singles", "studies", "patients", "pixels")
+    architecture, seed = judge.ARCHITECTURE, settings["seed"]
+    if part == "second_judges":
+        architecture, seed = judge.SECOND_ARCHITECTURE, int(sampling.keyed(part, seed).integers(2**62))
+    singles, studies, patients, pixels = _needed(inputs, part, "singles", "studies", "patients", "pixels")
     rows = tables.read(singles, "singles").merge(
         tables.read(studies, "studies").drop(columns="subject_id"), on="study_id"
     )
@@ -143,12 +163,14 @@ def train_judges(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
             if not usable.any():
                 raise UserError(
                     f"{patients}: no training patient has a known {kind}, so its judge cannot learn: "
-                    "correct data.demographics, or give published weights in pretrain.judges"
+                    f"correct data.demographics, or give published weights in pretrain.{part}"
                 )
-            model = judge.train(kind, pictures[usable], target[usable], judge_settings, settings["seed"])
+            model = judge.train(kind, pictures[usable], target[usable], judge_settings, seed, architecture)
             description = {"names": names[kind], "outputs": len(names[kind]), "size": settings["preprocess"]["size"]}
-            judge.save(folder, kind, model, description | {"mean_age": mean_age})
-    return "judges: " + _validate(judge.load(out), rows[rows["split"] == "validation"], pixels, labels)
+            judge.save(folder, kind, model, {"architecture": architecture, **description, "mean_age": mean_age})
+    return f"{part.replace('_', ' ')}: " + _validate(
+        judge.load(out), rows[rows["split"] == "validation"], pixels, labels
+    )
 
 
 def train_segmenter(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:

@@ -16,6 +16,7 @@ FILE = config.PATH
 @click.option("--ablations", type=FILE, required=True, help="Input: ablations table.")
 @click.option("--beyond", type=FILE, required=True, help="Input: beyond table.")
 @click.option("--soundness", type=FILE, help="Input: soundness table, where the main model takes a registered prior.")
+@click.option("--judges", type=FILE, help="Input: judges table, where there is a second set of judges.")
 @click.option("--findings", type=FILE, required=True, help="Input: findings table.")
 @click.option("--subgroups", type=FILE, required=True, help="Input: subgroups table.")
 @click.option("--scores", type=FILE, required=True, help="Input: scores table.")

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.beyond import BEYOND
-from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, Measure
-from biomedjourney.report import charts, claims, examples, registration, subgroups, timing
+from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, RANKING, Measure
+from biomedjourney.report import charts, claims, examples, orders, registration, subgroups, timing
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent, trained_several_times
 from biomedjourney.systems import about
 
 SINGLE = (
-    *("systems", "ablations", "beyond", "soundness", "findings", "subgroups", "scores", "training", "guidance"),
-    *("cohort", "triples", "studies", "registrations"),
+    *("systems", "ablations", "beyond", "soundness", "judges", "findings", "subgroups", "scores", "training"),
+    *("guidance", "cohort", "triples", "studies", "registrations"),
 )
 VERBS = {
     "training": "train", "guidance": "evaluate", "cohort": "gather", "triples": "gather", "studies": "ingest",
@@ -36,7 +36,7 @@ DESCRIPTIONS_SHOWN = 12
 FILES = ("index.html", "grid.png", "curves.png", "main-table.txt")
 NOT_SHOWN = "Pictures of patients are left out: report.show_patients."
 # no row is of one patient
-AS_CSV = ("systems", "ablations", "soundness", "findings", "subgroups", "guidance", "training", "cohort")
+AS_CSV = ("systems", "ablations", "soundness", "judges", "findings", "subgroups", "guidance", "training", "cohort")
 
 
 def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
@@ -109,6 +109,9 @@ def _fill(
         claims=claims.claims(read["systems"], read["findings"], read["ablations"]),
         systems=_records(_recomputed(read["systems"])),
         ablations=_records(_recomputed(read["ablations"])),
+        judged=_records(read["judges"]) if "judges" in read else [],
+        orders=[orders.compare(read["judges"], measure) for measure in RANKING] if "judges" in read else [],
+        ranking=[{"name": measure.name, "title": measure.title} for measure in RANKING],
         findings=_wide(read["findings"], "finding"),
         subgroups=_records(_main_rows(read["subgroups"])),
         guidance=_records(read["guidance"]) if "guidance" in read else [],

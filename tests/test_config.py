@@ -408,9 +408,10 @@ def test_a_repository_is_a_name_with_a_commit_and_a_folder(prefetch: dict[str, A
     ("path", "value", "rerun"),
     [
         ("pretrain.judges.steps", 7, {"pretrain judges", "report"}),
-        ("evaluate.bootstrap", 200, {"evaluate systems", "report"}),
+        ("evaluate.bootstrap", 200, {"evaluate samplers", "evaluate systems", "report"}),
         ("text.max_tokens", 7, {"pretrain check", "pretrain text-tower", "encode texts", "train", "report"}),
         ("generate.guidance.sweep.pairs", 7, {"generate sweep", "report"}),
+        ("generate.samplers", {"systems": ["biomedjourney"]}, {"generate samplers", "report"}),
         ("data.demographics", "elsewhere", {"ingest tables"}),
     ],
 )

@@ -165,6 +165,11 @@ _SEED = Column("seed", pa.int64(), "seed of the sampling noise")
 _SYSTEM = Column("system", pa.string(), "what made the picture, by its name in the configuration")
 _SPLIT = Column("split", pa.string(), "train, validation or test; a patient is on one side only")
 _PAIRS_COUNTED = Column("n", pa.int64(), "test pairs")
+_SAMPLER = (
+    Column("solver", pa.string(), "what takes the steps: ddim or dpm-solver++"),
+    Column("steps", pa.int64(), "sampling steps"),
+    Column("evaluations", pa.int64(), "evaluations of the UNet for one picture, those of guidance among them"),
+)
 _PNG = Column("png", pa.binary(), "8-bit grey PNG", nullable=True)
 
 _DECLARED = (
@@ -374,6 +379,24 @@ _DECLARED = (
             Column("n", pa.int64(), "validation pairs"),
             *_measured(measures.GUIDING),
             Column("chosen", pa.bool_(), "the scales used on the test pairs"),
+        ),
+    ),
+    Table(
+        "samplers",
+        "The measures on validation patients for each sampler, and its differences to the one with most evaluations.",
+        ("system", "solver", "steps"),
+        (
+            _SYSTEM,
+            *_SAMPLER,
+            Column("n", pa.int64(), "validation pairs"),
+            *_with_intervals(measures.GUIDING),
+            *_with_differences(measures.GUIDING, "the sampler with most evaluations"),
+            Column(
+                "within",
+                pa.bool_(),
+                "the intervals of all differences lie within -0.02 and 0.02; null: the sampler with most evaluations",
+                nullable=True,
+            ),
         ),
     ),
     Table(
@@ -605,6 +628,13 @@ _DECLARED = (
             _PAIR,
             _PNG,
         ),
+        bulky=True,
+    ),
+    Table(
+        "sampled",
+        "Validation pairs drawn by each sampler, from which the table samplers is made.",
+        ("solver", "steps", "pair_id"),
+        (*_SAMPLER, _PAIR, _PNG),
         bulky=True,
     ),
 )

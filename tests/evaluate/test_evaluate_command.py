@@ -471,8 +471,8 @@ def test_guidance_measures_every_pair_of_scales(inputs: dict[str, Path], tmp_pat
 
     test_pair = compared(inputs, "test")["pair_id"].iloc[0]
     for changed, expected in (
-        (rows.iloc[1:], "the sweep of biomedjourney at text 1.5, image 1.5 covers"),
-        (rows.replace(triples["pair_id"].iloc[0], test_pair), "the validation sweep of biomedjourney covers"),
+        (rows.iloc[1:], "table sweeps, text_scale 1.5, image_scale 1.5 covers"),
+        (rows.replace(triples["pair_id"].iloc[0], test_pair), "table sweeps covers"),
     ):
         tables.write(tmp_path / "changed.parquet", "sweeps", changed)
         assert expected in refusal(choose_guidance(inputs, [tmp_path / "changed.parquet"], tmp_path / "g.parquet"))

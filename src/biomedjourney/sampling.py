@@ -50,8 +50,8 @@ def solver(name: str, schedule: Mapping[str, Any]) -> Any:
     """diffusers' scheduler for a solver of `SOLVERS`, with the noise schedule of another one.
 
     ``schedule``: the configuration of a scheduler, as diffusers stores it. DDIM (Song et al., 2021) is of first order.
-    DPM-Solver++ (Lu et al., 2022) is of second order and uses the prediction of the step before. Its steps are measured in
-    the logarithm of the noise level, which is infinite at zero terminal SNR: diffusers begins at 4096 times the signal.
+    DPM-Solver++ (Lu et al., 2022) is of second order and uses the prediction of the step before. It counts in
+    logarithms of the noise level, which is infinite at zero terminal SNR: diffusers begins at 4096 times the signal.
     """
     import diffusers
 
@@ -127,7 +127,7 @@ def sample(
     text_scale: float,
     image_scale: float,
 ) -> torch.Tensor:
-    """Scaled latents (n, c, h, w), drawn from ``noise`` of that shape in ``steps`` steps of a `solver`, which adds no noise.
+    """Scaled latents (n, c, h, w), drawn from ``noise`` of that shape in ``steps`` steps of a `solver`.
 
     ``prior_latents`` are unscaled and joined to the noisy ones along the channels; None: the model has no prior.
     """

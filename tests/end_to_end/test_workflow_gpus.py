@@ -52,7 +52,7 @@ VERBS = ("pretrain", "encode", "train", "generate", "evaluate")
 USE_A_GPU = {
     *("pretrain_text_tower", "pretrain_judges", "encode_images", "encode_priors", "encode_reports"),
     *("encode_descriptions", "train_stage", "generate_sweep", "generate_pictures", "evaluate_guidance"),
-    *("evaluate_real", "evaluate_scores"),
+    *("generate_samplers", "evaluate_samplers", "evaluate_real", "evaluate_scores"),
 }
 
 

@@ -72,8 +72,8 @@ def score_sweep(
     """The scores of validation pairs for each setting that was tried, sorted by pair: one table per setting.
 
     ``name`` and ``files``: the table of pictures and every shard of it. ``columns``: what tells the settings apart.
-    ``rows``: the compared validation pairs, made by `labels.attributes`. Raises UserError for a picture of another pair,
-    and where not every setting covers the same pairs.
+    ``rows``: the compared validation pairs, made by `labels.attributes`.
+    Raises UserError for a picture of another pair, and where not every setting covers the same pairs.
     """
     batch_size = settings["evaluate"]["batch_size"]
     key = [*columns, "pair_id"]

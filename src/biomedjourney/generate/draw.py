@@ -115,7 +115,7 @@ def samplers(
 ) -> None:
     """Writes the table `sampled` of a system: validation pairs drawn by each sampler at the system's guidance scales.
 
-    The pairs are chosen by the seed, and the same noise serves all samplers. Raises UserError where none are configured.
+    The pairs are chosen by the seed, and the same noise serves all samplers. Raises UserError where none is configured.
     """
     if settings["generate"]["samplers"] is None:
         raise UserError("configuration, generate.samplers: null: name the samplers that are to be compared")

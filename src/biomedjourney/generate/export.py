@@ -28,8 +28,8 @@ def export(
     unet/, vae/ (the first stage, with the file of its class where diffusers has none), scheduler/ (the solver) and
     model_index.json as diffusers stores them; text_tower/; README.md, the model card; run.json of the run; and
     model.json with the side of the pictures in pixels, the number of tokens, the kind of prior, the guidance scales,
-    solver and sampling steps, and under ``trained`` how the model came about. Raises UserError where the text tower or the
-    first stage is not the one that the model was trained with.
+    solver and sampling steps, and under ``trained`` how the model came about. Raises UserError where the text tower or
+    the first stage is not the one that the model was trained with.
     """
     import torch
     from diffusers import StableDiffusionInstructPix2PixPipeline

@@ -115,9 +115,9 @@ def samplers(
 
     compared = compare(system, sampled, load_judges(judges), _validation_rows(triples, studies, patients), settings)
     tables.write(samplers, "samplers", compared)
-    for row in compared.itertuples():
-        says = {True: "within", False: "not within"}.get(row.within, "the reference")
-        click.echo(f"{row.system}: {row.solver}, {row.steps} steps, {row.evaluations} evaluations: {says}")
+    for row in compared.to_dict("records"):
+        says = "the reference" if row["within"] is None else "within" if row["within"] else "not within"
+        click.echo(f"{system}: {row['solver']}, {row['steps']} steps, {row['evaluations']} evaluations: {says}")
 
 
 def _validation_rows(triples: Path, studies: Path, patients: Path) -> Any:

@@ -20,11 +20,11 @@ def compare(
     ``files``: every shard of its table `sampled`. ``rows``: the compared validation pairs, made by `labels.attributes`.
     Each sampler is compared with the one that takes most evaluations. Raises UserError as `scoring.score_sweep` does.
     """
-    drawn = scoring.score_sweep("sampled", files, SAMPLER, judges, rows, settings)
-    drawn = sorted(drawn, key=lambda group: -group["evaluations"].iloc[0])
+    scored = scoring.score_sweep("sampled", files, SAMPLER, judges, rows, settings)
+    by_evaluations = sorted(scored, key=lambda group: -group["evaluations"].iloc[0])
     replicates, seed = settings["evaluate"]["bootstrap"], settings["seed"]
     compared, reference = [], None
-    for group in drawn:
+    for group in by_evaluations:
         seen = summary.evidence(group, rows.loc[group["pair_id"]], settings["labels"], None, replicates, seed)
         reference = reference or seen
         row = {"system": system, **group[SAMPLER].iloc[0], **summary.measured(seen, measures.GUIDING)}

@@ -115,6 +115,13 @@ def test_each_solver_follows_the_known_path_from_pure_noise_with_its_order() -> 
     assert max(first[100], second[100]) < 0.01
 
 
+def test_ddim_draws_bit_for_bit_as_the_schedule_that_training_stores() -> None:
+    stored = sampling.scheduler(COSINE)
+    inputs = (5, sampling.noise(0, ["a", "b", "c"], SHAPE[1:]), torch.zeros(SHAPE), torch.zeros(3, 2, 5), 3.0, 1.5)
+    drawn = (sampling.sample(Normal(), one, *inputs) for one in (stored, sampling.solver("ddim", stored.config)))
+    assert torch.equal(*drawn)
+
+
 def test_a_solver_is_known_by_what_diffusers_stores_and_gives_the_noise_schedule_back(tmp_path: Path) -> None:
     schedule = sampling.scheduler(COSINE)
     for name, timesteps in (("ddim", [999, 749, 499, 249]), ("dpm-solver++", [999, 749, 499, 249])):

@@ -120,6 +120,14 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
         cost = with_prior if knows_prior else without
         minutes = START + pictures / drawing["shards"] * cost / CARD / 60
         yield Step("generate", f"sweep of {system}", drawing["shards"], minutes, 8, pictures * 5e4 / GB)
+    compared = drawing["samplers"] or {"systems": [], "compared": [], "pairs": 0}
+    taken = sum(sampler["steps"] for sampler in compared["compared"])
+    for system in compared["systems"]:
+        evaluations = 3 if models[system]["prior"] != "none" else 2
+        pictures = compared["pairs"] * len(compared["compared"])
+        cost = compared["pairs"] * evaluations * taken * UNET + pictures * DECODER
+        minutes = START + cost / drawing["shards"] / CARD / 60
+        yield Step("generate", f"samplers of {system}", drawing["shards"], minutes, 8, pictures * 5e4 / GB)
     jobs = len(models) * drawing["shards"]
     pictures = TEST_PAIRS * len(drawing["seeds"]) * seeds  # of a system
     minutes = START + pictures / drawing["shards"] * with_prior / CARD / 60
@@ -131,8 +139,10 @@ def steps(settings: dict[str, Any]) -> Iterator[Step]:
         minutes = START + TEST_PAIRS * len(drawing["seeds"]) / drawing["shards"] * cost / CARD / 60
         gigabytes = TEST_PAIRS * len(drawing["seeds"]) * 5e4 / GB
         yield Step("generate", f"pictures of {system}", drawing["shards"], minutes, 8, gigabytes)
+    tried = 4 * drawing["soundness"]["pairs"]  # pictures that the model draws; a fifth one is only reconstructed
+    yield Step("generate", "soundness", 1, START + tried * with_prior / CARD / 60, 8, tried * 5e4 / GB)
     yield Step("generate", "export", 1, START, 8, 4.6)
-    scored = len(systems) + len(guidance["systems"])
+    scored = len(systems) + len(guidance["systems"]) + len(compared["systems"])
     seconds = pictures * (1 / SCORED + 3 * SEGMENTER / CARD)  # the picture, the prior and the real follow-up
     yield Step("evaluate", "scores", scored, START + seconds / 60, 4, 0)
     if settings["pretrain"]["second_judges"] is not None:

@@ -422,9 +422,14 @@ def test_a_repository_is_a_name_with_a_commit_and_a_folder(prefetch: dict[str, A
             {"weights": None},
             {"pretrain check", "prefetch", "pretrain second-judges", "report"},
         ),
-        ("evaluate.bootstrap", 200, {"evaluate soundness", "evaluate systems", "evaluate judges", "report"}),
+        (
+            "evaluate.bootstrap",
+            200,
+            {"evaluate samplers", "evaluate soundness", "evaluate systems", "evaluate judges", "report"},
+        ),
         ("text.max_tokens", 7, {"pretrain check", "pretrain text-tower", "encode texts", "train", "report"}),
         ("generate.guidance.sweep.pairs", 7, {"generate sweep", "report"}),
+        ("generate.samplers", {"systems": ["biomedjourney"]}, {"generate samplers", "report"}),
         ("data.demographics", "elsewhere", {"ingest tables"}),
     ],
 )

@@ -298,6 +298,9 @@ def test_the_tables_hold_every_measure_and_nothing_else() -> None:
     assert columns("findings") == ["system", "finding", "n", *with_ends([m for m in MEASURES if m.by_finding])]
     guiding = [measure.name for measure in measures.GUIDING]
     assert columns("guidance") == ["system", "text_scale", "image_scale", "n", *guiding, "chosen"]
+    differences = [f"{name}_difference{end}" for name in guiding for end in ("", "_low", "_high")]
+    sampler = ["system", "solver", "steps", "evaluations", "n"]
+    assert columns("samplers") == [*sampler, *with_ends([*measures.GUIDING]), *differences, "within"]
     for measure in MEASURES:
         for end in ("", "_low", "_high"):
             column = tables.table("systems").column_for(f"{measure.name}{end}")

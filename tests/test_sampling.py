@@ -1,10 +1,13 @@
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,14 +75,69 @@ def test_epsilon_from_pure_noise_is_refused() -> None:
 
 
 @pytest.mark.parametrize("schedule", [COSINE, STABLE_DIFFUSION])
+@pytest.mark.parametrize("solver", sampling.SOLVERS)
 @pytest.mark.parametrize("steps", [1, 10, 50])
-def test_perfect_oracle_recovers_the_clean_latents(schedule: dict[str, Any], steps: int) -> None:
-    scheduler = sampling.scheduler(schedule)
+def test_perfect_oracle_recovers_the_clean_latents(schedule: dict[str, Any], solver: str, steps: int) -> None:
+    scheduler = sampling.solver(solver, sampling.scheduler(schedule).config)
     clean = torch.from_numpy(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32))
     noise = sampling.noise(0, ["a", "b", "c"], SHAPE[1:])
     states = torch.zeros(3, 2, 5)
     drawn = sampling.sample(Oracle(clean, scheduler), scheduler, steps, noise, torch.zeros(SHAPE), states, 3.0, 1.5)
     assert torch.allclose(drawn, clean, atol=2e-3)
+
+
+class Normal:
+    """Answers as a perfectly trained UNet would where clean latents are normal with a standard deviation of 0.3."""
+
+    spread = 0.3
+
+    def __call__(self, inputs: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Any:
+        alpha, noisy = sampling.scheduler(COSINE).alphas_cumprod[timestep], inputs[:, :4]
+        clean = alpha.sqrt() * self.spread**2 * noisy / (alpha * self.spread**2 + 1 - alpha)
+        noise = (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+        return type("Output", (), {"sample": alpha.sqrt() * noise - (1 - alpha).sqrt() * clean})
+
+
+def test_each_solver_follows_the_known_path_from_pure_noise_with_its_order() -> None:
+    """For normal latents the path of the flow is a scaling: noise z ends at 0.3 z."""
+    noise = sampling.noise(0, ["a", "b", "c"], SHAPE[1:])
+
+    def error(solver: str, steps: int) -> float:
+        scheduler = sampling.solver(solver, sampling.scheduler(COSINE).config)
+        states = torch.zeros(3, 2, 5)
+        drawn = sampling.sample(Normal(), scheduler, steps, noise, torch.zeros(SHAPE), states, 1.0, 1.0)
+        return float((drawn - Normal.spread * noise).square().mean().sqrt())
+
+    first, second = ({steps: error(solver, steps) for steps in (20, 40, 100)} for solver in sampling.SOLVERS)
+    assert first[20] / first[40] == pytest.approx(2, rel=0.1), "of first order: half the step, half the error"
+    assert second[20] / second[40] > 4, "of second order"
+    assert second[20] < first[20] / 3
+    assert max(first[100], second[100]) < 0.01
+
+
+def test_ddim_draws_bit_for_bit_as_the_schedule_that_training_stores() -> None:
+    stored = sampling.scheduler(COSINE)
+    inputs = (5, sampling.noise(0, ["a", "b", "c"], SHAPE[1:]), torch.zeros(SHAPE), torch.zeros(3, 2, 5), 3.0, 1.5)
+    drawn = (sampling.sample(Normal(), one, *inputs) for one in (stored, sampling.solver("ddim", stored.config)))
+    assert torch.equal(*drawn)
+
+
+def test_a_solver_is_known_by_what_diffusers_stores_and_gives_the_noise_schedule_back(tmp_path: Path) -> None:
+    schedule = sampling.scheduler(COSINE)
+    for name, timesteps in (("ddim", [999, 749, 499, 249]), ("dpm-solver++", [999, 749, 499, 249])):
+        solver = sampling.solver(name, schedule.config)
+        solver.save_pretrained(tmp_path)
+        stored = json.loads((tmp_path / "scheduler_config.json").read_text())
+        assert sampling.solver_of(stored) == name
+        again = sampling.solver(name, stored)
+        again.set_timesteps(4)
+        assert again.timesteps.tolist() == timesteps
+        assert torch.equal(sampling.solver("ddim", stored).alphas_cumprod, schedule.alphas_cumprod)
+        trained_on = DDIMScheduler.from_pretrained(tmp_path)  # as the card says
+        assert torch.equal(trained_on.alphas_cumprod, schedule.alphas_cumprod)
+        assert (trained_on.config.prediction_type, trained_on.config.clip_sample) == ("v_prediction", False)
+    with pytest.raises(LookupError):
+        sampling.solver_of({"_class_name": "PNDMScheduler"})
 
 
 @pytest.mark.parametrize(

@@ -63,20 +63,26 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "prefetch": ("prefetch", *WEIGHTS),
     "train": (
         *("seed", "phantom", "text", "diffusion", "train"),
-        *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale", "report.show_patients"),
+        *("generate.solver", "generate.steps", "report.show_patients"),
+        *("generate.guidance.text_scale", "generate.guidance.image_scale"),
     ),
     "generate pictures": (
-        *("preprocess.size", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards", "systems"),
-        *("generate.guidance.text_scale", "generate.guidance.image_scale"),
+        *("preprocess.size", "generate.seeds", "generate.solver", "generate.steps", "generate.batch_size"),
+        *("generate.shards", "systems", "generate.guidance.text_scale", "generate.guidance.image_scale"),
     ),
     "generate copies": ("generate.seeds", "generate.shards", "systems"),
     "generate sweep": (
-        *("seed", "preprocess.size", "generate.seeds", "generate.steps", "generate.batch_size", "generate.shards"),
-        *("systems",),
+        *("seed", "preprocess.size", "generate.seeds", "generate.solver", "generate.steps", "generate.batch_size"),
+        *("generate.shards", "systems"),
         *(f"generate.guidance.sweep.{key}" for key in ("text_scales", "image_scales", "pairs")),
     ),
     "generate soundness": (
-        *("seed", "generate.seeds", "generate.steps", "generate.batch_size", "generate.soundness"),
+        *("seed", "generate.seeds", "generate.solver", "generate.steps", "generate.batch_size", "generate.soundness"),
+        *("generate.guidance.text_scale", "generate.guidance.image_scale"),
+    ),
+    "generate samplers": (
+        *("seed", "preprocess.size", "generate.seeds", "generate.batch_size", "generate.shards", "systems"),
+        "generate.samplers",
         *("generate.guidance.text_scale", "generate.guidance.image_scale"),
     ),
     "generate stand-in": (
@@ -87,9 +93,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "generate export": (
         *("pair", "preprocess", "register", "pretrain.first_stage", "pretrain.text_tower", "systems"),  # for the card
-        *("generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale"),
+        *("generate.solver", "generate.steps", "generate.guidance.text_scale", "generate.guidance.image_scale"),
     ),
     "evaluate guidance": ("labels", "evaluate.batch_size"),
+    "evaluate samplers": ("seed", "labels", "evaluate.batch_size", "evaluate.bootstrap"),
     "evaluate real": ("evaluate.batch_size",),
     "evaluate scores": ("evaluate.batch_size",),
     "evaluate soundness": ("seed", "labels", "evaluate.batch_size", "evaluate.bootstrap"),
@@ -118,8 +125,13 @@ WITHOUT_EFFECT = (
     "rewrite.openai.zero_data_retention_confirmed_by",
 )
 
-# What is without effect on the results of one command: what it only shows, and how often each run is trained.
-WITHOUT_EFFECT_ON = {"train": ("generate", "report", "train.seeds"), "report": ("resources",)}
+# What is without effect on the results of one command: what it only shows, how often each run is trained, and for which
+# systems it runs.
+WITHOUT_EFFECT_ON = {
+    "train": ("generate", "report", "train.seeds"),
+    "generate samplers": ("generate.samplers.systems",),
+    "report": ("resources",),
+}
 
 
 @cache
@@ -193,6 +205,9 @@ def _check_names(settings: dict[str, Any]) -> None:
             raise UserError(
                 f"configuration, systems.{name}: results/models/{name} holds another model: rename the system"
             )
+    for name in (settings["generate"]["samplers"] or {"systems": []})["systems"]:
+        if "run" not in systems.get(name, {}):
+            raise UserError(f"configuration, generate.samplers.systems: {name!r} is no system with a run")
     for name in settings["generate"]["guidance"]["sweep"]["systems"]:
         if not {"run", "pipeline"} & systems.get(name, {}).keys():
             raise UserError(
@@ -439,7 +454,7 @@ def _first_unet(unet: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
 def _without(settings: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     """The settings without the value at the end of ``keys``."""
     first, *rest = keys
-    if first not in settings:
+    if settings is None or first not in settings:
         return settings
     if not rest:
         return {key: value for key, value in settings.items() if key != first}

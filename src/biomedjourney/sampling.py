@@ -1,7 +1,7 @@
 """The noise schedule, keyed randomness, guidance, the sampler and the decoded picture, for every use of a model."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,15 @@ import torch
 
 from biomedjourney import pixels, weights
 from biomedjourney.errors import UserError
+
+# What draws, by its name in the configuration: diffusers' class, and what it is told beside the noise schedule.
+SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "dpm-solver++": (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "dpmsolver++", "solver_order": 2, "final_sigmas_type": "zero"},
+    ),
+}
 
 
 def scheduler(schedule: dict[str, Any]) -> Any:
@@ -35,6 +44,24 @@ def scheduler(schedule: dict[str, Any]) -> Any:
         timestep_spacing="trailing",
         clip_sample=False,
     )
+
+
+def solver(name: str, schedule: Mapping[str, Any]) -> Any:
+    """diffusers' scheduler for a solver of `SOLVERS`, with the noise schedule of another one.
+
+    ``schedule``: the configuration of a scheduler, as diffusers stores it. DDIM (Song et al., 2021) is of first order.
+    DPM-Solver++ (Lu et al., 2022) is of second order and uses the prediction of the step before. It counts in
+    logarithms of the noise level, which is infinite at zero terminal SNR: diffusers begins at 4096 times the signal.
+    """
+    import diffusers
+
+    class_name, options = SOLVERS[name]
+    return getattr(diffusers, class_name).from_config(dict(schedule), **options)
+
+
+def solver_of(schedule: Mapping[str, Any]) -> str:
+    """The name of the solver whose configuration diffusers has stored. Raises LookupError for another class."""
+    return {class_name: name for name, (class_name, _) in SOLVERS.items()}[schedule["_class_name"]]
 
 
 def keyed(*key: int | str) -> np.random.Generator:
@@ -100,7 +127,7 @@ def sample(
     text_scale: float,
     image_scale: float,
 ) -> torch.Tensor:
-    """Scaled latents (n, c, h, w), drawn from ``noise`` of that shape by deterministic DDIM in ``steps`` steps.
+    """Scaled latents (n, c, h, w), drawn from ``noise`` of that shape in ``steps`` steps of a `solver`.
 
     ``prior_latents`` are unscaled and joined to the noisy ones along the channels; None: the model has no prior.
     """

@@ -192,6 +192,11 @@ _JUDGED = (
     Column("race_*", pa.float32(), "the race classifier's probability"),
     Column("age", pa.float32(), "the age classifier's estimate", "years"),
 )
+_SAMPLER = (
+    Column("solver", pa.string(), "what takes the steps: ddim or dpm-solver++"),
+    Column("steps", pa.int64(), "sampling steps"),
+    Column("evaluations", pa.int64(), "evaluations of the UNet for one picture, those of guidance among them"),
+)
 _PNG = Column("png", pa.binary(), "8-bit grey PNG", nullable=True)
 
 _DECLARED = (
@@ -401,6 +406,24 @@ _DECLARED = (
             Column("n", pa.int64(), "validation pairs"),
             *_measured(measures.GUIDING),
             Column("chosen", pa.bool_(), "the scales used on the test pairs"),
+        ),
+    ),
+    Table(
+        "samplers",
+        "The measures on validation patients for each sampler, and its differences to the one with most evaluations.",
+        ("system", "solver", "steps"),
+        (
+            _SYSTEM,
+            *_SAMPLER,
+            Column("n", pa.int64(), "validation pairs"),
+            *_with_intervals(measures.GUIDING),
+            *_with_differences(measures.GUIDING, "the sampler with most evaluations"),
+            Column(
+                "within",
+                pa.bool_(),
+                "the intervals of all differences lie within -0.02 and 0.02; null: the sampler with most evaluations",
+                nullable=True,
+            ),
         ),
     ),
     Table(
@@ -675,6 +698,13 @@ _DECLARED = (
             _PAIR,
             _PNG,
         ),
+        bulky=True,
+    ),
+    Table(
+        "sampled",
+        "Validation pairs drawn by each sampler, from which the table samplers is made.",
+        ("solver", "steps", "pair_id"),
+        (*_SAMPLER, _PAIR, _PNG),
         bulky=True,
     ),
 )

@@ -52,7 +52,8 @@ VERBS = ("pretrain", "encode", "train", "generate", "evaluate")
 USE_A_GPU = {
     *("pretrain_text_tower", "pretrain_judges", "encode_images", "encode_priors", "encode_reports"),
     *("encode_descriptions", "train_stage", "generate_sweep", "generate_pictures", "evaluate_guidance"),
-    *("evaluate_real", "evaluate_scores", "generate_soundness", "evaluate_soundness"),
+    *("generate_samplers", "evaluate_samplers", "evaluate_real", "evaluate_scores"),
+    *("generate_soundness", "evaluate_soundness"),
     *("pretrain_second_judges", "evaluate_second_scores"),
 }
 SECOND_JUDGES = "pretrain: {second_judges: {weights: null}}\n"

@@ -70,6 +70,10 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
             "steps": 2,
             "shards": 1,
             "guidance": {"sweep": {"text_scales": [7.5], "image_scales": [1.0, 1.5], "pairs": 6}},
+            "samplers": {
+                "compared": [{"solver": "ddim", "steps": 3}, {"solver": "dpm-solver++", "steps": 2}],
+                "pairs": 6,
+            },
         },
         "evaluate": {"bootstrap": 100},
         # two jobs side by side take less time than each of them with two threads
@@ -198,6 +202,9 @@ def test_all_systems_are_scored_on_the_compared_test_pairs(paper: SimpleNamespac
     )
     assert scales.to_dict() == {"biomedjourney": [(7.5, 1.0), (7.5, 1.5)], "text-only": [(7.5, 1.0)]}
     assert guidance.groupby("system")["chosen"].sum().eq(1).all()
+    samplers = table(paper, "samplers")
+    assert samplers["solver"].tolist() == ["ddim", "dpm-solver++"]
+    assert samplers["within"].isna().tolist() == [True, False]
 
 
 def test_the_second_judges_score_every_picture_by_the_file_of_their_own(paper: SimpleNamespace) -> None:

@@ -16,11 +16,13 @@ pytestmark = pytest.mark.workflow
 SUMMARY = {"evaluate_systems": 1, "write_report": 1}
 # What follows from a new model of the system biomedjourney, and of every swept system.
 SOUND = {"generate_soundness": 1, "evaluate_soundness": 1}
+SAMPLERS = {"generate_samplers": 2, "evaluate_samplers": 1}
 STAGE2 = {
     **{"generate_sweep": 2, "evaluate_guidance": 1, "generate_pictures": 2, "evaluate_scores": 1, "export_model": 1},
+    **SAMPLERS,
     **SOUND,
 }
-JUDGED = {"evaluate_guidance": 2, "evaluate_real": 1, "evaluate_scores": 5, **SOUND}
+JUDGED = {"evaluate_guidance": 2, "evaluate_samplers": 1, "evaluate_real": 1, "evaluate_scores": 5, **SOUND}
 PICTURES = {"generate_pictures": 6, "copy_pictures": 4}
 
 
@@ -92,17 +94,25 @@ def planned(folder: Path, checkout: Path, overlay: str, tmp_path: Path) -> dict[
         ("rewrite: {openai: {model: another-2026-01-01}}", {"write_report": 1}),
         (
             "train: {runs: {stage2: {steps: 7}}}",
-            {"train_stage": 1, **STAGE2, "gather_parts": 2, **SUMMARY},
+            {"train_stage": 1, **STAGE2, "gather_parts": 3, **SUMMARY},
         ),
         (
             "pretrain: {judges: {steps: 11}}",
-            {"pretrain_judges": 1, **JUDGED, "generate_pictures": 4, "export_model": 1, "gather_parts": 1, **SUMMARY},
+            {
+                **{"pretrain_judges": 1, **JUDGED, "generate_samplers": 2, "generate_pictures": 4, "export_model": 1},
+                **{"gather_parts": 2, **SUMMARY},
+            },
         ),
         (
             "pretrain: {second_judges: {weights: null}}",
             {"pretrain_second_judges": 1, "evaluate_second_scores": 5, "evaluate_judges": 1, "write_report": 1},
         ),
-        ("evaluate: {bootstrap: 150}", {"evaluate_soundness": 1, **SUMMARY}),
+        (
+            "generate: {samplers: {compared: [{solver: ddim, steps: 4}, {solver: ddim, steps: 2}]}}",
+            {**SAMPLERS, "gather_parts": 1, "write_report": 1},
+        ),
+        ("generate: {samplers: null}", {"write_report": 1}),
+        ("evaluate: {bootstrap: 150}", {"evaluate_samplers": 1, "evaluate_soundness": 1, "gather_parts": 1, **SUMMARY}),
         ("systems: {same-again: {run: stage2}}", {"generate_pictures": 2, "evaluate_scores": 1, **SUMMARY}),
         (
             "rewrite: {writers: [rules, impression]}",
@@ -140,7 +150,8 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             [Edit("examples.py", 'return compared.sort_values("pair_id", ignore_index=True)',
                   'return compared.sort_values(["pair_id"], ignore_index=True)')],
             {
-                "generate_sweep": 4, **PICTURES, **JUDGED, "export_model": 1, "gather_parts": 1, **SUMMARY,
+                "generate_sweep": 4, "generate_samplers": 2, **PICTURES, **JUDGED, "export_model": 1,
+                "gather_parts": 2, **SUMMARY,
             },
             id="the choice of the compared pairs, which another module imports",
         ),
@@ -148,20 +159,20 @@ def test_a_change_of_the_configuration(overlay: str, jobs: dict[str, int], finis
             [Edit("train/loop.py", "optimiser.zero_grad(set_to_none=True)", "optimiser.zero_grad()")],
             {
                 "train_stage": 3, "generate_sweep": 4, "evaluate_guidance": 2, "generate_pictures": 6,
-                "evaluate_scores": 3, "export_model": 1, "gather_parts": 2, **SOUND, **SUMMARY,
+                "evaluate_scores": 3, "export_model": 1, "gather_parts": 3, **SAMPLERS, **SOUND, **SUMMARY,
             },
             id="the training loop",
         ),
         pytest.param(
             [Edit("gather/parts.py", "ROWS = 4096", "ROWS = 2048")],
-            {"gather_parts": 5, "write_report": 1},
+            {"gather_parts": 6, "write_report": 1},
             id="gathering",
         ),
         pytest.param(
             [Edit("tables.py", 'Column("chosen", pa.bool_(), "the scales', 'Column("chosen", pa.int8(), "the scales')],
             {
                 "evaluate_guidance": 2, "generate_pictures": 6, "evaluate_scores": 3, "export_model": 1,
-                "gather_parts": 1, **SOUND, **SUMMARY,
+                "gather_parts": 2, **SAMPLERS, **SOUND, **SUMMARY,
             },
             id="a column's type, for commands that name the table",
         ),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.workflow
 
 SINGLE_FILES = {
     "patients", "studies", "images", "singles", "pairs", "cohort", "exclusions", "progressions", "registrations",
-    "triples", "training", "guidance", "scores", "systems", "ablations", "beyond", "soundness",
+    "triples", "training", "guidance", "samplers", "scores", "systems", "ablations", "beyond", "soundness",
     "findings", "subgroups", "truth",
 }  # fmt: skip
 TIME_COLUMNS = {"training": ["seconds", "images_per_second", "memory_mb"]}

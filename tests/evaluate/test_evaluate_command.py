@@ -13,7 +13,7 @@ import biomedjourney.pretrain
 from biomedjourney import tables
 from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
-from biomedjourney.evaluate import cmig, guidance, summary
+from biomedjourney.evaluate import cmig, guidance, samplers, summary
 from biomedjourney.measures import CHANGE_AUC, GUIDING, MAIN, MEASURES
 from tests.helpers import evaluation, fabricated
 
@@ -453,12 +453,19 @@ def test_guidance_takes_the_largest_change_that_keeps_race_and_age(changed: dict
 
 
 def choose_guidance(inputs: dict[str, Path], sweeps: list[Path], out: Path, **overlay: Any) -> Result:
-    words = ["evaluate", "guidance", "--config", fabricated.config_text(**overlay), "--system", "biomedjourney"]
-    words += ["--judges", "judges", "--guidance", str(out)]
+    return measure_validation(inputs, "guidance", "sweeps", sweeps, out, **overlay)
+
+
+def measure_validation(
+    inputs: dict[str, Path], kind: str, table: str, files: list[Path], out: Path, **overlay: Any
+) -> Result:
+    """The command ``kind`` on the table of validation pictures, judged by fabricated judges."""
+    words = ["evaluate", kind, "--config", fabricated.config_text(**overlay), "--system", "biomedjourney"]
+    words += ["--judges", "judges", f"--{kind}", str(out)]
     for name in ("triples", "studies", "patients"):
         words += [f"--{name}", str(inputs[name])]
-    for path in sweeps:
-        words += ["--sweeps", str(path)]
+    for path in files:
+        words += [f"--{table}", str(path)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(biomedjourney.pretrain, "load_judges", lambda folder: fabricated.Judges())
         return CliRunner().invoke(commands, words)
@@ -490,10 +497,49 @@ def test_guidance_measures_every_pair_of_scales(inputs: dict[str, Path], tmp_pat
 
     test_pair = compared(inputs, "test")["pair_id"].iloc[0]
     for changed, expected in (
-        (rows.iloc[1:], "the sweep of biomedjourney at text 1.5, image 1.5 covers"),
-        (rows.replace(triples["pair_id"].iloc[0], test_pair), "the validation sweep of biomedjourney covers"),
+        (rows.iloc[1:], "table sweeps, text_scale 1.5, image_scale 1.5 covers"),
+        (rows.replace(triples["pair_id"].iloc[0], test_pair), "table sweeps covers"),
     ):
         tables.write(tmp_path / "changed.parquet", "sweeps", changed)
         assert expected in refusal(choose_guidance(inputs, [tmp_path / "changed.parquet"], tmp_path / "g.parquet"))
     labels = {"findings": ["fracture"]}
     assert "does not know 'fracture'" in refusal(choose_guidance(inputs, shards, tmp_path / "g.parquet", labels=labels))
+
+
+def test_samplers_are_compared_with_the_one_of_most_evaluations(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """By hand: one draws the same pictures as the reference, and one draws noise."""
+    triples = compared(inputs, "validation")
+    png = tables.find([inputs["pixels"]], "pixels", "dicom_id", triples["dicom_id"])
+    rng = np.random.default_rng(0)
+    rows = []
+    for solver, steps, evaluations in (("ddim", 2, 4), ("ddim", 50, 150), ("dpm-solver++", 20, 60)):
+        for pair_id, dicom_id in zip(triples["pair_id"], triples["dicom_id"], strict=True):
+            noise = fabricated.pixels.encode_png(rng.random((32, 32)))
+            row = {"solver": solver, "steps": steps, "evaluations": evaluations, "pair_id": pair_id}
+            rows.append(row | {"png": noise if steps == 2 else png[dicom_id]["png"]})
+    shards = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    for path, part in zip(shards, (rows[:9], rows[9:]), strict=True):
+        tables.write(path, "sampled", pd.DataFrame(part))
+    overlay: dict[str, Any] = {"evaluate": {"bootstrap": 200}}
+    result = measure_validation(inputs, "samplers", "sampled", shards, tmp_path / "out.parquet", **overlay)
+    assert result.exit_code == 0, result.output
+    found = tables.read(tmp_path / "out.parquet", "samplers")
+    assert found["steps"].tolist() == [50, 20, 2]
+    assert found["n"].eq(len(triples)).all()
+    reference, same, noise = (row for _, row in found.iterrows())
+    for name in ("race_auc", "age_r"):
+        assert pd.isna(reference[f"{name}_difference"])
+        assert (same[f"{name}_difference"], same[f"{name}_difference_low"]) == (0, 0)
+        assert noise[f"{name}_difference"] == pytest.approx(noise[name] - reference[name])
+        assert noise[f"{name}_difference_low"] <= noise[f"{name}_difference"] <= noise[f"{name}_difference_high"] < 0
+    assert pd.isna(reference["within"])
+    assert found["within"].tolist()[1:] == [True, False]
+    assert "biomedjourney: dpm-solver++, 20 steps, 60 evaluations: within" in result.output
+
+
+def test_a_sampler_is_within_where_both_ends_of_every_interval_are() -> None:
+    row = {f"{measure.name}_difference_{end}": 0.02 for measure in GUIDING for end in ("low", "high")}
+    assert samplers.within(row)
+    for end in ("race_auc_difference_low", "cmig_difference_high"):
+        for value in (-0.0201, 0.0201, None):
+            assert not samplers.within(row | {end: value})

@@ -196,6 +196,25 @@ def test_swept_pairs_hardly_depend_on_the_others() -> None:
     assert sweep_sample(ids, 100, 0) == list(range(50))
 
 
+def test_each_sampler_draws_the_same_pairs_at_the_chosen_scales(paths: dict[str, Path], tmp_path: Path) -> None:
+    words = flags(paths, "biomedjourney")
+    table = ["--guidance", str(guidance(tmp_path, [("biomedjourney", 2.0, 1.5, True)]))]
+    out = generate("samplers", "biomedjourney", tmp_path / "out", [*words, *table])
+    drawn = tables.read(out, "sampled")
+    pair_ids = expected(paths, "validation")
+    pair_ids = [pair_ids[place] for place in sweep_sample(pair_ids, 3, 0)]
+    samplers = drawn.groupby(["solver", "steps", "evaluations"], sort=False)["pair_id"].agg(list).to_dict()
+    assert samplers == {("ddim", 2, 6): pair_ids, ("dpm-solver++", 4, 12): pair_ids}
+    sweep = {"guidance": {"sweep": {"text_scales": [2.0], "image_scales": [1.5]}}}
+    for sampler, rows in drawn.groupby(["solver", "steps"]):
+        settings = dict(zip(("solver", "steps"), sampler, strict=True)) | sweep
+        swept = tables.read(generate("sweep", "biomedjourney", tmp_path / "s", words, generate=settings), "sweeps")
+        assert swept["png"].tolist() == rows["png"].tolist(), "what generate.solver and generate.steps draw"
+    assert drawn["png"].nunique() == len(drawn)
+    with pytest.raises(UserError, match=r"generate.samplers: null: name the samplers"):
+        generate("samplers", "biomedjourney", tmp_path / "no", words, generate={"samplers": None})
+
+
 def guidance(folder: Path, rows: list[tuple[str, float, float, bool]]) -> Path:
     frame = pd.DataFrame(rows, columns=["system", "text_scale", "image_scale", "chosen"]).assign(n=3)
     tables.write(

@@ -81,9 +81,11 @@ def export(out: Path, model: Path, stage: Path, tower: Path, **more: Any) -> Pat
     return out
 
 
-@pytest.fixture(scope="module", params=["miniature", "paper"])
+@pytest.fixture(scope="module", params=["miniature", "paper", "miniature dpm-solver++"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(tmp_path_factory.mktemp(request.param), request.param)
+    kind, _, solver = request.param.partition(" ")
+    solver = solver or "ddim"
+    return exported(tmp_path_factory.mktemp(kind), kind, generate={"solver": solver})
 
 
 def opened(folder: Path) -> Any:
@@ -246,6 +248,7 @@ def test_the_folder_is_whole(folder: Path) -> None:
     described = json.loads((folder / "model.json").read_text())
     assert (described["size"], described["max_tokens"], described["steps"]) == (SIDE, tiny.TOKENS + 2, STEPS)
     index = json.loads((folder / "model_index.json").read_text())
+    assert index["scheduler"] == ["diffusers", sampling.SOLVERS[described["solver"]][0]]
     assert index["_class_name"] == "StableDiffusionInstructPix2PixPipeline"
     with pytest.raises(ValueError, match=r"expected .*text_encoder"):  # the two None are necessary
         StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, trust_remote_code=True)

@@ -15,6 +15,7 @@ from biomedjourney.evaluate.real import judge_pictures
 from biomedjourney.gather import cohort
 from biomedjourney.gather.triples import NOT_REGISTERED
 from biomedjourney.ingest.cohort import Account
+from biomedjourney.measures import GUIDING, RACE_AUC
 from biomedjourney.pair.pair import pair
 from tests.helpers import REPOSITORY
 
@@ -156,6 +157,7 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
         [("biomedjourney", trial, 20, *(9 * [0.1 * (i + 1)])) for i, trial in enumerate(("edit", "reversal"))],
         columns=" ".join(["system", "trial", "n", *distances]),
     )
+    put("samplers", _samplers())
     put(
         "pixels",
         [(d, pixels.encode_png(f[0]), False, None, "") for d, f in films.items()],
@@ -181,6 +183,20 @@ def write(folder: Path, patients: int = 60, seed: int = 0, systems: tuple[str, .
         ]
         put("generated", rows, f"generated/{system}", columns="training_seed seed pair_id png")
     return paths
+
+
+def _samplers() -> pd.DataFrame:
+    """Two samplers on the same pairs; the second one changes race AUC alone, and that by too much."""
+    rows = []
+    for solver, steps, within in (("ddim", 100, None), ("dpm-solver++", 20, False)):
+        row = {"system": "biomedjourney", "solver": solver, "steps": steps, "evaluations": 3 * steps, "n": 20}
+        for measure in GUIDING:
+            shift = 0.0 if within is None or measure is not RACE_AUC else -0.0321
+            row |= {measure.name: 0.8 + shift, f"{measure.name}_low": 0.7, f"{measure.name}_high": 0.9}
+            ends = (None,) * 3 if within is None else (shift, shift - 0.004, shift + 0.004)
+            row |= {f"{measure.name}_difference{end}": v for end, v in zip(("", "_low", "_high"), ends, strict=True)}
+        rows.append(row | {"within": within})
+    return pd.DataFrame(rows)
 
 
 def _ingested(studies: int, laterals: int) -> Account:

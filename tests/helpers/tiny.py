@@ -51,6 +51,11 @@ OVERLAY: dict[str, Any] = {
         "batch_size": 5,
         "shards": 1,
         "guidance": {"sweep": {"text_scales": [1.0, 2.0], "image_scales": [1.0, 1.5], "pairs": 3}},
+        "samplers": {
+            "systems": ["biomedjourney"],
+            "compared": [{"solver": "ddim", "steps": 2}, {"solver": "dpm-solver++", "steps": 4}],
+            "pairs": 3,
+        },
     },
     "systems": {"no-registration": {"run": "stage2-no-registration"}},
 }

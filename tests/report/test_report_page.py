@@ -26,10 +26,13 @@ from tests.helpers import evaluation, fabricated
 from tests.helpers.full_disk import files, largest_file
 from tests.helpers.report_page import table_rows
 
-BEFORE = ("soundness", "training", "guidance", "cohort", "triples", "studies", "registrations", "pixels", "registered")
+BEFORE = (
+    *("soundness", "training", "guidance", "samplers", "cohort", "triples", "studies", "registrations", "pixels"),
+    "registered",
+)
 SECTIONS = (
-    *("main", "differences", "change", "beyond", "soundness", "claims", "grid", "missed", "ablations"),
-    *("findings", "subgroups", "guidance", "training", "registration", "descriptions", "cohort", "cost", "provenance"),
+    *("main", "differences", "change", "beyond", "soundness", "claims", "grid", "missed", "ablations", "findings"),
+    *("subgroups", "guidance", "samplers", "training", "registration", "descriptions", "cohort", "cost", "provenance"),
 )
 OURS = "generated/biomedjourney"
 
@@ -94,7 +97,7 @@ def test_the_page_is_self_contained_and_has_every_section(written: Path) -> None
     assert re.findall(r'<section id="(.*?)">', page) == list(SECTIONS)
     assert re.findall(r'<a href="#(.*?)">', page) == list(SECTIONS)
     sources = re.findall(r'src="([^"]*)"', page)
-    assert len(sources) == 7
+    assert len(sources) == 9
     for source in sources:
         kind, content = re.fullmatch(r"data:image/(svg\+xml|png);base64,(.+)", source).groups()  # type: ignore[union-attr]
         assert base64.b64decode(content, validate=True).startswith(b"\x89PNG" if kind == "png" else b"<?xml")
@@ -375,7 +378,7 @@ def test_every_table_that_was_read_is_named_with_its_verb(written: Path, inputs:
 
 def test_a_run_with_undefined_measures_and_no_sweep_has_a_report(inputs: dict[str, Path], tmp_path: Path) -> None:
     paths = dict(inputs)
-    del paths["guidance"]
+    del paths["guidance"], paths["samplers"]
     for name in ("systems", "ablations", "findings", "subgroups"):
         rows = tables.read(inputs[name], name)
         empty = [column for column in rows if column.startswith(tuple(measure.name for measure in MEASURES))]
@@ -387,6 +390,7 @@ def test_a_run_with_undefined_measures_and_no_sweep_has_a_report(inputs: dict[st
     verdicts = {cells[0] for cells in table_rows(page, "claims").values()}
     assert verdicts == {"undefined"}
     assert "No scales were swept" in page
+    assert "samplers" not in re.findall(r'<section id="(.*?)">', page)
 
 
 def test_a_missing_table_is_named_and_the_old_report_stays(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -451,11 +455,23 @@ def test_the_time_of_a_step_is_summed_over_its_jobs(written: Path, inputs: dict[
     assert shown["phantom"][3] == "0.0"
 
 
+def test_samplers_stand_beside_the_one_with_most_evaluations(written: Path) -> None:
+    shown = section((written / "index.html").read_text(), "samplers")
+    first, second = re.findall(r'<tr><th scope="row">biomedjourney</th>(.*)</tr>', shown)
+    assert ">100</td>" in first
+    assert first.endswith("<td>reference</td>")
+    assert second.startswith('<td>dpm-solver++</td><td class="num">20</td><td class="num">60</td>')
+    assert "<b>-3.21</b><small>-3.6 to -2.8</small>" in second
+    assert second.endswith("<td>no</td>")
+    assert "between −2 and 2" in shown
+
+
 def test_a_table_can_be_saved_as_csv(written: Path, inputs: dict[str, Path]) -> None:
     page = (written / "index.html").read_text()
     links = dict(re.findall(r'<a download="(\w+).csv" href="data:text/csv;base64,([^"]*)">', page))
     assert links.keys() == {
-        *("systems", "ablations", "soundness", "findings", "subgroups", "guidance", "training", "cohort"),
+        *("systems", "ablations", "soundness", "findings", "subgroups", "guidance", "samplers"),
+        *("training", "cohort"),
     }
     for name, content in links.items():
         saved = pd.read_csv(io.BytesIO(base64.b64decode(content)))

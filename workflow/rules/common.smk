@@ -232,10 +232,13 @@ PARTS = {
     "training": [f"results/training/{training}.parquet" for training in TRAININGS],
     "guidance": [f"results/guidance/{system}.parquet" for system in SWEEP["systems"]],
 }
+if config["generate"]["samplers"]:
+    PARTS["samplers"] = [f"results/samplers/{system}.parquet" for system in config["generate"]["samplers"]["systems"]]
 REPORTED = {
     name: f"results/tables/{name}.parquet"
     for name in (
         "systems ablations beyond findings subgroups scores training guidance cohort triples studies registrations"
+        + " samplers" * ("samplers" in PARTS)
     ).split()
 }
 if SECOND_JUDGES:
@@ -297,9 +300,14 @@ def system_inputs(system, *, test):
         inputs = example_inputs(RUNS[run], ["forward"])
         inputs["model"] = [f"results/models/{configuration.training_name(run, seed)}" for seed in seeds]
         inputs["first_stage"] = "results/models/first-stage"
-    if test and system in SWEEP["systems"]:
-        inputs["guidance"] = f"results/guidance/{system}.parquet"
+    if test:
+        inputs["guidance"] = guidance_of(system)
     return inputs
+
+
+def guidance_of(system):
+    """The table with the chosen scales of a system; none where its scales are not swept."""
+    return f"results/guidance/{system}.parquet" if system in SWEEP["systems"] else []
 
 
 def pipeline_inputs(system):

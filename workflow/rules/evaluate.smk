@@ -27,6 +27,35 @@ rule evaluate_guidance:
         " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
+rule evaluate_samplers:
+    input:
+        sampled=lambda wildcards: shards(f"results/sampled/{wildcards.system}", "generate"),
+        judges="results/models/judges",
+        triples=FIRST_TRIPLES,
+        studies="results/tables/studies.parquet",
+        patients="results/tables/patients.parquet",
+    output:
+        samplers="results/samplers/{system}.parquet",
+    log:
+        "logs/evaluate/samplers/{system}.log",
+    benchmark:
+        "benchmarks/evaluate/samplers/{system}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("evaluate")
+    resources:
+        **resources_of("evaluate"),
+    params:
+        settings=settings("evaluate samplers"),
+        code=code("evaluate samplers"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
+    shell:
+        '{params.devices} biomedjourney --log {log:q} evaluate samplers --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {wildcards.system} {params.inputs} --samplers {output.samplers:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
+
+
 rule evaluate_real:
     input:
         judges="results/models/judges",

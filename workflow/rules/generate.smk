@@ -49,6 +49,32 @@ rule generate_sweep:
         " --threads {threads} 2>&1 | tee -a {log:q}"
 
 
+rule generate_samplers:
+    input:
+        unpack(lambda wildcards: system_inputs(wildcards.system, test=False)),
+        guidance=lambda wildcards: guidance_of(wildcards.system),
+    output:
+        pictures="results/sampled/{system}/{shard}.parquet",
+    log:
+        "logs/generate/samplers/{system}/{shard}.log",
+    benchmark:
+        "benchmarks/generate/samplers/{system}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of("generate")
+    resources:
+        **resources_of("generate"),
+    params:
+        settings=lambda wildcards: settings("generate samplers", system=wildcards.system),
+        code=drawing_code("generate samplers"),
+        inputs=lambda wildcards, input: input_flags(dict(input.items())),
+        devices=devices,
+    shell:
+        '{params.devices} biomedjourney --log {log:q} generate samplers --config "$BIOMEDJOURNEY_CONFIG"'
+        " --system {wildcards.system} --shard {wildcards.shard} {params.inputs} --out {output.pictures:q}"
+        " --threads {threads} 2>&1 | tee -a {log:q}"
+
+
 rule generate_pictures:
     input:
         pipeline_files,
@@ -138,7 +164,7 @@ rule export_model:
         model=f"results/models/{SYSTEMS['biomedjourney']['run']}",
         first_stage="results/models/first-stage",
         text_tower="results/models/text-tower",
-        guidance="results/guidance/biomedjourney.parquet" if "biomedjourney" in SWEEP["systems"] else [],
+        guidance=guidance_of("biomedjourney"),
     output:
         model=directory(EXPORTED),
     log:

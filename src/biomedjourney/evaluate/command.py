@@ -76,18 +76,67 @@ def guidance(
 
     workers.limit_threads(threads)
     from biomedjourney import tables
-    from biomedjourney.evaluate import labels
     from biomedjourney.evaluate.guidance import sweep
-    from biomedjourney.examples import Inputs, compared_triples
     from biomedjourney.pretrain import load_judges
 
-    validation_triples = compared_triples(Inputs(triples=[triples]), "validation")
-    rows = labels.attributes(validation_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
-    measured = sweep(system, sweeps, load_judges(judges), rows, settings)
+    measured = sweep(system, sweeps, load_judges(judges), _validation_rows(triples, studies, patients), settings)
     tables.write(guidance, "guidance", measured)
     for row in measured.query("chosen").itertuples():
         scales = f"text {row.text_scale:g}, image {row.image_scale:g}"
         click.echo(f"{row.system}: {scales} (change AUC {row.change_auc:.4f}, n {row.n})")
+
+
+@command.command()
+@config.option("evaluate samplers")
+@SYSTEM
+@JUDGES
+@_cohort
+@click.option(
+    "--sampled", type=FILE, required=True, multiple=True, help="Input: sampled table; repeat it for each shard."
+)
+@click.option("--samplers", type=FILE, required=True, help="Output: samplers table of the system.")
+@THREADS
+def samplers(
+    settings: dict[str, Any],
+    system: str,
+    judges: Path,
+    triples: Path,
+    studies: Path,
+    patients: Path,
+    sampled: tuple[Path, ...],
+    samplers: Path,
+    threads: int,
+) -> None:
+    """Compare samplers on validation patients: each one's measures less those of the one with most evaluations.
+
+    \b
+    Example: biomedjourney evaluate samplers --system biomedjourney --sampled results/sampled/biomedjourney/0.parquet \\
+      --judges results/models/judges --triples results/triples/rules/forward.parquet \\
+      --studies results/tables/studies.parquet --patients results/tables/patients.parquet \\
+      --samplers results/samplers/biomedjourney.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney import tables
+    from biomedjourney.evaluate.samplers import compare
+    from biomedjourney.pretrain import load_judges
+
+    compared = compare(system, sampled, load_judges(judges), _validation_rows(triples, studies, patients), settings)
+    tables.write(samplers, "samplers", compared)
+    for row in compared.to_dict("records"):
+        says = "the reference" if row["within"] is None else "within" if row["within"] else "not within"
+        click.echo(f"{system}: {row['solver']}, {row['steps']} steps, {row['evaluations']} evaluations: {says}")
+
+
+def _validation_rows(triples: Path, studies: Path, patients: Path) -> Any:
+    """The compared validation pairs with what their pictures should show."""
+    from biomedjourney import tables
+    from biomedjourney.evaluate import labels
+    from biomedjourney.examples import Inputs, compared_triples
+
+    validation_triples = compared_triples(Inputs(triples=[triples]), "validation")
+    return labels.attributes(validation_triples, tables.read(studies, "studies"), tables.read(patients, "patients"))
 
 
 @command.command()

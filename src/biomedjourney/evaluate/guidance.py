@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney import measures
-from biomedjourney.errors import UserError
 from biomedjourney.evaluate import scoring, summary
 
 SCALES = ["text_scale", "image_scale"]
@@ -40,24 +39,13 @@ def sweep(
     """The rows of the table `guidance` of one system, from its pictures at every combination of scales.
 
     ``files``: every shard of its table `sweeps`. ``rows``: the compared validation pairs, made by `labels.attributes`.
-    Raises UserError for a picture of another pair, and where not every combination covers the same pairs.
+    Raises UserError as `scoring.score_sweep` does.
     """
-    batch_size = settings["evaluate"]["batch_size"]
-    scores = pd.concat([scoring.score_file(path, "sweeps", [*SCALES, "pair_id"], judges, batch_size) for path in files])
-    if scores.duplicated([*SCALES, "pair_id"]).any():
-        raise UserError(f"the sweep of {system}: the same pair is in two of the files: give each shard once")
-    scoring.require_labels(scores, settings["labels"]["findings"])
-    swept_pairs = set(scores["pair_id"])
-    scoring.require_pairs(swept_pairs, swept_pairs & set(rows.index), f"the validation sweep of {system}")
     measured = []
-    for (text_scale, image_scale), group in scores.groupby(SCALES):
-        name = f"the sweep of {system} at text {text_scale:g}, image {image_scale:g}"
-        scoring.require_pairs(group["pair_id"], swept_pairs, name)
-        group = group.sort_values("pair_id", ignore_index=True)
+    for group in scoring.score_sweep("sweeps", files, SCALES, judges, rows, settings):
         evidence = summary.evidence(group, rows.loc[group["pair_id"]], settings["labels"], None, 0, 0)
         values = {measure.name: float(evidence.value(measure)[0]) for measure in measures.GUIDING}
-        scales = {"text_scale": text_scale, "image_scale": image_scale}
-        measured.append({"system": system, **scales, "n": len(group), **values})
+        measured.append({"system": system, **group[SCALES].iloc[0], "n": len(group), **values})
     result = pd.DataFrame(measured)
     names = [measure.name for measure in measures.GUIDING]
     result[names] = result[names].astype(np.float64)

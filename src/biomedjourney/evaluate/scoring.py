@@ -71,6 +71,29 @@ def join(
     return joined
 
 
+def score_sweep(
+    name: str, files: Sequence[Path], columns: list[str], judges: Any, rows: pd.DataFrame, settings: dict[str, Any]
+) -> Iterator[pd.DataFrame]:
+    """The scores of validation pairs for each setting that was tried, sorted by pair: one table per setting.
+
+    ``name`` and ``files``: the table of pictures and every shard of it. ``columns``: what tells the settings apart.
+    ``rows``: the compared validation pairs, made by `labels.attributes`.
+    Raises UserError for a picture of another pair, and where not every setting covers the same pairs.
+    """
+    batch_size = settings["evaluate"]["batch_size"]
+    key = [*columns, "pair_id"]
+    scores = pd.concat([score_file(path, name, key, judges, batch_size) for path in files])
+    if scores.duplicated(key).any():
+        raise UserError(f"table {name}: the same pair is in two of the files: give each shard once")
+    require_labels(scores, settings["labels"]["findings"])
+    drawn_pairs = set(scores["pair_id"])
+    require_pairs(drawn_pairs, drawn_pairs & set(rows.index), f"table {name}")
+    for values, group in scores.groupby(columns):
+        tried = ", ".join(f"{column} {value}" for column, value in zip(columns, values, strict=True))
+        require_pairs(group["pair_id"], drawn_pairs, f"table {name}, {tried}")
+        yield group.sort_values("pair_id", ignore_index=True)
+
+
 def score_file(
     path: Path,
     name: str,

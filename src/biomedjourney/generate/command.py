@@ -14,6 +14,7 @@ SHARD = click.option("--shard", type=click.IntRange(0), default=0, show_default=
 THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 MODEL_HELP = "Input: model folder of the system's run."
 DRAWN_WITH = "Input: model folder of the system's run, or a pipeline's folder in place of the configured one."
+GUIDANCE = "Input: guidance table with the chosen scales; without a row for the system, the configured ones."
 REGISTERED = "Input: registered table; repeat it for every shard. Read for a pipeline with a prior."
 
 
@@ -34,7 +35,7 @@ def command() -> None:
 @_file("registered", REGISTERED, multiple=True)
 @_file("model", f"{DRAWN_WITH.rstrip('.')}; repeat it for every training seed.", multiple=True)
 @_file("first-stage", "Input: folder of the first stage. Read for a run's model.")
-@_file("guidance", "Input: guidance table with the chosen scales; without a row for the system, the configured ones.")
+@_file("guidance", GUIDANCE)
 @_file("out", "Output: generated table.", required=True)
 @THREADS
 def pictures(
@@ -158,6 +159,45 @@ def soundness(settings: dict[str, Any], system: str, threads: int, **files: Any)
     from biomedjourney.generate import soundness as trials
 
     trials.pictures(system, settings, **files)
+
+
+@command.command("samplers")
+@config.option("generate samplers")
+@SYSTEM
+@SHARD
+@examples.input_options
+@_file("model", MODEL_HELP, required=True)
+@_file("first-stage", "Input: folder of the first stage.", required=True)
+@_file("guidance", GUIDANCE)
+@_file("out", "Output: sampled table.", required=True)
+@THREADS
+def samplers(
+    settings: dict[str, Any],
+    system: str,
+    shard: int,
+    model: Path,
+    first_stage: Path,
+    guidance: Path | None,
+    out: Path,
+    threads: int,
+    **paths: tuple[Path, ...],
+) -> None:
+    """Draw validation pairs with each sampler that is compared, at the scales of the system.
+
+    \b
+    Example: biomedjourney generate samplers --config config.yaml --config workflow/configs/tables.yaml \\
+      --system biomedjourney --triples results/triples/rules/forward.parquet \\
+      --prior-latents results/latents/priors/forward/0.parquet --texts results/texts/rules/forward.parquet \\
+      --model results/models/stage2 --first-stage results/models/first-stage \\
+      --guidance results/guidance/biomedjourney.parquet --out results/sampled/biomedjourney/0.parquet
+    """
+    from biomedjourney import workers
+
+    workers.limit_threads(threads)
+    from biomedjourney.generate import draw
+
+    source = draw.Source(examples.Inputs(**paths), model, first_stage)
+    draw.samplers(system, settings, source, guidance, shard, out)
 
 
 @command.command("stand-in")

@@ -1,7 +1,7 @@
-"""Pictures that a model draws: of the test pairs, and of validation pairs at each pair of guidance scales."""
+"""Pictures that a model draws: of the test pairs, and of validation pairs with each guidance or sampler to compare."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ class Drawing:
     pair_ids: list[str]
     steps: int
     batch_size: int
+
+    def with_sampler(self, solver: str, steps: int) -> "Drawing":
+        """The same pairs, drawn by another solver in so many steps."""
+        return replace(self, model=self.model.with_solver(solver), steps=steps)
+
+    def evaluations(self, scales: Scales) -> int:
+        """How often the UNet is evaluated for one picture."""
+        return self.steps * len(sampling.guidance_terms(*scales, self.model.knows_prior))
 
     def pictures(self, seed: int, scales: Scales) -> Iterator[Rows]:
         """Batches of rows with pair_id and png, drawn with a text scale and an image scale."""
@@ -90,10 +98,7 @@ def sweep(system: str, settings: dict[str, Any], source: Source, shard: int, out
     scale, 1.
     """
     sweep_settings = settings["generate"]["guidance"]["sweep"]
-    validation_examples = examples.drawn_examples(_reads(system, settings, source), source.inputs, "validation")
-    places = sweep_sample(list(validation_examples["id"]), sweep_settings["pairs"], settings["seed"])
-    validation_examples = part_of(validation_examples.iloc[places], shard, settings["generate"]["shards"])
-    drawing = _drawing(system, settings, source, validation_examples)
+    drawing = _validation_drawing(system, settings, source, sweep_settings["pairs"], shard)
     image_scales = sweep_settings["image_scales"] if drawing.model.knows_prior else [1.0]
 
     def rows() -> Iterator[Rows]:
@@ -103,6 +108,30 @@ def sweep(system: str, settings: dict[str, Any], source: Source, shard: int, out
                     yield [row | {"text_scale": text_scale, "image_scale": image_scale} for row in batch]
 
     click.echo(f"{out}: {tables.write_stream(out, 'sweeps', rows())} pictures", err=True)
+
+
+def samplers(
+    system: str, settings: dict[str, Any], source: Source, guidance: Path | None, shard: int, out: Path
+) -> None:
+    """Writes the table `sampled` of a system: validation pairs drawn by each sampler at the system's guidance scales.
+
+    The pairs are chosen by the seed, and the same noise serves all samplers. Raises UserError where none is configured.
+    """
+    if settings["generate"]["samplers"] is None:
+        raise UserError("configuration, generate.samplers: null: name the samplers that are to be compared")
+    pairs, compared = (settings["generate"]["samplers"][key] for key in ("pairs", "compared"))
+    with_first = settings | {"generate": settings["generate"] | compared[0]}
+    first = _validation_drawing(system, with_first, source, pairs, shard)
+    scales = chosen_scales(system, settings, guidance)
+
+    def rows() -> Iterator[Rows]:
+        for sampler in compared:
+            drawing = first.with_sampler(**sampler)
+            facts = {**sampler, "evaluations": drawing.evaluations(scales)}
+            for batch in drawing.pictures(settings["generate"]["seeds"][0], scales):
+                yield [row | facts for row in batch]
+
+    click.echo(f"{out}: {tables.write_stream(out, 'sampled', rows())} pictures", err=True)
 
 
 def chosen_scales(system: str, settings: dict[str, Any], guidance: Path | None) -> Scales:
@@ -163,8 +192,16 @@ def _given(folder: Path | None, name: str, system: str) -> Path:
     return folder
 
 
+def _validation_drawing(system: str, settings: dict[str, Any], source: Source, count: int, shard: int) -> Drawing:
+    """A system's model with at most ``count`` validation pairs, chosen by the seed, or a shard's part of them."""
+    validation_examples = examples.drawn_examples(_reads(system, settings, source), source.inputs, "validation")
+    places = sweep_sample(list(validation_examples["id"]), count, settings["seed"])
+    validation_examples = part_of(validation_examples.iloc[places], shard, settings["generate"]["shards"])
+    return _drawing(system, settings, source, validation_examples)
+
+
 def _drawing(system: str, settings: dict[str, Any], source: Source, drawn_examples: Any) -> Drawing:
-    own = system_settings(system, settings)
+    own, how = system_settings(system, settings), settings["generate"]
     model: Any
     conditions: Any
     if "pipeline" in own:
@@ -176,7 +213,7 @@ def _drawing(system: str, settings: dict[str, Any], source: Source, drawn_exampl
     else:
         trained = _trained_settings(system, settings, source)
         model = models.load(_given(source.model, "model", system), _given(source.first_stage, "first-stage", system))
+        model = model.with_solver(how["solver"])
         max_tokens = trained["text"]["max_tokens"]
         conditions = examples.load_conditions(drawn_examples, trained["run"], source.inputs, max_tokens)
-    pair_ids, how = list(drawn_examples["id"]), settings["generate"]
-    return Drawing(model, conditions, pair_ids, how["steps"], how["batch_size"])
+    return Drawing(model, conditions, list(drawn_examples["id"]), how["steps"], how["batch_size"])

@@ -25,16 +25,16 @@ def export(
 ) -> None:
     """Writes ``out``: what `edit` reads and what diffusers' `StableDiffusionInstructPix2PixPipeline` opens.
 
-    unet/, vae/ (the first stage, with the file of its class where diffusers has none), scheduler/ and
+    unet/, vae/ (the first stage, with the file of its class where diffusers has none), scheduler/ (the solver) and
     model_index.json as diffusers stores them; text_tower/; README.md, the model card; run.json of the run; and
-    model.json with the side of the pictures in pixels, the number of tokens, the kind of prior, the guidance scales
-    and sampling steps, and under ``trained`` how the model came about. Raises UserError where the text tower or the
-    first stage is not the one that the model was trained with.
+    model.json with the side of the pictures in pixels, the number of tokens, the kind of prior, the guidance scales,
+    solver and sampling steps, and under ``trained`` how the model came about. Raises UserError where the text tower or
+    the first stage is not the one that the model was trained with.
     """
     import torch
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
-    loaded = model.load(folder, first_stage)
+    loaded = model.load(folder, first_stage).with_solver(settings["generate"]["solver"])
     facts = run_facts(folder)
     max_tokens = facts["settings"]["text"]["max_tokens"]
     _check_text_tower(text_tower, max_tokens, loaded)
@@ -49,6 +49,7 @@ def export(
         "prior": facts["settings"]["run"]["prior"],
         "text_scale": text_scale,
         "image_scale": image_scale,
+        "solver": settings["generate"]["solver"],
         "steps": settings["generate"]["steps"],
         "configuration": _configuration(settings, system, facts),
         "biomedjourney": __version__,

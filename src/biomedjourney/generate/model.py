@@ -1,7 +1,7 @@
 """A trained model as one object: prior latent, token states and scales in, pictures out."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from biomedjourney.train.run import run_facts
 
 @dataclass(frozen=True)
 class Model:
-    """UNet, noise schedule and first stage of a run's folder, on one device, ready to draw."""
+    """UNet, solver with its noise schedule, and first stage of a run's folder, on one device, ready to draw."""
 
     folder: Path
     unet: Any
@@ -55,6 +55,10 @@ class Model:
         pictures: np.ndarray = sampling.decode(self.first_stage, latents).cpu().numpy()
         return pictures
 
+    def with_solver(self, name: str) -> "Model":
+        """The same model, drawn by another solver of `sampling.SOLVERS`."""
+        return replace(self, scheduler=sampling.solver(name, self.scheduler.config))
+
     def _check(self, prior_latents: np.ndarray | None, states: np.ndarray) -> None:
         if prior_latents is not None and prior_latents.shape[1:] != self.latent_shape:
             raise UserError(
@@ -70,9 +74,10 @@ class Model:
 
 
 def load(folder: Path, first_stage: Path) -> Model:
-    """The model of a training run's folder. Raises UserError where a part is missing or the first stage is another."""
-    from diffusers import DDIMScheduler
+    """The model of a training run's folder, or of an exported one, with the solver that is stored there.
 
+    Raises UserError where a part is missing or the first stage is another.
+    """
     from biomedjourney.pretrain import load_first_stage
 
     facts = run_facts(folder)
@@ -80,8 +85,9 @@ def load(folder: Path, first_stage: Path) -> Model:
     unet = sampling.load_unet(folder / "unet").to(device).eval()
     schedule = folder / "scheduler" / "scheduler_config.json"
     try:
-        scheduler = DDIMScheduler.from_config(json.loads(schedule.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        stored = json.loads(schedule.read_text(encoding="utf-8"))
+        scheduler = sampling.solver(sampling.solver_of(stored), stored)
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise UserError(f"{schedule}: the noise schedule cannot be read ({error}): run train again") from None
     stage = load_first_stage(first_stage)
     offered = stage.config.latent_channels, stage.config.scaling_factor

@@ -75,7 +75,7 @@ def pictures(
         raise UserError(f"{model}: its prior is {run['prior']}: soundness is asked of a model with a registered prior")
     max_tokens = run_facts(model)["settings"]["text"]["max_tokens"]
     editor = Editor(
-        models.load(model, first_stage),
+        models.load(model, first_stage).with_solver(settings["generate"]["solver"]),
         load_text_tower(text_tower, max_tokens),
         max_tokens,
         settings["generate"]["seeds"][0],

@@ -36,6 +36,7 @@ matplotlib.rcParams.update(
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+LABELLED = 4  # systems, of which points can bear a text without covering each other
 OURS, OTHER, PAPER, BEFORE = "#1d5f9e", "#8a949e", "#d9730d", "#c3cad1"
 
 
@@ -83,6 +84,56 @@ def intervals(systems: pd.DataFrame) -> Figure:
             axis.axvline(100 * measure.chance, color="#d5dade", linewidth=1, zorder=0)
         axis.set_title(wrap(measure.title, 18))
         axis.set_yticks(height, systems["system"])
+        axis.tick_params(axis="y", length=0)
+        axis.margins(x=0.08, y=0.12)
+    return drawn
+
+
+def trade_off(guidance: pd.DataFrame) -> Figure:
+    """Change AUC against what is kept, race AUC and age r, times 100: a point for each pair of guidance scales.
+
+    Beside each point its text scale and its image scale; a ring around the chosen one.
+    """
+    drawn = figure(8.2, 3.4)
+    axes = drawn.subplots(1, 2, sharey=True)
+    for axis, measure in zip(axes, (measures.RACE_AUC, measures.AGE_R), strict=True):
+        for i, (system, rows) in enumerate(guidance.groupby("system", sort=False)):
+            kept, changed = 100 * rows[measure.name].astype(float), 100 * rows["change_auc"].astype(float)
+            axis.scatter(kept, changed, s=20, color=f"C{i}", label=system)
+            chosen = rows["chosen"].to_numpy(dtype=bool)
+            axis.scatter(kept[chosen], changed[chosen], s=90, facecolors="none", edgecolors=f"C{i}", linewidths=1.4)
+            if guidance["system"].nunique() <= LABELLED:
+                scales = zip(kept, changed, rows["text_scale"], rows["image_scale"], strict=True)
+                for x, y, text_scale, image_scale in scales:
+                    look = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 6.5, "color": "#5b6670"}
+                    axis.annotate(f"{text_scale:g}, {image_scale:g}", (x, y), **look)
+        axis.set_xlabel(f"{measure.title} (kept)")
+        axis.margins(x=0.15, y=0.15)
+    axes[0].set_ylabel("change AUC (changed)")
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return drawn
+
+
+def samplers(compared: pd.DataFrame, allowed: float) -> Figure:
+    """The difference of each sampler's measures to the one with most evaluations, with intervals, times 100.
+
+    A band marks differences of at most ``allowed``, a share.
+    """
+    rows = compared[compared["within"].notna()]
+    drawn = figure(1.8 + 1.85 * len(measures.GUIDING), 0.9 + 0.3 * len(rows))
+    axes = drawn.subplots(1, len(measures.GUIDING), sharey=True)
+    height = np.arange(len(rows))[::-1]
+    several = rows["system"].nunique() > 1
+    names = [f"{row.system}: " * several + f"{row.solver}, {row.steps} steps" for row in rows.itertuples()]
+    for axis, measure in zip(axes, measures.GUIDING, strict=True):
+        name = f"{measure.name}_difference"
+        values = 100 * rows[[f"{name}_low", name, f"{name}_high"]].astype(float)
+        axis.axvspan(-100 * allowed, 100 * allowed, color="#eef1f4", zorder=0)
+        axis.axvline(0, color="#d5dade", linewidth=1, zorder=1)
+        axis.hlines(height, values.iloc[:, 0], values.iloc[:, 2], colors=OURS, linewidth=2.2, zorder=3)
+        axis.scatter(values[name], height, color=OURS, s=14, zorder=4)
+        axis.set_title(wrap(measure.title, 18))
+        axis.set_yticks(height, names)
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.08, y=0.12)
     return drawn

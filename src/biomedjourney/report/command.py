@@ -22,6 +22,7 @@ FILE = config.PATH
 @click.option("--scores", type=FILE, required=True, help="Input: scores table.")
 @click.option("--training", type=FILE, required=True, help="Input: training table of all runs.")
 @click.option("--guidance", type=FILE, help="Input: guidance table, where scales were swept.")
+@click.option("--samplers", type=FILE, help="Input: samplers table, where samplers were compared.")
 @click.option("--cohort", type=FILE, required=True, help="Input: cohort table.")
 @click.option("--triples", type=FILE, required=True, help="Input: triples table of all writers.")
 @click.option("--studies", type=FILE, required=True, help="Input: studies table.")

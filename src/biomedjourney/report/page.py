@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.beyond import BEYOND
-from biomedjourney.measures import CMIG, IN_PAPER, MAIN, MEASURES, RANKING, Measure
+from biomedjourney.measures import ALLOWED, CMIG, GUIDING, IN_PAPER, MAIN, MEASURES, RANKING, Measure
 from biomedjourney.report import charts, claims, examples, orders, registration, subgroups, timing
 from biomedjourney.report.text import main_table, paper_cmig_recomputed, percent, trained_several_times
 from biomedjourney.systems import about
 
 SINGLE = (
     *("systems", "ablations", "beyond", "soundness", "judges", "findings", "subgroups", "scores", "training"),
-    *("guidance", "cohort", "triples", "studies", "registrations"),
+    *("guidance", "samplers", "cohort", "triples", "studies", "registrations"),
 )
 VERBS = {
     "training": "train", "guidance": "evaluate", "cohort": "gather", "triples": "gather", "studies": "ingest",
@@ -36,7 +36,10 @@ DESCRIPTIONS_SHOWN = 12
 FILES = ("index.html", "grid.png", "curves.png", "main-table.txt")
 NOT_SHOWN = "Pictures of patients are left out: report.show_patients."
 # no row is of one patient
-AS_CSV = ("systems", "ablations", "soundness", "judges", "findings", "subgroups", "guidance", "training", "cohort")
+AS_CSV = (
+    *("systems", "ablations", "soundness", "judges", "findings", "subgroups", "guidance", "samplers", "training"),
+    "cohort",
+)
 
 
 def write(inputs: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
@@ -115,6 +118,9 @@ def _fill(
         findings=_wide(read["findings"], "finding"),
         subgroups=_records(_main_rows(read["subgroups"])),
         guidance=_records(read["guidance"]) if "guidance" in read else [],
+        samplers=_records(read["samplers"]) if "samplers" in read else [],
+        allowed=ALLOWED,
+        guiding=[{"name": measure.name, "title": measure.title} for measure in GUIDING],
         cohort=_records(read["cohort"]),
         registration=_registration(read["registrations"], read["forward"]),
         triples=_counted_triples(read["triples"]),
@@ -126,6 +132,8 @@ def _fill(
         charts={
             "intervals": charts.svg(charts.intervals(read["systems"])),
             "cohort": charts.svg(charts.flow(read["cohort"])),
+            "guidance": charts.svg(charts.trade_off(read["guidance"])) if "guidance" in read else None,
+            "samplers": charts.svg(charts.samplers(read["samplers"], ALLOWED)) if "samplers" in read else None,
             "losses": charts.svg(losses),
             "registration": charts.svg(charts.registration_scores(read["registrations"], threshold)),
         },

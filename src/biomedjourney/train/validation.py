@@ -98,12 +98,13 @@ class Validation:
     def _drawn(self, unet: Any, places: list[int], priors: np.ndarray | None) -> torch.Tensor:
         generate, guidance = self.settings["generate"], self.settings["generate"]["guidance"]
         schedule = sampling.scheduler(self.settings["diffusion"]["schedule"])
+        solver = sampling.solver(generate["solver"], schedule.config)
         names = [self.ids[place] for place in places]
         noise = sampling.noise(self.settings["seed"], names, self.targets.latent_shape).to(unet.device)
         prior = None if priors is None else torch.from_numpy(priors).to(unet.device)
         states = torch.from_numpy(self.conditions.states(places)).to(unet.device)
         scales = guidance["text_scale"], guidance["image_scale"]
-        return sampling.sample(unet, schedule, generate["steps"], noise, prior, states, *scales)
+        return sampling.sample(unet, solver, generate["steps"], noise, prior, states, *scales)
 
     def _decoded(self, latents: torch.Tensor) -> list[np.ndarray]:
         """Pictures of unscaled latents, one by one: at full size, a decoder needs gigabytes for each."""

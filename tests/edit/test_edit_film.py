@@ -1,7 +1,7 @@
 """A change of the model's square, brought back to films of every kind.
 
-The truth is drawn: a film and the same film with a denser spot. The change of the canonical pictures, brought back to the
-first film, has to give the second one, and nothing may happen outside of the spot.
+The truth is drawn: a film and the same film with a denser spot. The change of the canonical pictures, brought back to
+the first film, has to give the second one, and nothing may happen outside of the spot.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 
 from biomedjourney.editing import film as films
 from biomedjourney.editing import tones
-from biomedjourney.preprocess import load
 from biomedjourney.preprocess import canonical as canonical_of
+from biomedjourney.preprocess import load
 from tests.helpers import dicom_files
 from tests.helpers.drawn_films import chest_with_vessels
 
@@ -86,7 +86,7 @@ KINDS: dict[str, Callable[[Path, np.ndarray], Any]] = {
     "DICOM, window": dicom(WindowCenter=2000, WindowWidth=2900),
     "DICOM, sigmoid": dicom(WindowCenter=2000, WindowWidth=2500, VOILUTFunction="SIGMOID"),
     "DICOM, negative slope": dicom(lambda film: whole(1.0 - film, 4095), RescaleSlope=-1, RescaleIntercept=4095),
-    "DICOM, signed": dicom(lambda film: (whole(film, 4000).astype(np.int16) - 2000)),
+    "DICOM, signed": dicom(lambda film: whole(film, 4000).astype(np.int16) - 2000),
     "DICOM, table of few steps": dicom(VOILUTSequence=[STEPS]),
 }
 

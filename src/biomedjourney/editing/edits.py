@@ -36,7 +36,7 @@ class Edited:
 
     ``pixels``: in the form of the film's pixels, or float32 (size, size) in [0, 1] where the square is wanted.
     ``change``: of the tones, float32 of the same rows and columns, in shares of the model's range from black to white.
-    ``floor``: the noise floor that it lies above; None for a square, whose change is kept whole.
+    ``floor``: the median of the noise floor that it lies above; None for a square, whose change is kept whole.
     """
 
     pixels: np.ndarray
@@ -79,14 +79,18 @@ def _square(film: Film, prior: np.ndarray, text: str, model: draw.Model, seed: i
 
 
 def _on_film(film: Film, prior: np.ndarray, text: str, model: draw.Model, seed: int, settings: Settings) -> Edited:
+    """The change is what the text adds to a drawing with the same noise that is told of no change.
+
+    Both drawings also differ from the film where the model redraws it, as in pose and exposure, and they do so alike.
+    """
     left, top, columns, rows = film.canonical.box
     field = np.s_[top : top + rows, left : left + columns]
-    squares = _drawn(prior, [text, draw.NO_CHANGE], model, seed, settings) - model.through_first_stage(prior)
-    least = noise.floor(squares[1][field])
+    squares = _drawn(prior, [text, draw.NO_CHANGE], model, seed, settings)
+    floor = noise.floor((squares[1] - model.through_first_stage(prior))[field])
     kept = np.zeros_like(prior)
-    kept[field] = noise.above(squares[0][field], least)
+    kept[field] = noise.above((squares[0] - squares[1])[field], floor)
     change = on_film(kept, film.canonical, film.pixels.shape[:2])
-    return Edited(film.changed(change), change, seed, least)
+    return Edited(film.changed(change), change, seed, float(np.median(floor)))
 
 
 def _drawn(prior: np.ndarray, texts: list[str], model: draw.Model, seed: int, settings: Settings) -> Any:

@@ -1,26 +1,30 @@
-"""What of a model's change is meant, and what the model also does where nothing changes."""
+"""What of a change a model means, and what it draws where it is told of none."""
 
 import numpy as np
 from scipy import ndimage
 
-NEIGHBOURS = 3  # pixels, the side of the square over which a change is averaged before it is compared with the floor
+NEAR = 3  # pixels, the side of the square over which a change is averaged before it is compared with the floor
+AROUND = 7 / 64  # of the picture's side: that of the square over which the floor is averaged
 
 
-def floor(unchanged: np.ndarray) -> float:
-    """The noise floor of a model on a film, in tones: the largest change that it draws where none is asked for.
+def floor(unchanged: np.ndarray) -> np.ndarray:
+    """The noise floor of a model on a film, in tones, at each pixel of the square: float32 (rows, columns).
 
-    ``unchanged``: float32 (rows, columns), the exposed field of what the model makes of the film and of a text that
-    tells no change, less the film as the first stage gives it back. What an autoencoder loses is in both. Of its
-    averages over small squares the 99.5th percentile of the sizes is taken.
+    ``unchanged``: what the model draws of the film and a text that tells no change, less the film as the first stage
+    gives it back. A perfect model would draw nothing. The floor is the mean size of it around each pixel, or more where
+    it is larger close by, as at the edges of the exposed field.
     """
-    return float(np.percentile(_local(unchanged), 99.5))
+    side = 2 * round((AROUND * max(unchanged.shape) - 1) / 2) + 1
+    around = ndimage.uniform_filter(np.abs(unchanged), max(side, 1), mode="nearest")
+    close = ndimage.maximum_filter(
+        ndimage.uniform_filter(np.abs(unchanged), NEAR, mode="nearest"), NEAR, mode="nearest"
+    )
+    floor: np.ndarray = np.maximum(around, close)
+    return floor
 
 
-def above(change: np.ndarray, least: float) -> np.ndarray:
-    """The change where its local average is larger than ``least``, and in the pixels next to there; elsewhere 0."""
-    meant = ndimage.binary_dilation(_local(change) > least, np.ones((3, 3)))
+def above(change: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """The change where its local mean is larger than the floor, and in the pixels next to there; 0 elsewhere."""
+    local = np.abs(ndimage.uniform_filter(change, NEAR, mode="nearest"))
+    meant = ndimage.binary_dilation(local > floor, np.ones((3, 3)))
     return np.where(meant, change, np.float32(0.0))
-
-
-def _local(change: np.ndarray) -> np.ndarray:
-    return np.abs(ndimage.uniform_filter(change, NEIGHBOURS, mode="nearest"))

@@ -43,9 +43,11 @@ def run(
     outs, differences = (_numbered(file, len(settings.seeds)) for file in (out, difference))
     sheet = out.with_name(f"{out.stem}-sheet.png") if out and len(outs) > 1 else None
     _check_files(Path(image) if isinstance(image, str | Path) else None, [*outs, *differences, sheet])
+    if difference:
+        write.check_difference(difference)
     film = films.read(image, facts["size"])
     if out:
-        write.check_out(out, film.dataset is not None, settings.raw)
+        write.check_out(out, film, settings.raw)
     model = draw.load(folder)
     cautions = _cautions(film, text, model, settings.judges)
     edited, prior = [], _shown(film, None, settings.raw)

@@ -16,13 +16,25 @@ STRONGEST = 0.25  # a change of so much of the range has the full colour
 SHEET_ROWS = 512  # pixels, the height of a picture on a sheet
 
 
-def check_out(out: Path, is_dicom: bool, raw: bool) -> None:
+def check_out(out: Path, film: Film, raw: bool) -> None:
     """Raises UserError where the ending of a file to write is none of those that the film can be written as."""
     ending = out.suffix.lower()
     if ending not in (".png", ".dcm", *JPEG):
         raise UserError(f"{out}: the kind of file is not known by its ending: write .png, .jpg or .dcm")
-    if ending == ".dcm" and (raw or not is_dicom):
+    if ending == ".dcm" and (raw or film.dataset is None):
         raise UserError(f"{out}: a DICOM file comes of a DICOM film, at the film's own size: write .png")
+    if ending in JPEG and not raw:
+        shown = _in_steps(film, film.pixels)
+        if shown.dtype != np.uint8:
+            raise UserError(f"{out}: a JPEG has 8 bits, and the film has more: write .png")
+        if shown.shape[2:] in ((2,), (4,)):
+            raise UserError(f"{out}: a JPEG has no transparency, and the film has: write .png")
+
+
+def check_difference(out: Path) -> None:
+    """Raises UserError where the ending of the file is not that of a PNG."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out}: a difference is written as PNG: give a name that ends in .png")
 
 
 def picture(out: Path, film: Film, pixels: np.ndarray, mark: Mark, word: bool) -> None:
@@ -36,7 +48,6 @@ def picture(out: Path, film: Film, pixels: np.ndarray, mark: Mark, word: bool) -
         return
     shown = _in_steps(film, pixels)
     if out.suffix.lower() in JPEG:
-        _check_eight_bits(out, shown)
         _save(out, shown, mark, **{"quality": 95, "subsampling": 0} | film.kept)
     else:
         _save(out, shown, mark, **{name: value for name, value in film.kept.items() if name != "qtables"})
@@ -52,8 +63,6 @@ def difference(out: Path, shown: np.ndarray, change: np.ndarray, mark: Mark) -> 
 
     ``shown``: the film, (rows, columns) in [0, 1]; ``change``: of the same shape, in shares of the range.
     """
-    if out.suffix.lower() != ".png":
-        raise UserError(f"{out}: a difference is written as PNG: give a name that ends in .png")
     strength = np.clip(np.abs(change) / STRONGEST, 0.0, 1.0)[..., None]
     colour = np.where(change[..., None] > 0, np.array([1.0, 0.1, 0.1]), np.array([0.15, 0.35, 1.0]))
     mixed = (0.25 + 0.5 * shown[..., None]) * (1.0 - strength) + colour * strength
@@ -84,13 +93,6 @@ def _in_steps(film: Film, pixels: np.ndarray) -> np.ndarray:
     bits = 8 if film.dataset is not None and film.dataset.BitsStored <= 8 else 16
     shares = np.clip((film.grey(pixels) - low) / max(high - low, np.float32(1e-12)), 0.0, 1.0)
     return np.rint(shares * (2**bits - 1)).astype(f"u{bits // 8}")
-
-
-def _check_eight_bits(out: Path, shown: np.ndarray) -> None:
-    if shown.dtype != np.uint8:
-        raise UserError(f"{out}: a JPEG has 8 bits, and the film has more: write .png")
-    if shown.shape[2:] in ((2,), (4,)):
-        raise UserError(f"{out}: a JPEG has no transparency, and the film has: write .png")
 
 
 def _save(out: Path, shown: np.ndarray, mark: Mark, **options: Any) -> None:

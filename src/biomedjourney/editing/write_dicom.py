@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -64,4 +64,4 @@ def write(out: Path, film: Film, pixels: np.ndarray, mark: Mark, word: bool) -> 
     now = datetime.now()
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
     with tables.atomic_path(out) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+        dcmwrite(temporary, dataset, enforce_file_format=True, overwrite=True)

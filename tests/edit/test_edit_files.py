@@ -142,6 +142,7 @@ def test_samples_are_files_with_a_sheet_and_differences(model: Path, film: np.nd
         moved = expected.astype(int) - film
         assert (moved[denser] >= 0).all()
         assert (moved[less_dense & ~denser] <= 0).all()  # 0 where a pixel is the darkest of the film
-        assert (shown[moved == 0].std(axis=1) < 12).all()
+        grey = shown.std(axis=-1) < 2
+        assert (moved[grey] == 0).mean() > 0.9
         assert denser.any() or less_dense.any()
     assert Image.open(tmp_path / "e-sheet.png").size == (3 * 80, 90)

@@ -97,7 +97,7 @@ def _unknown_words(text: str) -> list[str]:
     return result
 
 
-def _names(of: list[Mention]) -> list[str]:
+def _names(of: Iterable[Mention]) -> list[str]:
     return [name for name in dict.fromkeys(mention.finding for mention in of) if name in NOUNS]
 
 

@@ -19,10 +19,15 @@ def levels(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[A
     return bottom, top
 
 
-def window(picture: np.ndarray, ends: tuple[Any, Any] | None = None) -> np.ndarray:
-    """The picture with these values, or else its `levels`, taken to 0 and 1, clipped; zeros where they coincide."""
-    bottom, top = ends or levels(picture)
+def scaled(picture: np.ndarray, ends: tuple[Any, Any]) -> np.ndarray:
+    """The picture with these two values taken to 0 and 1, clipped; zeros where they coincide."""
+    bottom, top = ends
     return np.clip((picture - bottom) / max(float(top - bottom), 1e-12), 0.0, 1.0).astype(np.float32)
+
+
+def window(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
+    """The picture with these two percentiles taken to 0 and 1, clipped; zeros where they coincide."""
+    return scaled(picture, levels(picture, low, high))
 
 
 def field_box(picture: np.ndarray) -> tuple[int, int, int, int]:

@@ -123,7 +123,7 @@ def exposed_field(picture: Any, size: int) -> ExposedField:
     left, top, right, bottom = field.field_box(whole_picture)
     inside = shrunk[top:bottom, left:right]
     levels = field.levels(inside)
-    seen = field.window(inside, levels)
+    seen = field.scaled(inside, levels)
     inverted, fault = views.recognise(shrink(seen, views.SIDE))
     if fault:
         raise UserError(f"the film is {fault}: an upright frontal chest film is expected")

@@ -36,5 +36,5 @@ for scales in ((1.0, 1.0), (1.0, 2.0), (2.0, 1.0), (3.0, 2.0), (7.5, 1.5)):
         **dict(zip(("guidance_scale", "image_guidance_scale"), stock_scales(*scales, True), strict=True)),
         output_type="np",
     ).images[0]
-    ours = edit(film, TEXT, folder, text_scale=scales[0], image_scale=scales[1])
+    ours = edit(film, TEXT, folder, text_scale=scales[0], image_scale=scales[1], raw=True)
     print(f"text {scales[0]:g}, prior {scales[1]:g}: {np.abs(theirs.mean(axis=2) - ours).max():.1e}")

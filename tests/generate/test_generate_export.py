@@ -124,7 +124,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scales", [(7.5, 1.5), (2.0, 1.0), (1.0, 1.0), (1.0, 2.0)])
 def test_the_stock_pipeline_draws_our_picture(folder: Path, scales: tuple[float, float]) -> None:
-    ours = biomedjourney.edit(FILM, TEXT, folder, text_scale=scales[0], image_scale=scales[1])
+    ours = biomedjourney.edit(FILM, TEXT, folder, text_scale=scales[0], image_scale=scales[1], raw=True)
     stock_scales = card.stock_scales(*scales, knows_prior=True)
     assert stock_scales is not None
     theirs = drawn_by_diffusers(opened(folder), folder, stock_scales)
@@ -156,7 +156,7 @@ def test_each_condition_and_the_order_of_clipping_are_seen_in_these_pictures(fol
 def test_a_model_without_a_prior_is_drawn_from_a_zero_latent(tmp_path: Path) -> None:
     folder = exported(tmp_path, "paper", prior="none")
     for text_scale in (1.0, 3.0):
-        ours = biomedjourney.edit(FILM, TEXT, folder, text_scale=text_scale)
+        ours = biomedjourney.edit(FILM, TEXT, folder, text_scale=text_scale, raw=True)
         scales = card.stock_scales(text_scale, 7.0, knows_prior=False)
         assert scales is not None
         theirs = drawn_by_diffusers(opened(folder), folder, scales, image=torch.zeros(1, *tiny.SHAPE))
@@ -203,7 +203,7 @@ def test_the_lines_of_the_card_draw_the_picture_of_edit(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", LINES, *map(str, moved)], env=environment, check=True)
     for folder in moved:
         picture = np.load(folder / "picture.npy")
-        ours = biomedjourney.edit(folder / "PRIOR.png", "new small left pleural effusion", folder)
+        ours = biomedjourney.edit(folder / "PRIOR.png", "new small left pleural effusion", folder, raw=True)
         same = "This is the picture that `edit` draws" in (folder / "README.md").read_text()
         assert same == (folder != moved[2])
         assert (np.abs(picture - ours).max() < 1e-3) == same

@@ -1,54 +1,84 @@
-"""From one film and one text to one picture, with a model in a folder of its own."""
+"""From one film and one text to squares of the model's size, with a model in a folder of its own."""
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from biomedjourney.encode.latents import posterior
 from biomedjourney.errors import UserError
-from biomedjourney.examples import pad
-from biomedjourney.generate import model as models
-from biomedjourney.preprocess import canonical, load
-from biomedjourney.pretrain import load_text_tower
+
+NO_CHANGE = "no significant change"  # of the phrases of `rewrite.rules`, the most frequent one of real reports
 
 
-def counterfactual(
-    image: Any,
-    text: str,
-    folder: Path,
-    seed: int,
-    text_scale: float | None,
-    image_scale: float | None,
-    steps: int | None,
-) -> np.ndarray:
-    """As `biomedjourney.edit`, with every argument given."""
-    text = " ".join(text.replace("___", " ").split())
-    if not text:
-        raise UserError('the text is empty: describe what changes, as "new small left pleural effusion"')
-    model_facts = description(folder)
-    prior = _picture(image, model_facts["size"])
-    model, tower = _parts(folder, model_facts["max_tokens"], (folder / "model.json").stat().st_mtime_ns)
-    pictures = model.draw(
-        ["edit"],
-        seed,
-        posterior(model.first_stage, prior[None]).mean.cpu().numpy() if model.knows_prior else None,
-        pad(tower.states([text]), model_facts["max_tokens"]),
-        model_facts["text_scale"] if text_scale is None else text_scale,
-        model_facts["image_scale"] if image_scale is None else image_scale,
-        model_facts["steps"] if steps is None else steps,
-    )
-    result: np.ndarray = pictures[0]
-    return result
+@dataclass(frozen=True)
+class Model:
+    """An exported model, ready to draw. ``facts``: its model.json."""
+
+    folder: Path
+    facts: dict[str, Any]
+    drawer: Any
+    tower: Any
+
+    def draw(
+        self,
+        prior: np.ndarray,
+        texts: list[str],
+        seed: int,
+        text_scale: float | None,
+        image_scale: float | None,
+        steps: int | None,
+    ) -> np.ndarray:
+        """Pictures, float32 (len(texts), size, size) in [0, 1], of one prior (size, size), from the same noise.
+
+        A scale or number of steps that is None is the model's own.
+        """
+        from biomedjourney.examples import pad
+
+        latent = np.repeat(self._latent(prior), len(texts), axis=0) if self.drawer.knows_prior else None
+        pictures: np.ndarray = self.drawer.draw(
+            ["edit"] * len(texts),
+            seed,
+            latent,
+            pad(self.tower.states(texts), self.facts["max_tokens"]),
+            self.facts["text_scale"] if text_scale is None else text_scale,
+            self.facts["image_scale"] if image_scale is None else image_scale,
+            self.facts["steps"] if steps is None else steps,
+        )
+        return pictures
+
+    def through_first_stage(self, prior: np.ndarray) -> np.ndarray:
+        """The picture (size, size) in [0, 1] as the first stage gives it back: what an unchanged latent decodes to."""
+        import torch
+
+        from biomedjourney import sampling
+
+        latent = torch.from_numpy(self._latent(prior)).to(self.drawer.unet.device)
+        stage = self.drawer.first_stage
+        picture: np.ndarray = sampling.decode(stage, latent * stage.config.scaling_factor)[0].cpu().numpy()
+        return picture
+
+    def _latent(self, prior: np.ndarray) -> np.ndarray:
+        from biomedjourney.encode.latents import posterior
+
+        mean: np.ndarray = posterior(self.drawer.first_stage, prior[None]).mean.cpu().numpy()
+        return mean
 
 
-def description(folder: Path) -> dict[str, Any]:
+def load(folder: Path) -> Model:
+    """The model of a folder that `generate export` wrote, kept for the next picture. Errors as in `described`."""
+    facts = described(folder)
+    drawer, tower = _parts(folder, facts["max_tokens"], (folder / "model.json").stat().st_mtime_ns)
+    return Model(folder, facts, drawer, tower)
+
+
+def described(folder: Path) -> dict[str, Any]:
     """The folder's model.json. Raises UserError where there is none."""
     try:
-        model_facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        model_facts["size"]
+        facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        facts["size"]
     except (OSError, ValueError, LookupError, TypeError):
         raise UserError(
             f"{folder}: no model here (model.json cannot be read): run the workflow first, or give --model the folder "
@@ -56,16 +86,13 @@ def description(folder: Path) -> dict[str, Any]:
         ) from None
     if (folder / "first_stage").is_dir() and not (folder / "vae").exists():
         raise UserError(f"{folder}: exported by an earlier version of this program: run generate export again")
-    return model_facts
+    return facts
 
 
 @lru_cache(maxsize=1)
-def _parts(folder: Path, max_tokens: int, written: int) -> tuple[models.Model, Any]:
-    """The model and its text tower, kept for the next picture. ``written`` tells when the folder was written."""
-    return models.load(folder, folder / "vae"), load_text_tower(folder / "text_tower", max_tokens)
+def _parts(folder: Path, max_tokens: int, written: int) -> tuple[Any, Any]:
+    """The model and its text tower. ``written`` tells when the folder was written."""
+    from biomedjourney.generate import model
+    from biomedjourney.pretrain import load_text_tower
 
-
-def _picture(image: Any, size: int) -> np.ndarray:
-    if isinstance(image, str | Path):
-        return load(image, size).picture
-    return canonical(image, size).picture
+    return model.load(folder, folder / "vae"), load_text_tower(folder / "text_tower", max_tokens)

@@ -28,8 +28,22 @@ class Decoded(NamedTuple):
     window_ignored: bool
 
 
+class Opened(NamedTuple):
+    """A file's data set, its stored values as they lie in the file, and the picture that a viewer makes of them."""
+
+    dataset: Dataset
+    stored: np.ndarray
+    decoded: Decoded
+    is_mirrored: bool
+
+
 def decode(path: Path) -> Decoded:
-    """The picture of a single-frame file, as a viewer shows it.
+    """The picture of a single-frame file, as a viewer shows it: see `open_file`."""
+    return open_file(path).decoded
+
+
+def open_file(path: Path) -> Opened:
+    """A single-frame file with its picture, as a viewer shows it.
 
     Grey values go through the modality LUT or rescale, and then through the first VOI LUT, or else the first window,
     that is valid and does not clip nearly all of the picture. ``window_ignored``: there was another one before it, or
@@ -41,14 +55,17 @@ def decode(path: Path) -> Decoded:
     """
     try:
         dataset = dcmread(path)
-        array, ignored = dataset.pixel_array, False
+        stored = dataset.pixel_array
+        array, ignored = stored, False
         if dataset.SamplesPerPixel == 1:
             units, damaged = _in_modality_units(array, dataset)
             array, ignored = _seen(units, dataset)
             ignored = ignored or damaged
-        if _is_mirrored(dataset):
+        is_mirrored = _is_mirrored(dataset)
+        if is_mirrored:
             array = array[:, ::-1]
-        return Decoded(array, dataset.PhotometricInterpretation == "MONOCHROME1", ignored)
+        decoded = Decoded(array, dataset.PhotometricInterpretation == "MONOCHROME1", ignored)
+        return Opened(dataset, stored, decoded, is_mirrored)
     except Exception as error:  # pydicom raises many kinds for a damaged file
         raise UserError(f"{path}: not a readable DICOM image ({brief(error)}): replace the file") from None
 

@@ -1,5 +1,7 @@
 """Where the exposed field of a film lies."""
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -9,12 +11,23 @@ SHARE = 0.985  # ... at least this share of them: the rest may be burnt-in lette
 LARGEST_CROP = 0.3  # no side loses more than this share of the picture
 
 
-def window(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
-    """The picture with these two percentiles taken to 0 and 1, clipped; zeros where they coincide."""
+def levels(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[Any, Any]:
+    """The values that become black and white: these two percentiles, or the extremes where they coincide."""
     bottom, top = np.percentile(picture, [low, high])
     if top <= bottom:
         bottom, top = float(picture.min()), float(picture.max())
+    return bottom, top
+
+
+def scaled(picture: np.ndarray, ends: tuple[Any, Any]) -> np.ndarray:
+    """The picture with these two values taken to 0 and 1, clipped; zeros where they coincide."""
+    bottom, top = ends
     return np.clip((picture - bottom) / max(float(top - bottom), 1e-12), 0.0, 1.0).astype(np.float32)
+
+
+def window(picture: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
+    """The picture with these two percentiles taken to 0 and 1, clipped; zeros where they coincide."""
+    return scaled(picture, levels(picture, low, high))
 
 
 def field_box(picture: np.ndarray) -> tuple[int, int, int, int]:

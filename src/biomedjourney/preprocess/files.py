@@ -41,7 +41,7 @@ def to_grey(picture: Any) -> np.ndarray:
     """
     from PIL import Image
 
-    array = _shown(picture.copy())[0] if isinstance(picture, Image.Image) else np.asarray(picture)
+    array = shown(picture.copy())[0] if isinstance(picture, Image.Image) else np.asarray(picture)
     if array.dtype.kind not in "buif":
         raise UserError(f"an image holds numbers, not {array.dtype}")
     if array.ndim == 3 and array.shape[2] in (1, 2):
@@ -69,7 +69,7 @@ def read(path: Path, size: int) -> Film:
             f"{path}: the image file is missing: check the path (of a cohort's films: data.images of the configuration)"
         )
     dark_bones = window_ignored = False
-    if path.suffix.lower() in (".dcm", ".dicom") or _begins_as_dicom(path):
+    if is_dicom(path):
         from biomedjourney.preprocess import dicom
 
         array, dark_bones, window_ignored = dicom.decode(path)
@@ -83,8 +83,10 @@ def read(path: Path, size: int) -> Film:
     return Film(grey.max() - grey if dark_bones else grey, shape, window_ignored)
 
 
-def _begins_as_dicom(path: Path) -> bool:
-    """As files of DICOM media do, whose names have no ending."""
+def is_dicom(path: Path) -> bool:
+    """By the ending of its name, or as it begins: files of DICOM media have names without an ending."""
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
     with path.open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"
 
@@ -98,13 +100,13 @@ def _decode_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]
         with path.open("rb") as stream, Image.open(stream) as image:
             columns, rows = image.size
             image.draft("L", _draft_size(columns, rows, 2 * size))
-            array, rows_became_columns = _shown(image)
+            array, rows_became_columns = shown(image)
             return array, (columns, rows) if rows_became_columns else (rows, columns)
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image ({error}): replace the file") from None
 
 
-def _shown(image: "Image.Image") -> tuple[np.ndarray, bool]:
+def shown(image: "Image.Image") -> tuple[np.ndarray, bool]:
     """The pixels as a viewer shows them, and whether rows became columns. Turns the image itself.
 
     It is turned as its EXIF block says (or its XMP block); a damaged block says nothing.

@@ -23,12 +23,17 @@ class Canonical:
     ``to_original``: 2×3, maps a pixel centre (x, y) of the picture to one of the array or file it came from. A file's
     pixels are counted as a viewer shows them: turned as its tags say (`files.read`).
     ``inverted``: bones were dark; this has been undone.
+    ``box``: where the exposed field lies in the picture, as (left, top, columns, rows) in pixels.
+    ``levels``: the grey values of the array, or of the file as `files.read` decodes it, that became 0 and 1, or 1 and 0
+    where the film was inverted.
     ``window_ignored``: a window or VOI LUT of the DICOM file was of no use (`dicom.decode`).
     """
 
     picture: np.ndarray
     to_original: np.ndarray
     inverted: bool
+    box: tuple[int, int, int, int]
+    levels: tuple[float, float]
     window_ignored: bool = False
 
 
@@ -38,7 +43,8 @@ class ExposedField:
 
     ``picture``: float32 (rows, columns) in [0, 1], bones bright, the longer side about twice ``size`` or less.
     ``size``: the side of the canonical picture in pixels. ``box``: where the field lies in the canonical picture, as
-    (left, top, columns, rows) in pixels. ``to_original``, ``inverted``, ``window_ignored``: as in `Canonical`.
+    (left, top, columns, rows) in pixels. ``to_original``, ``inverted``, ``levels``, ``window_ignored``: as in
+    `Canonical`.
     """
 
     picture: np.ndarray
@@ -46,6 +52,7 @@ class ExposedField:
     box: tuple[int, int, int, int]
     to_original: np.ndarray
     inverted: bool
+    levels: tuple[float, float]
     window_ignored: bool = False
 
     def canonical(self) -> Canonical:
@@ -57,7 +64,7 @@ class ExposedField:
         resized = image.resize((columns, rows), Image.Resampling.BILINEAR)
         square = np.zeros((self.size, self.size), dtype=np.float32)
         square[top : top + rows, left : left + columns] = np.clip(np.asarray(resized), 0.0, 1.0)
-        return Canonical(square, self.to_original, self.inverted, self.window_ignored)
+        return Canonical(square, self.to_original, self.inverted, self.box, self.levels, self.window_ignored)
 
     def seen_at(self, points: np.ndarray) -> np.ndarray:
         """The film at the points (rows, columns, 2) of the canonical picture, as (x, y) in its pixels; float32.
@@ -114,7 +121,9 @@ def exposed_field(picture: Any, size: int) -> ExposedField:
     if float(whole_picture.std()) < 1e-3:
         raise UserError("the image is blank: its pixels have one value")
     left, top, right, bottom = field.field_box(whole_picture)
-    seen = field.window(shrunk[top:bottom, left:right])
+    inside = shrunk[top:bottom, left:right]
+    levels = field.levels(inside)
+    seen = field.scaled(inside, levels)
     inverted, fault = views.recognise(shrink(seen, views.SIDE))
     if fault:
         raise UserError(f"the film is {fault}: an upright frontal chest film is expected")
@@ -127,7 +136,8 @@ def exposed_field(picture: Any, size: int) -> ExposedField:
     x = _line((right - left) / columns * across, x0, left * across)
     y = _line((bottom - top) / rows * down, y0, top * down)
     to_original = np.array([[x[0], 0.0, x[1]], [0.0, y[0], y[1]]])
-    return ExposedField(seen, size, (x0, y0, columns, rows), to_original, inverted)
+    black, white = levels
+    return ExposedField(seen, size, (x0, y0, columns, rows), to_original, inverted, (float(black), float(white)))
 
 
 def load_field(path: str | Path, size: int) -> ExposedField:

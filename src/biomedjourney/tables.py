@@ -106,17 +106,17 @@ def _with_intervals(declared: Iterable[measures.Measure]) -> tuple[Column, ...]:
     """Three columns for each measure: the estimate and both ends of its interval."""
     columns: list[Column] = []
     for measure in declared:
-        (estimate,) = _measured([measure])
-        columns += [estimate, *_ends(measure.name, measure.unit)]
+        columns += _estimate(measure.name, measure.description, measure.unit)
     return tuple(columns)
 
 
-def _ends(name: str, unit: str) -> tuple[Column, ...]:
-    """Both ends of the interval of a column."""
-    return tuple(
-        Column(f"{name}_{end}", pa.float64(), f"{meaning} end of the 95 % interval of {name}", unit, nullable=True)
-        for end, meaning in (("low", "lower"), ("high", "upper"))
-    )
+def _estimate(name: str, meaning: str, unit: str) -> tuple[Column, ...]:
+    """A column and both ends of its interval."""
+    columns = [Column(name, pa.float64(), meaning, unit, nullable=True)]
+    for end, place in (("low", "lower"), ("high", "upper")):
+        text = f"{place} end of the 95 % interval of {name}"
+        columns.append(Column(f"{name}_{end}", pa.float64(), text, unit, nullable=True))
+    return tuple(columns)
 
 
 def _with_differences(declared: Iterable[measures.Measure], reference: str) -> tuple[Column, ...]:
@@ -545,14 +545,10 @@ _DECLARED = (
                 "the edit taken back by the opposite description",
             ),
             _PAIRS_COUNTED,
-            *(
-                column
-                for name, meaning, unit in (
-                    ("difference", "mean absolute difference to the registered prior", "grey level, 0 to 1"),
-                    ("ssim", "mean SSIM with the registered prior", "fraction"),
-                    ("score_difference", "mean absolute difference of the pathology scores to the prior's", "fraction"),
-                )
-                for column in (Column(name, pa.float64(), meaning, unit, nullable=True), *_ends(name, unit))
+            *_estimate("difference", "mean absolute difference to the registered prior", "grey level, 0 to 1"),
+            *_estimate("ssim", "mean SSIM with the registered prior", "fraction"),
+            *_estimate(
+                "score_difference", "mean absolute difference of the pathology scores to the prior's", "fraction"
             ),
         ),
     ),

@@ -17,7 +17,10 @@ from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from tests.helpers import REPOSITORY
 
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "results" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
 CODE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 SHELL = ("console", "bash")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -325,5 +326,8 @@ def _memory_mb(device: torch.device) -> float:
     """The largest memory so far: what this process took of its GPU, or of the machine where it computes there."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device) / MB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MB if sys.platform == "darwin" else peak * 1024 / MB
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
+    # not that of getrusage, which counts what the parent had before this program began
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / MB for line in lines if line.startswith("VmHWM"))

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -220,11 +221,7 @@ def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path:
 
 def test_a_model_that_does_not_see_the_prior_gives_its_square_alone(model: Path, film: np.ndarray) -> None:
     loaded = draw.load(model)
-
-    class Blind:
-        knows_prior = False
-
-    blind = draw.Model(model, loaded.facts, Blind(), loaded.tower)
+    blind = draw.Model(model, loaded.facts, SimpleNamespace(model=SimpleNamespace(knows_prior=False)))
     with pytest.raises(UserError, match=r"draws from the text alone.*--raw"):
         next(edits.edited(None, "brighter", blind, edits.Settings()))  # type: ignore[arg-type]
 

@@ -19,8 +19,7 @@ class Model:
 
     folder: Path
     facts: dict[str, Any]
-    drawer: Any
-    tower: Any
+    editor: Any  # generate.editor.Editor
 
     def draw(
         self,
@@ -35,43 +34,28 @@ class Model:
 
         A scale or number of steps that is None is the model's own.
         """
-        from biomedjourney.examples import pad
-
-        latent = np.repeat(self._latent(prior), len(texts), axis=0) if self.drawer.knows_prior else None
-        pictures: np.ndarray = self.drawer.draw(
+        facts = self.facts
+        pictures: np.ndarray = self.editor.draw(
             ["edit"] * len(texts),
             seed,
-            latent,
-            pad(self.tower.states(texts), self.facts["max_tokens"]),
-            self.facts["text_scale"] if text_scale is None else text_scale,
-            self.facts["image_scale"] if image_scale is None else image_scale,
-            self.facts["steps"] if steps is None else steps,
+            np.repeat(prior[None], len(texts), axis=0),
+            texts,
+            facts["text_scale"] if text_scale is None else text_scale,
+            facts["image_scale"] if image_scale is None else image_scale,
+            facts["steps"] if steps is None else steps,
         )
         return pictures
 
     def through_first_stage(self, prior: np.ndarray) -> np.ndarray:
         """The picture (size, size) in [0, 1] as the first stage gives it back: what an unchanged latent decodes to."""
-        import torch
-
-        from biomedjourney import sampling
-
-        latent = torch.from_numpy(self._latent(prior)).to(self.drawer.unet.device)
-        stage = self.drawer.first_stage
-        picture: np.ndarray = sampling.decode(stage, latent * stage.config.scaling_factor)[0].cpu().numpy()
+        picture: np.ndarray = self.editor.reconstructed(prior[None])[0]
         return picture
-
-    def _latent(self, prior: np.ndarray) -> np.ndarray:
-        from biomedjourney.encode.latents import posterior
-
-        mean: np.ndarray = posterior(self.drawer.first_stage, prior[None]).mean.cpu().numpy()
-        return mean
 
 
 def load(folder: Path) -> Model:
     """The model of a folder that `generate export` wrote, kept for the next picture. Errors as in `described`."""
     facts = described(folder)
-    drawer, tower = _parts(folder, facts["max_tokens"], (folder / "model.json").stat().st_mtime_ns)
-    return Model(folder, facts, drawer, tower)
+    return Model(folder, facts, _editor(folder, facts["max_tokens"], (folder / "model.json").stat().st_mtime_ns))
 
 
 def described(folder: Path) -> dict[str, Any]:
@@ -90,9 +74,8 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _parts(folder: Path, max_tokens: int, written: int) -> tuple[Any, Any]:
-    """The model and its text tower. ``written`` tells when the folder was written."""
-    from biomedjourney.generate import model
-    from biomedjourney.pretrain import load_text_tower
+def _editor(folder: Path, max_tokens: int, written: int) -> Any:
+    """``written`` tells when the folder was written."""
+    from biomedjourney.generate import editor
 
-    return model.load(folder, folder / "vae"), load_text_tower(folder / "text_tower", max_tokens)
+    return editor.load(folder, folder / "vae", folder / "text_tower", max_tokens)

@@ -63,7 +63,7 @@ def edited(film: Film, text: str, model: draw.Model, settings: Settings) -> Iter
 
     Raises UserError where the model does not see the prior, so that there is no change to bring back to the film.
     """
-    if not settings.raw and not model.drawer.knows_prior:
+    if not settings.raw and not model.editor.model.knows_prior:
         raise UserError(
             f"{model.folder}: a model that draws from the text alone, so its picture is no change of the film: "
             "ask for the model's own square (--raw), or give another model"

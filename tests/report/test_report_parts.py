@@ -316,9 +316,8 @@ def test_the_gap_is_that_of_the_groups_with_enough_pairs() -> None:
         "age>=50": (0.2, 19),
     }
     rows = pd.DataFrame([{"group": name, "n": n, "race_auc": value} for name, (value, n) in groups.items()])
-    sex, age = subgroups.gaps(rows, [measures.RACE_AUC])
+    [sex] = subgroups.gaps(rows, [measures.RACE_AUC])  # of the ages one group alone has enough pairs
     assert sex == {"attribute": "sex", "cells": {"race_auc": {"group": "sex=M", "gap": pytest.approx(0.1)}}}
-    assert age == {"attribute": "age", "cells": {}}
 
 
 def test_training_seeds_of_a_run_have_one_colour_and_one_entry_of_the_legend() -> None:

@@ -16,7 +16,7 @@ def gaps(subgroups: pd.DataFrame, declared: Iterable[Measure]) -> list[dict[str,
 
     ``subgroups``: rows of one system. The group is the one with the lowest value, and the gap is that to the highest.
     Groups of fewer than `LEAST_PAIRS` pairs and those of unknown attribute are left out; a measure that is not defined
-    for two groups has no cell.
+    for two groups has no cell, and an attribute without a cell no entry.
     """
     usable = subgroups[(subgroups["n"] >= LEAST_PAIRS) & ~subgroups["group"].str.endswith("=unknown")]
     attributes = usable["group"].map(lambda group: re.split("[<=>]", group)[0])
@@ -27,5 +27,6 @@ def gaps(subgroups: pd.DataFrame, declared: Iterable[Measure]) -> list[dict[str,
             values = rows.set_index("group")[measure.name].dropna()
             if len(values) > 1:
                 cells[measure.name] = {"group": values.idxmin(), "gap": float(values.max() - values.min())}
-        entries.append({"attribute": attribute, "cells": cells})
+        if cells:
+            entries.append({"attribute": attribute, "cells": cells})
     return entries

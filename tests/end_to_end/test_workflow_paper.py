@@ -236,10 +236,13 @@ def test_edit_draws_at_256_pixels_with_the_exported_model(paper: SimpleNamespace
     prior = paper.folder / "raw" / "mimic-cxr-jpg" / images.loc[images["view"] == "PA", "path"].iloc[0]
     with Image.open(prior) as film:
         assert SIDE not in film.size
-    edited = tmp_path / "edited.png"
-    command = ["biomedjourney", "edit", str(prior), "new small left pleural effusion", "--out", str(edited)]
-    result = subprocess.run(command, cwd=paper.folder, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    with Image.open(edited) as picture:
-        assert picture.size == (SIDE, SIDE)
-        assert len(picture.getcolors() or []) > 8
+        sizes = {"film.png": film.size, "square.png": (SIDE, SIDE)}
+    for name, more in {"film.png": [], "square.png": ["--raw"]}.items():
+        command = ["biomedjourney", "edit", str(prior), "new small left pleural effusion", *more]
+        result = subprocess.run(
+            [*command, "--out", str(tmp_path / name)], cwd=paper.folder, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == sizes[name]
+            assert len(picture.getcolors() or []) > 8

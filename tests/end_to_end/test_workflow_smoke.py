@@ -123,7 +123,7 @@ def test_edit_draws_with_the_exported_model(smoke: Path, tmp_path: Path) -> None
     command = ["biomedjourney", "edit", str(prior), "new small left pleural effusion", "--out", str(edited)]
     result = subprocess.run(command, cwd=smoke, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    with Image.open(edited) as picture:
-        assert picture.size == (64, 64)
+    with Image.open(edited) as picture, Image.open(prior) as film:
+        assert picture.size == film.size
         assert len(picture.getcolors() or []) > 8
     assert "**This is the phantom's model.**" in (smoke / "results/models/biomedjourney/README.md").read_text()

@@ -70,6 +70,7 @@ def mine(folder: Path, url: str) -> dict[str, Any]:
             "steps": 2,
             "shards": 1,
             "guidance": {"sweep": {"text_scales": [7.5], "image_scales": [1.0, 1.5], "pairs": 6}},
+            "soundness": {"pairs": 4},
             "samplers": {
                 "compared": [{"solver": "ddim", "steps": 3}, {"solver": "dpm-solver++", "steps": 2}],
                 "pairs": 6,

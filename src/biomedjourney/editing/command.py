@@ -51,8 +51,8 @@ def command(
     the columns path and text: then TEXT is left out, and --out is a folder. For research, not for clinical use.
 
     \b
-    Examples: biomedjourney edit PRIOR.png "new small left pleural effusion" --out EDITED.png
-              biomedjourney edit CASES.csv --out EDITED
+    Example: biomedjourney edit PRIOR.png "new small left pleural effusion" --out EDITED.png
+             biomedjourney edit CASES.csv --out EDITED
     """
     from biomedjourney import workers
 

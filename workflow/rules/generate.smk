@@ -132,7 +132,7 @@ rule generate_soundness:
         model=f"results/models/{MAIN_RUN}",
         first_stage="results/models/first-stage",
         text_tower="results/models/text-tower",
-        guidance=f"results/guidance/{systems.MAIN}.parquet" if systems.MAIN in SWEEP["systems"] else [],
+        guidance=guidance_of(systems.MAIN),
         triples=FIRST_TRIPLES,
         studies="results/tables/studies.parquet",
         registered=registered("forward"),
@@ -161,7 +161,7 @@ rule generate_soundness:
 
 rule export_model:
     input:
-        model=f"results/models/{SYSTEMS['biomedjourney']['run']}",
+        model=f"results/models/{MAIN_RUN}",
         first_stage="results/models/first-stage",
         text_tower="results/models/text-tower",
         guidance=guidance_of("biomedjourney"),

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from biomedjourney.errors import UserError
+from biomedjourney.rewrite import rules
 
-NO_CHANGE = "no significant change"  # of the phrases of `rewrite.rules`, the most frequent one of real reports
+NO_CHANGE = rules.NO_CHANGE[0]  # the most frequent one of real reports
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from biomedjourney.editing.run import run as edit_film
 from biomedjourney.errors import UserError, brief
 from biomedjourney.preprocess import files
 
-ENDINGS = (".csv", ".parquet")
 COLUMNS = ["row", "path", "text", "seed", "out", "noise_floor", "changed", "warning", "error"]
 
 

@@ -25,7 +25,9 @@ def measured(inputs: dict[str, Path], folder: Path, pairs: dict[str, int]) -> pd
     """`soundness` of a trial that is the prior and one that is brighter; ``pairs``: how many each has."""
     triples = compared_triples(Inputs(triples=[inputs["triples"]]), "test")
     priors = tables.read(inputs["registered"], "registered").set_index("pair_id")["png"]
-    rows = []
+    later = tables.read(inputs["generated/real-follow-up"], "generated").set_index("pair_id")["png"]
+    edited = triples["pair_id"].head(pairs["reconstruction"])
+    rows = [{"trial": "edit", "pair_id": pair_id, "png": later[pair_id]} for pair_id in edited]
     for trial, shift in (("reconstruction", 0.0), ("reversal", STEP)):
         for pair_id in triples["pair_id"].head(pairs[trial]):
             picture = np.clip(0.5 * pixels.decode_png(priors[pair_id]) + shift, 0, 1) if shift else None
@@ -34,10 +36,9 @@ def measured(inputs: dict[str, Path], folder: Path, pairs: dict[str, int]) -> pd
     tables.write(folder / "trials.parquet", "trials", pd.DataFrame(rows))
     real = RealPictures(triples, [inputs["registered"]], [inputs["pixels"]])
     settings = fabricated.settings("evaluate soundness")
-    generated = [inputs["generated/real-follow-up"]]
-    return measure(
-        "biomedjourney", folder / "trials.parquet", generated, fabricated.Judges(), triples, real, settings
-    ).set_index("trial")
+    return measure("biomedjourney", folder / "trials.parquet", fabricated.Judges(), triples, real, settings).set_index(
+        "trial"
+    )
 
 
 def test_a_picture_equal_to_the_prior_has_no_distance_and_another_one_has_its_own(

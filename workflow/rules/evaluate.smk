@@ -119,7 +119,6 @@ rule evaluate_soundness:
         judges="results/models/judges",
         triples=FIRST_TRIPLES,
         trials="results/trials.parquet",
-        generated=shards(f"results/generated/{systems.MAIN}", "generate"),
         registered=registered("forward"),
         pixels=PIXELS,
     output:

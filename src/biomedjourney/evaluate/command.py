@@ -276,7 +276,6 @@ def second_scores(
 @JUDGES
 @TRIPLES
 @click.option("--trials", type=FILE, required=True, help="Input: trials table.")
-@GENERATED
 @REGISTERED
 @PIXELS
 @click.option("--soundness", type=FILE, required=True, help="Output: soundness table.")
@@ -287,7 +286,6 @@ def soundness(
     judges: Path,
     triples: Path,
     trials: Path,
-    generated: tuple[Path, ...],
     registered: tuple[Path, ...],
     pixels: tuple[Path, ...],
     soundness: Path,
@@ -298,8 +296,8 @@ def soundness(
     \b
     Example: biomedjourney evaluate soundness --system biomedjourney --judges results/models/judges \\
       --triples results/triples/rules/forward.parquet --trials results/trials.parquet \\
-      --generated results/generated/biomedjourney/0.parquet --registered results/registered/forward/0.parquet \\
-      --pixels results/pixels/0.parquet --soundness results/tables/soundness.parquet
+      --registered results/registered/forward/0.parquet --pixels results/pixels/0.parquet \\
+      --soundness results/tables/soundness.parquet
     """
     from biomedjourney import workers
 
@@ -312,7 +310,7 @@ def soundness(
 
     test_triples = compared_triples(Inputs(triples=[triples]), "test")
     real = RealPictures(test_triples, registered, pixels)
-    measured = measure(system, trials, generated, load_judges(judges), test_triples, real, settings)
+    measured = measure(system, trials, load_judges(judges), test_triples, real, settings)
     tables.write(soundness, "soundness", measured)
 
 

@@ -14,40 +14,28 @@ from biomedjourney.evaluate import scoring
 from biomedjourney.evaluate.comparisons import difference_to_prior, prior_scores, ssim_prior
 from biomedjourney.evaluate.pictures import RealPictures
 
-EDIT = "edit"  # the system's own pictures of the same pairs
-DISTANCES = ("difference", "ssim", "score_difference")
-
 
 def measure(
     system: str,
     trials: Path,
-    generated: Sequence[Path],
     judges: Any,
     triples: pd.DataFrame,
     real: RealPictures,
     settings: dict[str, Any],
 ) -> pd.DataFrame:
-    """The table `soundness`: the distances of each trial's pictures to the prior, and those of the system's pictures.
+    """The table `soundness`: the distances of each trial's pictures to the prior.
 
-    ``trials``: the table of that name. ``generated``: every shard of the system's table. ``triples``: the compared
-    test pairs. Raises UserError where a trial does not cover the pairs of the others.
+    ``trials``: the table of that name. ``triples``: the compared test pairs. Raises UserError where a trial does not
+    cover the pairs of the others.
     """
-    score = partial(
-        scoring.score_file,
-        judges=judges,
-        batch_size=settings["evaluate"]["batch_size"],
-        real=real,
-        comparisons=(partial(prior_scores, judges=judges), difference_to_prior, ssim_prior),
-    )
-    tried = score(trials, "trials", ["trial", "pair_id"])
+    comparisons = (partial(prior_scores, judges=judges), difference_to_prior, ssim_prior)
+    batch_size = settings["evaluate"]["batch_size"]
+    tried = scoring.score_file(trials, "trials", ["trial", "pair_id"], judges, batch_size, real, comparisons)
     scoring.require_labels(tried, settings["labels"]["findings"])
     pairs = set(tried["pair_id"])
-    key = [*scoring.SEEDS, "pair_id"]
-    edited = pd.concat([score(path, "generated", key) for path in generated])
-    edited = edited[edited["pair_id"].isin(pairs)].sort_values(key).drop_duplicates("pair_id")
     subjects = triples.set_index("pair_id")["subject_id"]
     rows = []
-    for trial, group in pd.concat([edited.assign(trial=EDIT), tried]).groupby("trial", sort=False):
+    for trial, group in tried.groupby("trial", sort=False):
         scoring.require_pairs(group["pair_id"], pairs, f"{trials}: trial {trial}")
         group = group.sort_values("pair_id", ignore_index=True)
         weights = measures.patient_weights(
@@ -62,9 +50,12 @@ def measure(
 
 
 def _distances(scores: pd.DataFrame, findings: Sequence[str]) -> dict[str, np.ndarray]:
-    """`DISTANCES` to the prior, row by row."""
+    """The distances to the prior, row by row."""
     of_picture, of_prior = (
         scores[[f"{prefix}pathology_{name}" for name in findings]].to_numpy(dtype=float) for prefix in ("", "prior_")
     )
-    columns = (scores["difference_to_prior"], scores["ssim_prior"], np.abs(of_picture - of_prior).mean(axis=1))
-    return {name: np.asarray(values, dtype=float) for name, values in zip(DISTANCES, columns, strict=True)}
+    return {
+        "difference": scores["difference_to_prior"].to_numpy(dtype=float),
+        "ssim": scores["ssim_prior"].to_numpy(dtype=float),
+        "score_difference": np.abs(of_picture - of_prior).mean(axis=1),
+    }

@@ -66,6 +66,7 @@ def pictures(
             for first in range(0, len(pairs), size):
                 names = list(pairs["pair_id"][first : first + size])
                 before, after = (np.stack([found[name] for name in names]) for found in (priors, edited))
+                yield _rows("edit", names, after)
                 yield _rows("reconstruction", names, editor.reconstructed(before))
                 for trial, made in trials(drawn, names, before, after, texts[first : first + size]):
                     yield _rows(trial, names, made)

@@ -19,6 +19,7 @@ HEAVY = (
     "SimpleITK",
     "sklearn",
     "matplotlib",
+    "gradio",
 )
 
 

@@ -2,20 +2,15 @@
 
 import os
 import select
-import shlex
 import sys
-import tempfile
-import traceback
-from contextlib import suppress
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
 import click
 
 from biomedjourney import __version__, workers
-from biomedjourney.config import PACKAGE, PATH
-from biomedjourney.errors import LONGEST, UserError, full_disk, no_space
+from biomedjourney.config import PATH
+from biomedjourney.errors import UserError, full_disk, no_space, unexpected
 
 COMMANDS = {
     "phantom": "Draw the embedded cohort as raw files in MIMIC's layout.",
@@ -33,6 +28,7 @@ COMMANDS = {
     "prefetch": "Fetch the published weights that a configuration names.",
     "edit": "Draw a counterfactual of one picture.",
     "gather": "Join the parts of tables, and all that belongs to a pair.",
+    "app": "Open a local web page to edit films.",
     "inspect": "List, explain and query the tables; show pictures and pairs.",
 }
 
@@ -108,7 +104,7 @@ def main() -> None:
             name = error.filename2 or error.filename if isinstance(error, OSError) else None
             _fail(str(no_space(name or "standard output or a temporary file", reason)))
         elif workers.is_first_to_fail():
-            click.echo(f"error: {_unexpected(error, log)}", err=True)
+            click.echo(f"error: {unexpected(error, log)}", err=True)
     sys.exit(status)
 
 
@@ -127,24 +123,3 @@ def _reader_is_gone() -> bool:
 def _drop_output() -> None:
     """Keeps Python from a second complaint, at its end, about standard output that cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _unexpected(error: Exception, log: Path) -> str:
-    """Adds the traceback to the log, and returns the one line for the user, which names that file."""
-    entry = f"{datetime.now():%Y-%m-%d %H:%M:%S} biomedjourney {__version__}: {shlex.join(sys.argv[1:])}\n"
-    entry += "".join(traceback.format_exception(error))
-    where = "the traceback is above, since no log can be written"
-    for find in (lambda: log, lambda: Path(tempfile.gettempdir()) / f"biomedjourney-{log.name}"):
-        with suppress(OSError):
-            path = find()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(entry)
-            where = f"the traceback is in {path}: please report it"
-            break
-    else:
-        click.echo(entry, err=True)
-    message = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
-    frames = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    module, line = next((path, line) for path, line in reversed(frames) if path.is_relative_to(PACKAGE))
-    return f"unexpected {message} in {module.relative_to(PACKAGE)}, line {line}: {where}"

@@ -1,13 +1,21 @@
-"""The exception whose message is written for the user, and what a write that failed says to the user."""
+"""What an error says to the user: a mistake of theirs, a write that failed, and what nobody foresaw."""
 
 import errno
 import os
 import re
+import shlex
 import shutil
+import sys
+import tempfile
+import traceback
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from tqdm import tqdm
+
+from biomedjourney import __version__
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # All that safetensors, shutil and torch's old format keep of it, and what Python's tempfile makes of it.
@@ -71,3 +79,25 @@ def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
         f"{path}: cannot be written ({reason}; space left in {folder} without it: {free}): "
         "free some space or write elsewhere, then run the step again"
     )
+
+
+def unexpected(error: Exception, log: Path) -> str:
+    """Adds the traceback to the log, and returns the one line for the user, which names that file."""
+    entry = f"{datetime.now():%Y-%m-%d %H:%M:%S} biomedjourney {__version__}: {shlex.join(sys.argv[1:])}\n"
+    entry += "".join(traceback.format_exception(error))
+    where = "the traceback is above, since no log can be written"
+    for find in (lambda: log, lambda: Path(tempfile.gettempdir()) / f"biomedjourney-{log.name}"):
+        with suppress(OSError):
+            path = find()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(entry)
+            where = f"the traceback is in {path}: please report it"
+            break
+    else:
+        print(entry, file=sys.stderr)
+    package = Path(__file__).resolve().parent
+    message = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
+    frames = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    module, line = next((path, line) for path, line in reversed(frames) if path.is_relative_to(package))
+    return f"unexpected {message} in {module.relative_to(package)}, line {line}: {where}"

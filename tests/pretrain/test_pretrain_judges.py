@@ -11,7 +11,7 @@ from biomedjourney.errors import UserError
 from biomedjourney.pretrain import judges, load_judges
 from biomedjourney.pretrain.targets import binary_labels
 from biomedjourney.tables import RACES
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, exported
 from tests.helpers.published import AGE, PATHOLOGY, RACE, torchxrayvision
 
 SETTINGS: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3}
@@ -22,28 +22,14 @@ def pictures(count: int, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).random((count, side, side), dtype=np.float32)
 
 
-def save_small(folder: Path, kind: str, names: list[str]) -> Any:
-    torch.manual_seed(len(names))
-    model = judges.network(len(names)).eval()
-    judges.save(
-        folder,
-        kind,
-        model,
-        {"architecture": judges.ARCHITECTURE, "names": names, "outputs": len(names), "size": 32, "mean_age": 60.0},
-    )
-    return model
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for kind, names in (("pathology", LABELS), ("race", list(RACES)), ("age", ["age"])):
-        save_small(tmp_path, kind, names)
+    exported.judges(tmp_path, LABELS)
     return tmp_path
 
 
 def test_labels_and_outputs_keep_their_order(tmp_path: Path) -> None:
-    models = {kind: save_small(tmp_path, kind, names)
-              for kind, names in (("pathology", LABELS), ("race", list(RACES)), ("age", ["age"]))}  # fmt: skip
+    models = exported.judges(tmp_path, LABELS)
     loaded, samples = load_judges(tmp_path), pictures(5)
     x = torch.from_numpy(samples * 2048 - 1024)[:, None]
     with torch.no_grad():

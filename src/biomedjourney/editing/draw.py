@@ -22,6 +22,11 @@ class Model:
     facts: dict[str, Any]
     editor: Any  # generate.editor.Editor
 
+    @property
+    def knows_phantom_alone(self) -> bool:
+        """Whether it learned from the drawn cohort."""
+        return self.facts.get("trained", {}).get("settings", {}).get("phantom") is not None
+
     def draw(
         self,
         prior: np.ndarray,

@@ -58,16 +58,22 @@ def clean(text: str) -> str:
     return text
 
 
+def check_sees_prior(model: draw.Model) -> None:
+    """Raises UserError where the model does not see the prior, so that there is no change to bring back to the film."""
+    if not model.editor.model.knows_prior:
+        raise UserError(
+            f"{model.folder}: a model that draws from the text alone, so its picture is no change of the film: "
+            "give another model, or ask for the model's own square (edit --raw)"
+        )
+
+
 def edited(film: Film, text: str, model: draw.Model, settings: Settings) -> Iterator[Edited]:
     """One counterfactual per seed. The same seed gives the same picture, whatever the others are.
 
-    Raises UserError where the model does not see the prior, so that there is no change to bring back to the film.
+    Raises UserError as `check_sees_prior` does, but where the model's own square is wanted.
     """
-    if not settings.raw and not model.editor.model.knows_prior:
-        raise UserError(
-            f"{model.folder}: a model that draws from the text alone, so its picture is no change of the film: "
-            "ask for the model's own square (--raw), or give another model"
-        )
+    if not settings.raw:
+        check_sees_prior(model)
     prior = film.canonical.picture
     for seed in settings.seeds:
         yield (_square if settings.raw else _on_film)(film, prior, text, model, seed, settings)

@@ -19,6 +19,8 @@ JUDGES = "judges"  # the folder beside the model's where the workflow has them
 class Result:
     """The counterfactuals of one film and text, the file of each where one was asked for, the sheet, the cautions."""
 
+    film: films.Film
+    facts: dict[str, Any]
     edited: list[edits.Edited]
     files: list[Path | None]
     sheet: Path | None
@@ -65,7 +67,7 @@ def run(
         write.sheet(sheet, [prior, *pictures], marks.mark(facts, text, edited[0], settings))
     if not settings.raw and not any(one.share for one in edited):
         cautions.append("nothing that the model drew is above its noise floor on this film, which came back as it is")
-    return Result(edited, outs, sheet, cautions)
+    return Result(film, facts, edited, outs, sheet, cautions)
 
 
 def _shown(film: films.Film, pixels: np.ndarray | None, raw: bool) -> np.ndarray:
@@ -92,15 +94,19 @@ def _check_files(prior: Path | None, targets: list[Path | None]) -> None:
 
 
 def _cautions(film: films.Film, text: str, model: draw.Model, judges: Path | None) -> list[str]:
-    beside = model.folder.absolute().parent / JUDGES
-    source = judges or (beside if beside.is_dir() else None)
-    phantom = model.facts.get("trained", {}).get("settings", {}).get("phantom") is not None
+    source = judges or judges_beside(model.folder)
 
     def reading() -> dict[str, float]:
         assert source is not None
         return readings(film.canonical.picture, source)
 
-    return language.cautions(text, phantom, reading if source else None)
+    return language.cautions(text, model.knows_phantom_alone, reading if source else None)
+
+
+def judges_beside(model: Path) -> Path | None:
+    """The folder of the judges beside a model's, where there is one."""
+    beside = model.absolute().parent / JUDGES
+    return beside if beside.is_dir() else None
 
 
 def readings(picture: np.ndarray, folder: Path) -> dict[str, float]:

@@ -69,12 +69,15 @@ def difference(out: Path, shown: np.ndarray, change: np.ndarray, mark: Mark) -> 
     _save(out, np.rint(mixed * 255.0).astype(np.uint8), mark)
 
 
-def sheet(out: Path, pictures: Sequence[np.ndarray], mark: Mark) -> None:
-    """Writes pictures (rows, columns) in [0, 1] of one size side by side, at most `SHEET_ROWS` high, as PNG."""
+def sheet(out: Path, pictures: Sequence[np.ndarray], mark: Mark | None, most_rows: int = SHEET_ROWS) -> None:
+    """Writes pictures (rows, columns) in [0, 1] of one size side by side, at most ``most_rows`` high, as PNG.
+
+    ``mark``: None where none of them is synthetic.
+    """
     from PIL import Image
 
     rows, columns = pictures[0].shape
-    factor = min(1.0, SHEET_ROWS / rows)
+    factor = min(1.0, most_rows / rows)
     size = max(1, round(columns * factor)), max(1, round(rows * factor))
     images = [Image.fromarray(np.rint(picture * 255.0).astype(np.uint8)) for picture in pictures]
     _save(out, np.hstack([np.asarray(image.resize(size, Image.Resampling.BOX)) for image in images]), mark)
@@ -95,11 +98,13 @@ def _in_steps(film: Film, pixels: np.ndarray) -> np.ndarray:
     return np.rint(shares * (2**bits - 1)).astype(f"u{bits // 8}")
 
 
-def _save(out: Path, shown: np.ndarray, mark: Mark, **options: Any) -> None:
+def _save(out: Path, shown: np.ndarray, mark: Mark | None, **options: Any) -> None:
     from PIL import ExifTags, Image, PngImagePlugin
 
     image = Image.fromarray(shown)
-    if out.suffix.lower() in JPEG:
+    if mark is None:
+        form, options = "PNG", {}
+    elif out.suffix.lower() in JPEG:
         exif = Image.Exif()
         exif[ExifTags.Base.ImageDescription] = mark.sentence.encode("ascii", "backslashreplace").decode()
         exif[ExifTags.Base.Software] = "biomedjourney"

@@ -8,7 +8,7 @@ from biomedjourney.rewrite.language import Mention, mentions_of
 from biomedjourney.rewrite.lexicon import DEVICES, SIDED, STANDS_FOR
 from biomedjourney.rewrite.study import Study, in_order_of_time
 
-__all__ = ["Change", "Study", "changes", "describe", "told", "turned"]
+__all__ = ["Change", "Study", "changes", "describe", "phrase", "told", "turned"]
 
 NO_CHANGE = ("no significant change", "no interval change", "unchanged appearance", "stable appearance")
 STABLE_SHARE = 0.25  # how often a finding that stayed is named beside what changed
@@ -342,7 +342,8 @@ def _number(*key: str) -> int:
     return int.from_bytes(hashlib.sha256("\0".join(key).encode()).digest()[:6], "big")
 
 
-def _phrase(change: Change, key: str) -> str:
+def phrase(change: Change, key: str = "") -> str:
+    """The words for one change. ``key``: another one may choose other words of the same meaning."""
     sized = change.finding in SIZED
     noun = _pick(NOUNS[change.finding], key, change.finding, "noun")
     verbs = [verb for verb in VERBS[change.direction] if sized or verb not in UNSIZED]
@@ -376,5 +377,5 @@ def describe(prior: Study, current: Study, *, direction: str = "forward") -> str
         if change.direction == "stable"
         and _number(key, change.finding, change.side, "named") % 1000 < 1000 * STABLE_SHARE
     ]
-    phrases = [_phrase(change, key) for change in [*moves, *named_stable]]
+    phrases = [phrase(change, key) for change in [*moves, *named_stable]]
     return "; ".join(phrases if moves else [_pick(NO_CHANGE, key), *phrases])

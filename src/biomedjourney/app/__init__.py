@@ -1,0 +1,1 @@
+"""`app`: counterfactuals of a film on a local web page."""

@@ -1,15 +1,16 @@
-# make run    the whole chain on the embedded cohort; prints the main table and the report's path
+# make run    the whole chain on the embedded cohort; ends with the main table and the report's path
 # make tables the same with the rows that take more time: workflow/configs/tables.yaml
 # make test   unit tests, the workflow end to end in miniature, linting, types
 # make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
 # make test-full-size   optimiser steps at Stable Diffusion's true size: 18 GiB of memory, 21 GB of disk, some minutes
+# make site   the pages of README and docs as a site in build/site
 # make lock   resolve the dependencies anew into requirements.lock and envs/
 
 PYTHON ?= python3.11
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: env run tables test test-long test-full-size lint lock
+.PHONY: env run tables test test-long test-full-size lint site lock
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
@@ -22,13 +23,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 run: env
 	snakemake --cores all
-	@cat results/report/main-table.txt
 	@echo "report: $$PWD/results/report/index.html"
 
 # the longest runs first, so that no core is idle at the end
 tables: env
 	snakemake --cores all --configfile workflow/configs/tables.yaml --prioritize results/models/stage2 results/models/text-only
-	@cat results/report/main-table.txt
 	@echo "report: $$PWD/results/report/index.html"
 
 lint: env
@@ -46,6 +45,14 @@ test-long: env
 
 test-full-size: env
 	pytest -m full_size -s tests/train/test_train_full_size.py
+
+PAGES := README.md CONTRIBUTING.md CHANGELOG.md docs bench/RESULTS.md
+
+site: env
+	rm -rf build/pages
+	mkdir -p build/pages
+	cp -r --parents $(PAGES) build/pages
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 lock:
 	python tools/lock.py

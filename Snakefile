@@ -29,6 +29,15 @@ include: "workflow/rules/report.smk"
 # make all of them run again whenever it does.
 onstart:
     check_weights()
+    tell_each_job_in_a_line()
+
+
+onsuccess:
+    show_results()
+
+
+onerror:
+    show_errors(log)
 
 
 localrules:
@@ -39,6 +48,7 @@ localrules:
 
 
 rule all:
+    """All that the configuration asks for."""
     default_target: True
     input:
         "results/report/index.html",

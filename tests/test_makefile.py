@@ -23,8 +23,7 @@ done
 @pytest.mark.parametrize("name", ["plain", "with space", 'it\'s "quoted"', "a $HOME `x` & b;c (d)", "hömé ☺"])
 def test_the_environment_is_made_once_and_the_report_is_named(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name / "check out"
-    (folder / "results" / "report").mkdir(parents=True)
-    (folder / "results" / "report" / "main-table.txt").write_text("the table\n")
+    folder.mkdir(parents=True)
     for file in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(REPOSITORY / file, folder)
     (folder / "my-python").write_text(PYTHON)
@@ -44,7 +43,7 @@ def test_the_environment_is_made_once_and_the_report_is_named(name: str, tmp_pat
 
     said, called = make()
     assert [line.split()[0] for line in called] == ["./my-python", "pip", "pip", "snakemake"]
-    assert said.endswith(f"the table\nreport: {folder}/results/report/index.html\n")
+    assert said.endswith(f"report: {folder}/results/report/index.html\n")
     assert make()[1] == ["snakemake --cores all"]
     os.utime(folder / ".venv" / ".installed", (0, 0))  # as if pyproject.toml were newer
     assert [line.split()[0] for line in make()[1]] == ["pip", "pip", "snakemake"], "the environment was made anew"

@@ -115,7 +115,7 @@ def test_every_rule_ran_and_a_second_run_has_nothing_to_do(paper: SimpleNamespac
     assert {"ingest_raw_files", "rewrite_reports", "encode_priors", "train_stage", "export_model"} <= rules
     assert "draw_phantom" not in rules
     on_request = {"list_images", "list_missing_images"}
-    assert set(re.findall(r"^(?:local)?rule (\w+):$", paper.said, re.MULTILINE)) == rules - on_request
+    assert set(re.findall(r"^Job \d+: .*\((\w+)", paper.said, re.MULTILINE)) == rules - on_request
     again = snakemake(paper.folder, *paper.words)
     assert again.returncode == 0, again.stdout[-3000:]
     assert "Nothing to be done" in again.stdout

@@ -104,9 +104,9 @@ def test_an_unexpected_error_of_a_rule_is_one_line_and_its_traceback_is_in_the_r
     assert "Traceback" not in result.stdout
     said = "error: unexpected LookupError: nobody thought of this in phantom/command.py, line "
     lines = [line for line in result.stdout.splitlines() if "LookupError" in line]
-    assert len(lines) == 1
     assert lines[0].startswith(said)
-    assert "logs/phantom.log" in lines[0]
+    assert "the traceback is in logs/phantom.log" in lines[0]
+    assert lines[1:] == [f"logs/phantom.log: {lines[0]}"], "once when it happens, and once at the end"
     log = (tmp_path / "logs" / "phantom.log").read_text()
     assert log.count("Traceback (most recent call last)") == 1
     assert said in log

@@ -1,6 +1,7 @@
 """The whole chain with smoke.yaml, by the real command."""
 
 import json
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +53,27 @@ def test_second_run_has_nothing_to_do(smoke_copy: Path) -> None:
     result = snakemake(smoke_copy, "--cores", "2", "--configfile", str(SMOKE))
     assert result.returncode == 0
     assert "Nothing to be done" in result.stdout
+
+
+def test_each_job_is_told_in_a_line_and_the_end_is_the_main_table(smoke: Path) -> None:
+    said = (smoke / "said.txt").read_text()
+    assert re.search(r"^Job \d+: Train the diffusion model \(train_stage stage2\)$", said, re.MULTILINE)
+    assert "rule train_stage:" not in said
+    end = said[said.index((smoke / "results" / "report" / "main-table.txt").read_text()) :].splitlines()
+    assert f"report: {smoke / 'results' / 'report' / 'index.html'}" in end
+    assert f"tables: {smoke / 'results' / 'tables'} (`biomedjourney inspect` lists them)" in end
+
+
+def test_a_job_that_ran_before_says_how_long_it_took(smoke_copy: Path) -> None:
+    benchmark = smoke_copy / "benchmarks" / "pair" / "tables.tsv"
+    benchmark.write_text("s\th:m:s\n754.2\t0:12:34\n")
+    target = "results/tables/pairs.parquet"
+    result = snakemake(smoke_copy, target, "--cores", "2", "--configfile", str(SMOKE), "--forcerun", "pair_studies")
+    assert result.returncode == 0
+    line = "Make pairs of studies, and the split (pair_studies): 12 minutes and 34 seconds here before"
+    assert f": {line}\n" in result.stdout
+    assert "report: " not in result.stdout
+    assert "tables: " in result.stdout
 
 
 def test_no_patient_is_on_two_sides(smoke: Path) -> None:

@@ -75,7 +75,7 @@ def test_main_rows_are_four_times_as_long_as_the_default_run_and_ablations_as_lo
 @pytest.mark.long
 def test_another_training_seed_runs_nothing_again_but_what_it_adds(trained_twice: tuple[Path, str]) -> None:
     folder, said = trained_twice
-    jobs = Counter(re.findall(r"^(?:local)?rule (\w+):$", said, re.MULTILINE))
+    jobs = Counter(re.findall(r"^Job \d+: .*\((\w+)", said, re.MULTILINE))
     assert jobs == {
         **{"train_stage": 8, "train_stand_in": 2},  # stage1 and stage2 are there
         **{"generate_pictures": 10, "evaluate_scores": 5, "gather_parts": 2, "evaluate_systems": 1},

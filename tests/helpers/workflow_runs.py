@@ -46,7 +46,8 @@ def snakemake(
 
 
 def run_smoke(folder: Path) -> Path:
-    """Runs the whole workflow in miniature in ``folder``, and returns it."""
+    """Runs the whole workflow in miniature in ``folder``, and returns it. What Snakemake said is in said.txt."""
     result = snakemake(folder, "--cores", "2", "--configfile", str(SMOKE))
     assert result.returncode == 0, result.stdout[-6000:]
+    (folder / "said.txt").write_text(result.stdout)
     return folder

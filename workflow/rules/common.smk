@@ -1,10 +1,13 @@
 # Helper functions of all rules. No other rule file defines any.
 
+import csv
 import json
 import re
 import shlex
 import signal
 import subprocess
+
+from humanfriendly import format_timespan
 
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
@@ -352,3 +355,57 @@ def input_flags(inputs):
         for path in [paths] if isinstance(paths, str) else paths:
             words.append(flags(name.replace("_", "-"), [path]))
     return " ".join(words)
+
+
+class Before:
+    """How long a job took in this folder before, by its benchmark file; the format of a message names the file."""
+
+    def __format__(self, benchmark):
+        try:
+            with open(benchmark, encoding="utf-8") as file:
+                seconds = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
+            return f": {format_timespan(round(seconds[-1]))} here before"
+        except (OSError, LookupError, ValueError, TypeError):
+            return ""
+
+
+before = Before()
+
+
+def message(rule_):
+    """The line for each job of a rule when it starts: what it does, for which part, and how long it took before."""
+    benchmark = re.sub(r"{(\w+)[^}]*}", r"{wildcards.\1}", rule_.benchmark or "none")
+    parts = "".join(f" {part}" for part in re.findall(r"{.+?}", benchmark))
+    return f"{rule_.docstring.rstrip('.')} ({rule_.name}{parts}){{before:{benchmark}}}"
+
+
+def tell_each_job_in_a_line():
+    """Puts one line in the place of Snakemake's block for each job. A dry run keeps the blocks, with all files."""
+    for rule_ in workflow.rules:
+        rule_.message = message(rule_)
+
+
+def show_results():
+    """Ends the output of a run with the main table, where the report was asked for, and says where everything is."""
+    asked = workflow.dag_settings
+    if asked.targets <= {"all"} and not asked.until and not asked.omit_from:
+        with open("results/report/main-table.txt", encoding="utf-8") as file:
+            print(f"\n{file.read()}")
+        print(f"report: {os.path.abspath('results/report/index.html')}")
+    print(f"tables: {os.path.abspath('results/tables')} (`biomedjourney inspect` lists them)")
+
+
+def show_errors(logs):
+    """Ends the output of a run that failed with the last error in the log of each failed job. ``logs``: Snakemake's."""
+    said = "\n".join(map(text_of, logs))
+    for paths in dict.fromkeys(re.findall(r"^ +log: (\S.*?) \(check log file", said, re.MULTILINE)):
+        errors = re.findall(r"^error: .*", "\n".join(map(text_of, paths.split(", "))), re.MULTILINE)
+        print(f"{paths}: {errors[-1] if errors else 'the job gave no reason: see above, or it was ended from outside'}")
+
+
+def text_of(path):
+    """What a log says; nothing where there is none."""
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

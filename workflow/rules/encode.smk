@@ -1,4 +1,5 @@
 rule encode_images:
+    """Encode the images as latents."""
     input:
         pictures="results/pixels/{shard}.parquet",
         first_stage="results/models/first-stage",
@@ -37,6 +38,7 @@ use rule encode_images as encode_priors with:
 
 
 rule encode_reports:
+    """Encode texts as token states."""
     input:
         singles="results/tables/singles.parquet",
         text_tower="results/models/text-tower",

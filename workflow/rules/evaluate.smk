@@ -1,4 +1,5 @@
 rule evaluate_guidance:
+    """Choose guidance scales on validation patients."""
     input:
         sweeps=lambda wildcards: shards(f"results/sweeps/{wildcards.system}", "generate"),
         judges="results/models/judges",
@@ -28,6 +29,7 @@ rule evaluate_guidance:
 
 
 rule evaluate_samplers:
+    """Compare numbers of sampling steps on validation patients."""
     input:
         sampled=lambda wildcards: shards(f"results/sampled/{wildcards.system}", "generate"),
         judges="results/models/judges",
@@ -57,6 +59,7 @@ rule evaluate_samplers:
 
 
 rule evaluate_real:
+    """Score the real test films with the judges."""
     input:
         judges="results/models/judges",
         singles="results/tables/singles.parquet",
@@ -84,6 +87,7 @@ rule evaluate_real:
 
 
 rule evaluate_scores:
+    """Score the pictures of one system with the judges."""
     input:
         generated=lambda wildcards: shards(f"results/generated/{wildcards.system}", "generate"),
         judges="results/models/judges",
@@ -115,6 +119,7 @@ rule evaluate_scores:
 
 
 rule evaluate_soundness:
+    """Judge the edits whose result is known."""
     input:
         judges="results/models/judges",
         triples=FIRST_TRIPLES,
@@ -147,6 +152,7 @@ rule evaluate_soundness:
 if SECOND_JUDGES:
 
     rule evaluate_second_scores:
+        """Score the same pictures with the second judges."""
         input:
             generated=lambda wildcards: shards(f"results/generated/{wildcards.system}", "generate"),
             judges="results/models/second-judges",
@@ -173,6 +179,7 @@ if SECOND_JUDGES:
             " --threads {threads} 2>&1 | tee -a {log:q}"
 
     rule evaluate_judges:
+        """Compare the order of the systems by both sets of judges."""
         input:
             systems="results/tables/systems.parquet",
             scores=expand("results/second-scores/{system}.parquet", system=SYSTEMS),
@@ -201,6 +208,7 @@ if SECOND_JUDGES:
 
 
 rule evaluate_systems:
+    """Make the measures with their intervals."""
     input:
         scores=expand("results/scores/{system}.parquet", system=SYSTEMS),
         triples=FIRST_TRIPLES,

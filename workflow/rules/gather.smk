@@ -1,4 +1,5 @@
 rule gather_triples:
+    """Join prior image, description and new image of every pair."""
     input:
         pairs="results/tables/pairs.parquet",
         pixels=PIXELS,
@@ -24,6 +25,7 @@ rule gather_triples:
 
 
 rule gather_cohort:
+    """Count what each step kept and dropped."""
     input:
         pair_cohort="results/pair/cohort.parquet",
         pair_exclusions="results/pair/exclusions.parquet",
@@ -49,6 +51,7 @@ rule gather_cohort:
 
 
 rule gather_parts:
+    """Make one table of its parts."""
     input:
         parts=lambda wildcards: PARTS[wildcards.table],
     output:

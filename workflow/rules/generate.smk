@@ -1,6 +1,7 @@
 if STAND_INS:
 
     rule train_stand_in:
+        """Train a stand-in for published weights."""
         output:
             model=directory("results/models/{system}"),
         log:
@@ -24,6 +25,7 @@ if STAND_INS:
 
 
 rule generate_sweep:
+    """Draw validation pairs at several guidance scales."""
     input:
         pipeline_files,
         unpack(lambda wildcards: system_inputs(wildcards.system, test=False)),
@@ -50,6 +52,7 @@ rule generate_sweep:
 
 
 rule generate_samplers:
+    """Draw validation pairs with several numbers of steps."""
     input:
         unpack(lambda wildcards: system_inputs(wildcards.system, test=False)),
         guidance=lambda wildcards: guidance_of(wildcards.system),
@@ -76,6 +79,7 @@ rule generate_samplers:
 
 
 rule generate_pictures:
+    """Draw one counterfactual per test pair."""
     input:
         pipeline_files,
         unpack(lambda wildcards: system_inputs(wildcards.system, test=True)),
@@ -104,6 +108,7 @@ rule generate_pictures:
 
 
 rule copy_pictures:
+    """Copy the pictures of a system without a model."""
     input:
         triples=FIRST_TRIPLES,
         stored=lambda wildcards: stored_pictures(wildcards.system),
@@ -128,6 +133,7 @@ rule copy_pictures:
 
 
 rule generate_soundness:
+    """Draw edits whose result is known."""
     input:
         model=f"results/models/{MAIN_RUN}",
         first_stage="results/models/first-stage",
@@ -160,6 +166,7 @@ rule generate_soundness:
 
 
 rule export_model:
+    """Export the model for edit and diffusers."""
     input:
         model=f"results/models/{MAIN_RUN}",
         first_stage="results/models/first-stage",

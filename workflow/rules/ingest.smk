@@ -1,4 +1,5 @@
 rule ingest_raw_files:
+    """Read, check and join the raw files."""
     input:
         **RAW,
     output:
@@ -26,6 +27,7 @@ rule ingest_raw_files:
 
 
 rule check_images:
+    """Look for damaged image files."""
     input:
         images="results/tables/images.parquet",
         checksums=CHECKSUMS if config["ingest"]["checksums"] else [],

@@ -1,4 +1,5 @@
 rule pair_studies:
+    """Make pairs of studies, and the split."""
     input:
         studies="results/tables/studies.parquet",
         images="results/tables/images.parquet",
@@ -31,6 +32,7 @@ rule pair_studies:
 
 
 rule list_images:
+    """List the images to download."""
     input:
         studies="results/tables/studies.parquet",
         images="results/tables/images.parquet",
@@ -54,6 +56,7 @@ rule list_images:
 
 
 rule list_missing_images:
+    """List the images that are still missing."""
     input:
         studies="results/tables/studies.parquet",
         images="results/tables/images.parquet",

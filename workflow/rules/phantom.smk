@@ -1,6 +1,7 @@
 if config["phantom"] is not None:
 
     rule draw_phantom:
+        """Draw the embedded cohort as raw files."""
         output:
             **RAW,
             checksums=CHECKSUMS,

@@ -1,4 +1,5 @@
 rule preprocess_images:
+    """Bring images into canonical form."""
     input:
         pairs="results/tables/pairs.parquet",
         singles="results/tables/singles.parquet",

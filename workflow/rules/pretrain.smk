@@ -1,4 +1,5 @@
 rule pretrain_first_stage:
+    """Load or train the first stage."""
     input:
         lambda wildcards: weight_files("pretrain.first_stage."),
         **part_tables("first_stage", singles="results/tables/singles.parquet", pixels=PIXELS),
@@ -24,6 +25,7 @@ rule pretrain_first_stage:
 
 
 rule pretrain_text_tower:
+    """Load or train the text tower."""
     input:
         lambda wildcards: weight_files("pretrain.text_tower."),
         **part_tables(
@@ -56,6 +58,7 @@ rule pretrain_text_tower:
 
 
 rule pretrain_judges:
+    """Load or train the judges."""
     input:
         lambda wildcards: weight_files("pretrain.judges."),
         **part_tables(
@@ -117,6 +120,7 @@ if SECOND_JUDGES:
 if SEGMENTER:
 
     rule pretrain_segmenter:
+        """Load or train the segmenter."""
         input:
             lambda wildcards: weight_files("pretrain.segmenter."),
             **part_tables(

@@ -1,4 +1,5 @@
 rule register_priors:
+    """Register prior images onto later ones."""
     input:
         pairs="results/tables/pairs.parquet",
         images="results/tables/images.parquet",

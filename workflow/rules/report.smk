@@ -1,4 +1,5 @@
 rule write_report:
+    """Write the report."""
     input:
         **REPORTED,
         soundness=SOUNDNESS,

@@ -1,4 +1,5 @@
 rule rewrite_reports:
+    """Write progression descriptions."""
     input:
         pairs="results/tables/pairs.parquet",
         studies="results/tables/studies.parquet",

@@ -1,4 +1,5 @@
 rule train_stage:
+    """Train the diffusion model."""
     input:
         lambda wildcards: first_weights(TRAININGS[wildcards.training][0]),
         unpack(lambda wildcards: run_inputs(wildcards.training)),

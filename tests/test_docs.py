@@ -1,8 +1,10 @@
 """What README.md and docs/ say holds: links, commands, settings, and the pages that are written from the code."""
 
 import importlib.util
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +106,30 @@ def test_every_python_block_imports_what_is_there(page: Path) -> None:
 
 def test_the_page_of_tables_is_that_of_the_declarations() -> None:
     assert (REPOSITORY / "docs" / "tables.md").read_text() == tool("data_dictionary").page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_versions_that_a_page_names_are_those_of_the_lock_file(page: Path) -> None:
+    locked = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    for pin in re.findall(r"\b[a-z][a-z0-9_-]*==\d[\w.]*", page.read_text()):
+        assert pin in locked
+
+
+def test_the_site_builds_from_the_pages_without_a_warning(tmp_path: Path) -> None:
+    for name in ("Makefile", "mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "bench/RESULTS.md"):
+        source, target = REPOSITORY / name, tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    words = ["make", "--assume-old=env", "site"]
+    built = subprocess.run(words, cwd=tmp_path, env=os.environ | {"PATH": programs}, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    pages = {page.relative_to(tmp_path / "build" / "site").as_posix() for page in tmp_path.glob("build/site/**/*.html")}
+    assert {"index.html", "docs/method/index.html", "bench/RESULTS/index.html"} <= pages
+    for page in pages:
+        text = (tmp_path / "build" / "site" / page).read_text()
+        fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)', text)
+        assert not fetched, f"{page}: fetched from outside when it is read"
 
 
 def tool(name: str) -> ModuleType:

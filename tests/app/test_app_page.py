@@ -203,19 +203,14 @@ def test_mistakes_are_told_in_words(tab: Tab, tmp_path: Path) -> None:
     assert "broken.png: not a readable image" in tab.error()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("", "the text is empty"), ("darker now", "there is no film yet")],
-    ids=["text", "film"],
-)
-def test_what_is_missing_is_said(browser: Any, served: Served, text: str, message: str) -> None:
-    tab = Tab(browser, served.address, WIDTHS[0])
-    if not text:
-        tab.choose_example(2)
-    tab.page.fill("#text textarea", text)
+def test_what_is_missing_is_said(tab: Tab) -> None:
+    tab.page.fill("#text textarea", "darker now")
     tab.page.click("#draw")
-    assert message in tab.error()
-    tab.page.close()
+    assert "there is no film yet" in tab.error()
+    tab.choose_example(2)
+    tab.page.fill("#text textarea", "")
+    tab.draw()
+    assert "the text is empty" in tab.page.inner_text("#notes")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

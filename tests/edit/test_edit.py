@@ -191,6 +191,17 @@ def test_a_long_text_is_cut_to_the_length_that_the_model_was_trained_with(
     np.testing.assert_array_equal(biomedjourney.edit(film, " ".join(["brighter"] * 30), folder, raw=True), drawn)
 
 
+@pytest.mark.parametrize("text", ["", " ___ \n"])
+def test_an_empty_text_is_the_null_text_so_that_its_scale_does_nothing(
+    model: Path, film: np.ndarray, text: str
+) -> None:
+    with pytest.warns(UserWarning, match="the text is empty, so that nothing is asked for"):
+        one, five = (biomedjourney.edit(film, text, model, raw=True, text_scale=scale) for scale in (1.0, 5.0))
+    np.testing.assert_allclose(five, one, atol=1e-5)
+    other = biomedjourney.edit(film, "brighter", model, raw=True, text_scale=5.0)
+    assert np.abs(other - five).max() > 1e-4
+
+
 def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
 
@@ -200,7 +211,6 @@ def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path:
         assert "\n" not in str(caught.value)
 
     refused(film, "brighter", tmp_path / "nowhere", "nowhere.*run the workflow first, or give --model")
-    refused(film, " ___ \n", model, "text is empty")
     refused(tmp_path / "words.png", "brighter", model, "words.png")
     refused(tmp_path / "absent.png", "brighter", model, "absent.png")
     refused(np.zeros((3, 3)), "brighter", model, "tiny")

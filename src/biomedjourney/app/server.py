@@ -61,9 +61,7 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise UserError(
-            f"{host}, port {port}: cannot be used ({reason}): give another --port or --host"
-        ) from None
+        raise UserError(f"{host}, port {port}: cannot be used ({reason}): give another --port or --host") from None
 
 
 def _in_address(host: str) -> str:

@@ -50,8 +50,7 @@ def edit(
     which tell whether a finding that is to go is there; None takes the folder ``judges`` beside the model, if any.
 
     Warns, with the reason, where the text is not in the language that the model learned. Raises UserError for a folder
-    that is no such model, a file that is no film or cannot be written, and an empty text. For research, not for
-    clinical use.
+    that is no such model, and a file that is no film or cannot be written. For research, not for clinical use.
     """
     import numpy as np
 

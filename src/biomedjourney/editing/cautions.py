@@ -36,6 +36,8 @@ def cautions(text: str, phantom: bool, reading: Callable[[], dict[str, float]] |
     probability of each finding in the prior, by a judge; it is called only where the text says that a finding went, or
     is there still. None: there is no judge, and this is not looked at.
     """
+    if not text:
+        return [f"the text is empty, so that nothing is asked for: describe what changes, as {EXAMPLE}"]
     told = mentions(text)
     unknown = _unknown_words(text)
     result = []

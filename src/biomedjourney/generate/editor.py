@@ -34,9 +34,10 @@ class Editor:
     ) -> np.ndarray:
         """Pictures of the ``priors`` after the ``texts``; both are float32 (n, rows, columns) in [0, 1].
 
-        The noise depends on the seed and the names alone.
+        The noise depends on the seed and the names alone. An empty text is the null text.
         """
-        states = examples.pad(self.text_tower.states(list(texts)), self.max_tokens)
+        told = zip(texts, self.text_tower.states(list(texts)), strict=True)
+        states = examples.pad([tokens if text else tokens[:0] for text, tokens in told], self.max_tokens)
         latents = posterior(self.model.first_stage, priors).mean.cpu().numpy() if self.model.knows_prior else None
         return self.model.draw(list(names), seed, latents, states, text_scale, image_scale, steps)
 

@@ -1,6 +1,7 @@
 """The configuration: its mistakes, what each command gets of it, and what the results of a command depend on."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from biomedjourney import config
+from biomedjourney import config, tables
+from biomedjourney.cli import commands
 from biomedjourney.errors import UserError
 from tests.helpers import REPOSITORY
 
@@ -663,3 +666,54 @@ def test_a_pipeline_s_folder_is_a_path_of_published_weights() -> None:
     tracked = [config.tracked_settings(config.merge(settings, {"systems": {"roentgen": {"size": size}}}),
                                        "generate pictures", system="roentgen") for size in (256, 512)]  # fmt: skip
     assert tracked[0] != tracked[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        ({"phantom": None}, 0o600),
+        ({"phantom": None, "readers": None}, 0o600),
+        ({"phantom": None, "readers": "group"}, 0o640),
+        ({"phantom": {"patients": 10}}, 0o644),
+        ({"phantom": {"patients": 10}, "readers": "owner"}, 0o600),
+        ({"seed": 0}, 0o644),
+    ],
+    ids=str,
+)
+def test_what_is_made_of_real_patients_data_is_hidden_from_others(
+    settings: dict[str, Any], mode: int, tmp_path: Path
+) -> None:
+    before = os.umask(0o022)
+    try:
+        assert config.limit_readers(settings) == 0o022
+        (tmp_path / "file").touch()
+        with tables.atomic_path(tmp_path / "table") as temporary:
+            temporary.touch()
+        assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"file": mode, "table": mode}
+    finally:
+        os.umask(before)
+
+
+def test_a_stricter_umask_stays() -> None:
+    before = os.umask(0o077)
+    try:
+        config.limit_readers({"phantom": None, "readers": "group"})
+        assert os.umask(before) == 0o077
+    finally:
+        os.umask(before)
+
+
+def test_a_command_hides_its_files_and_leaves_the_umask_as_it_was(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        phantom = {"patients": 10, "image_size": 64, "organ_masks": 1}
+        words = ["phantom", "--config", json.dumps({"seed": 0, "readers": "owner", "phantom": phantom})]
+        words += [word for name in ("out", "truth", "organs") for word in (f"--{name}", str(tmp_path / name))]
+        result = CliRunner().invoke(commands, words, catch_exceptions=False)
+        assert result.exit_code == 0
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(files) > 10
+        assert {path.stat().st_mode & 0o077 for path in files} == {0}
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ WEIGHTS = (
     *("pretrain.first_stage.weights", "pretrain.text_tower.weights", "pretrain.judges.weights"),
     *("pretrain.second_judges", "pretrain.segmenter.weights", "diffusion.unet.weights", "train.runs", "systems"),
 )
+
+# The umask that hides new files from all but these readers.
+HIDDEN_FROM = {"group": 0o027, "owner": 0o077}
 
 # What each command reads of the configuration. A command sees nothing else, and its rule depends on nothing else.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -155,6 +158,17 @@ def check(settings: dict[str, Any], command: str | None = None) -> None:
         _check_signal(settings["resources"]["train"])
 
 
+def limit_readers(settings: dict[str, Any]) -> int:
+    """Hides what this process and its children write from now on, as ``readers`` says, and returns the umask before.
+
+    A stricter umask stays. Settings without the sections that tell leave it as it is.
+    """
+    readers = settings.get("readers") or ("owner" if settings.get("phantom", True) is None else None)
+    before = os.umask(0o077)
+    os.umask(before | HIDDEN_FROM.get(str(readers), 0))
+    return before
+
+
 def _schema_of_parts(paths: Iterable[str]) -> dict[str, Any]:
     """The schema of a configuration of which these sections or parts alone need to be there."""
     partial = {tuple(path.split(".")[:depth]) for path in paths for depth in range(path.count(".") + 1)}
@@ -271,16 +285,21 @@ def load(sources: Iterable[str], command: str) -> dict[str, Any]:
     Raises UserError for an empty source, for a file that is missing or is not YAML, for a section that is absent, and
     as `check` does.
     """
+    settings = _merged(sources)
+    sections = {path.partition(".")[0] for path in SECTIONS[command]}
+    settings = without_left_out({section: value for section, value in settings.items() if section in sections})
+    check(settings, command)
+    return _parts(with_home(settings), SECTIONS[command], command)
+
+
+def _merged(sources: Iterable[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for source in sources:
         if not source.strip():
             raise UserError("--config: empty: give a file or a configuration's text (an unset variable is empty too)")
         is_text = source.lstrip().startswith("{")
         settings = merge(settings, parse(source, "the text given to --config") if is_text else read(source))
-    sections = {path.partition(".")[0] for path in SECTIONS[command]}
-    settings = without_left_out({section: value for section, value in settings.items() if section in sections})
-    check(settings, command)
-    return _parts(with_home(settings), SECTIONS[command], command)
+    return settings
 
 
 def without_left_out(settings: dict[str, Any]) -> dict[str, Any]:
@@ -386,6 +405,7 @@ def option(command: str) -> Callable[..., Any]:
     """The ``--config`` option of a command, which receives what `SECTIONS` lists for it as ``settings``."""
 
     def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
+        context.call_on_close(partial(os.umask, limit_readers(_merged(sources))))
         return load(sources, command)
 
     return click.option(

@@ -1,6 +1,7 @@
 """The whole chain with smoke.yaml, by the real command."""
 
 import json
+import os
 import re
 import subprocess
 from itertools import pairwise
@@ -74,6 +75,36 @@ def test_a_job_that_ran_before_says_how_long_it_took(smoke_copy: Path) -> None:
     assert f": {line}\n" in result.stdout
     assert "report: " not in result.stdout
     assert "tables: " in result.stdout
+
+
+def test_no_log_holds_a_sentence_of_a_report(smoke: Path) -> None:
+    """Logs, benchmarks, Snakemake's own files and what it printed: texts belong into the tables alone."""
+    studies = tables.read(smoke / "results" / "tables" / "studies.parquet", "studies")
+    texts = pd.concat([studies["findings"], studies["impression"]])
+    sentences = {line.strip() for text in texts for line in re.split(r"[.\n]", text) if len(line.strip()) > 40}
+    assert len(sentences) > 50
+    files = [smoke / "said.txt"]
+    files += [
+        file for name in ("logs", "benchmarks", ".snakemake") for file in (smoke / name).rglob("*") if file.is_file()
+    ]
+    assert len(files) > 100
+    for file in files:
+        said = " ".join(file.read_text(errors="replace").split())
+        assert not [sentence for sentence in sentences if sentence in said], file
+
+
+def test_only_the_owner_can_read_what_a_run_on_real_data_writes(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("readers: owner")
+    before = os.umask(0o022)
+    try:
+        target = "results/tables/pairs.parquet"
+        result = snakemake(tmp_path, target, "--cores", "2", "--configfile", str(SMOKE), str(tmp_path / "mine.yaml"))
+    finally:
+        os.umask(before)
+    assert result.returncode == 0, result.stdout[-3000:]
+    written = [file for name in ("results", "logs", "benchmarks", "resources") for file in (tmp_path / name).rglob("*")]
+    assert len([file for file in written if file.is_file()]) > 20
+    assert {file.stat().st_mode & 0o077 for file in written} == {0}
 
 
 def test_no_patient_is_on_two_sides(smoke: Path) -> None:

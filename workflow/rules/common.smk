@@ -27,6 +27,7 @@ try:
     config.update(configuration.without_left_out(config))
     configuration.check(config)
     config.update(configuration.with_home(config))
+    configuration.limit_readers(config)
     # each cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
     checks_all = workflow.is_main_process and not is_before_download
     faults += configuration.faulty_paths(config, with_weights=checks_all)

@@ -196,11 +196,17 @@ def test_a_dicom_film_comes_back_as_dicom_and_goes_with_its_tab(browser: Any, se
     assert not any(served.temporary.rglob("IM0001"))
 
 
-def test_mistakes_are_told_in_words(tab: Tab, tmp_path: Path) -> None:
+def test_a_broken_upload_is_told_in_words_and_then_another_film_is_drawn(
+    tab: Tab, served: Served, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     tab.upload(broken)
     assert "broken.png: not a readable image" in tab.error()
+    assert not any(served.temporary.rglob("broken.png"))
+    tab.page.locator(".toast-close").click()
+    tab.choose_example(3)
+    tab.draw()
 
 
 def test_what_is_missing_is_said(tab: Tab) -> None:

@@ -63,7 +63,9 @@ class Page:
                         seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=140)
                     with gr.Row():
                         scales = [
-                            gr.Slider(0, STRONGEST_SCALE, value=facts[name], step=0.1, label=label, min_width=140)
+                            gr.Slider(
+                                0, max(STRONGEST_SCALE, facts[name]), facts[name], step=0.1, label=label, min_width=140
+                            )
                             for name, label in (
                                 ("text_scale", "Guidance by the text"),
                                 ("image_scale", "Guidance by the film"),
@@ -165,11 +167,19 @@ class Page:
         return folder
 
     def take_film(self, upload: str, request: gr.Request) -> tuple[Any, ...]:
-        """Moves the upload into the tab's folder, so that it goes with the tab, and shows it."""
+        """Moves the upload into the tab's folder, so that it goes with the tab, and shows it.
+
+        What is no film is deleted at once, and the place for a film is empty again.
+        """
+        own = self._of_tab(request) / Path(upload).name
         with self._told():
-            own = self._of_tab(request) / Path(upload).name
             shutil.move(upload, own)
-            return str(own), self._on_screen(own), *self._nothing()
+            try:
+                return str(own), self._on_screen(own), *self._nothing()
+            except UserError as error:
+                own.unlink()
+                gr.Warning(str(error), duration=None, title="Error")
+                return None, None, *self._nothing()
 
     def take_example(self, chosen: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
         example = self.examples[chosen.index]

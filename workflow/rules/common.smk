@@ -373,17 +373,17 @@ class Before:
 before = Before()
 
 
-def message(rule_):
-    """The line for each job of a rule when it starts: what it does, for which part, and how long it took before."""
-    benchmark = re.sub(r"{(\w+)[^}]*}", r"{wildcards.\1}", rule_.benchmark or "none")
+def message(entry):
+    """The line for each job when it starts: what it does, for which part, and how long it took before."""
+    benchmark = re.sub(r"{(\w+)[^}]*}", r"{wildcards.\1}", entry.benchmark or "none")
     parts = "".join(f" {part}" for part in re.findall(r"{.+?}", benchmark))
-    return f"{rule_.docstring.rstrip('.')} ({rule_.name}{parts}){{before:{benchmark}}}"
+    return f"{entry.docstring.rstrip('.')} ({entry.name}{parts}){{before:{benchmark}}}"
 
 
 def tell_each_job_in_a_line():
     """Puts one line in the place of Snakemake's block for each job. A dry run keeps the blocks, with all files."""
-    for rule_ in workflow.rules:
-        rule_.message = message(rule_)
+    for entry in workflow.rules:
+        entry.message = message(entry)
 
 
 def show_results():

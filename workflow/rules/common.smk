@@ -389,7 +389,7 @@ def tell_each_job_in_a_line():
 def show_results():
     """Ends the output of a run with the main table, where the report was asked for, and says where everything is."""
     asked = workflow.dag_settings
-    if asked.targets <= {"all"} and not asked.until and not asked.omit_from:
+    if set(asked.targets) <= {"all"} and not asked.until and not asked.omit_from:
         with open("results/report/main-table.txt", encoding="utf-8") as file:
             print(f"\n{file.read()}")
         print(f"report: {os.path.abspath('results/report/index.html')}")

@@ -708,6 +708,7 @@ def test_a_command_hides_its_files_and_leaves_the_umask_as_it_was(tmp_path: Path
     try:
         phantom = {"patients": 10, "image_size": 64, "organ_masks": 1}
         words = ["phantom", "--config", json.dumps({"seed": 0, "readers": "owner", "phantom": phantom})]
+        words += ["--processes", "1"]  # children of pytest's own fork server would have its umask
         words += [word for name in ("out", "truth", "organs") for word in (f"--{name}", str(tmp_path / name))]
         result = CliRunner().invoke(commands, words, catch_exceptions=False)
         assert result.exit_code == 0

@@ -285,7 +285,11 @@ def load(sources: Iterable[str], command: str) -> dict[str, Any]:
     Raises UserError for an empty source, for a file that is missing or is not YAML, for a section that is absent, and
     as `check` does.
     """
-    settings = _merged(sources)
+    return _read_by(command, _merged(sources))
+
+
+def _read_by(command: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the command reads of the settings."""
     sections = {path.partition(".")[0] for path in SECTIONS[command]}
     settings = without_left_out({section: value for section, value in settings.items() if section in sections})
     check(settings, command)
@@ -405,8 +409,9 @@ def option(command: str) -> Callable[..., Any]:
     """The ``--config`` option of a command, which receives what `SECTIONS` lists for it as ``settings``."""
 
     def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
-        context.call_on_close(partial(os.umask, limit_readers(_merged(sources))))
-        return load(sources, command)
+        settings = _merged(sources)
+        context.call_on_close(partial(os.umask, limit_readers(settings)))
+        return _read_by(command, settings)
 
     return click.option(
         "--config",

@@ -46,9 +46,6 @@ class Served:
         assert found, first + self.process.stderr.read()
         self.address = found[1]
 
-    def tabs(self) -> list[Path]:
-        return list(self.temporary.glob("biomedjourney-app-*/tabs/*"))
-
     def end(self, how: signal.Signals) -> int:
         self.process.send_signal(how)
         return self.process.wait(timeout=60)

@@ -73,8 +73,8 @@ def test_a_job_that_ran_before_says_how_long_it_took(smoke_copy: Path) -> None:
     assert result.returncode == 0
     line = "Make pairs of studies, and the split (pair_studies): 12 minutes and 34 seconds here before"
     assert f": {line}\n" in result.stdout
-    assert "report: " not in result.stdout
-    assert "tables: " in result.stdout
+    assert "\nreport: " not in result.stdout
+    assert "\ntables: " in result.stdout
 
 
 def test_no_log_holds_a_sentence_of_a_report(smoke: Path) -> None:

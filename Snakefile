@@ -37,7 +37,7 @@ onsuccess:
 
 
 onerror:
-    show_errors(log)
+    show_failures()
 
 
 localrules:

@@ -23,6 +23,7 @@ TEXTS = (*(os.strerror(code) for code in FULL), "No usable temporary directory f
 TORCH_WRITER = "inline_container.cc"  # names the file of torch's source that writes and reads zip files
 TORCH_READER = "PytorchStreamReader"
 LONGEST = 300  # characters of an exception's own text that a message quotes
+MORE_MEMORY = "give the step more memory (resources.VERB.mem_mb)"
 NUMPY_WRITER = re.compile(r"\d+ requested and \d+ written")
 
 
@@ -44,7 +45,7 @@ class UserErrors(UserError):
         Exception.__init__(self, "\nerror: ".join(str(error) for error in errors))
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """The type of an exception and what it says, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")[:LONGEST]
 
@@ -79,6 +80,15 @@ def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
         f"{path}: cannot be written ({reason}; space left in {folder} without it: {free}): "
         "free some space or write elsewhere, then run the step again"
     )
+
+
+def no_memory(error: BaseException) -> str | None:
+    """What to do where an error says that memory is short: the machine's or, in torch's words, the GPU's."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return f"memory is short: {MORE_MEMORY}"
+    if type(error).__name__ == "OutOfMemoryError":
+        return f"the GPU's memory is short: lower batch_size or micro_batch_size of the step ({brief(error)})"
+    return None
 
 
 def unexpected(error: Exception, log: Path) -> str:

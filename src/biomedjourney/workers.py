@@ -20,7 +20,7 @@ from multiprocessing.synchronize import Event
 from threading import Thread
 from typing import TypeVar
 
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import MORE_MEMORY, UserError, brief
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,8 +89,8 @@ def map_ordered(work: Callable[[T], R], items: Iterable[T], processes: int, chun
         if error.__cause__ is not None:
             raise
         raise UserError(
-            "a process of this step ended abruptly, most likely killed for want of memory: give the step more memory "
-            "(resources.VERB.mem_mb) or fewer processes (resources.VERB.threads)"
+            f"a process of this step ended abruptly, most likely killed for want of memory: {MORE_MEMORY} "
+            "or fewer processes (resources.VERB.threads)"
         ) from error
     finally:
         stop.set()

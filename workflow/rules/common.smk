@@ -12,6 +12,7 @@ from humanfriendly import format_timespan
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
 from biomedjourney.errors import UserError
+from biomedjourney.failures import Cause, Failures
 from biomedjourney.rewrite import endpoint
 
 # The lists of images to download, which are made before images, weights or a language model are there.
@@ -50,6 +51,10 @@ os.environ.update(
     SBATCH_SIGNAL=f"USR1@{config['resources']['train']['signal_seconds']}",
 )
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # training alone acts on it; Snakemake and other commands live on
+
+failures = Failures(config["resources"]["cap"])
+if workflow.is_main_process:
+    failures.attach()
 
 RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]
@@ -149,7 +154,11 @@ def resources_of(verb, gpus=True):
     job = config["resources"][verb]
     # SLURM would start a task for each GPU where the plugin's version or a profile says so: our launcher does that
     gpu = {"gpu": job["gpus"], "tasks_per_gpu": 0} if gpus and job.get("gpus") else {}
-    return {"mem_mb": job["mem_mb"], "runtime": job["minutes"], **gpu}
+    return {
+        "mem_mb": failures.request(Cause.MEMORY, job["mem_mb"]),
+        "runtime": failures.request(Cause.TIME, job["minutes"]),
+        **gpu,
+    }
 
 
 def gpus_of(resources):
@@ -396,17 +405,7 @@ def show_results():
     print(f"tables: {os.path.abspath('results/tables')} (`biomedjourney inspect` lists them)")
 
 
-def show_errors(logs):
-    """Ends the output of a run that failed with the last error in the log of each failed job. ``logs``: Snakemake's."""
-    said = "\n".join(map(text_of, logs))
-    for paths in dict.fromkeys(re.findall(r"^ +log: (\S.*?) \(check log file", said, re.MULTILINE)):
-        errors = re.findall(r"^error: .*", "\n".join(map(text_of, paths.split(", "))), re.MULTILINE)
-        print(f"{paths}: {errors[-1] if errors else 'the job gave no reason: see above, or it was ended from outside'}")
-
-
-def text_of(path):
-    """What a log says; nothing where there is none."""
-    if not os.path.exists(path):
-        return ""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+def show_failures():
+    """Ends the output of a run that failed with a line for each job that failed: which one, and why."""
+    for line in failures.final.values():
+        print(line)

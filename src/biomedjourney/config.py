@@ -92,7 +92,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("seed", "preprocess.size", "pretrain.first_stage", "pretrain.stand_in", "diffusion", "systems"),
         *(f"train.{key}" for key in ("learning_rate", "warmup_steps", "decay", "weight_decay", "min_snr_gamma")),
         *(f"train.{key}" for key in ("timestep_power", "gradient_norm", "ema_decay", "dropout")),
-        *(f"train.{key}" for key in ("log_every", "checkpoint_every")),
+        *(f"train.{key}" for key in ("log_every", "checkpoint_every", "checkpoint_minutes")),
     ),
     "generate export": (
         *("pair", "preprocess", "register", "pretrain.first_stage", "pretrain.text_tower", "systems"),  # for the card
@@ -120,7 +120,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 WITHOUT_EFFECT = (
     "ingest.largest_refused_share",
     *("preprocess.largest_refused_share", "register.largest_failed_share", "rewrite.largest_fallback_share"),
-    *("train.log_every", "train.checkpoint_every", "train.validate_every", "train.validation", "train.tensorboard"),
+    *(
+        "train.log_every",
+        "train.checkpoint_every",
+        "train.checkpoint_minutes",
+        "train.validate_every",
+        "train.validation",
+        "train.tensorboard",
+    ),
     *("train.compile", "train.deterministic", "train.micro_batch_size", "train.gradient_checkpointing"),
     *("encode.batch_size", "generate.batch_size", "evaluate.batch_size"),
     *(f"rewrite.openai.{key}" for key in ("in_flight", "requests_per_minute", "tokens_per_minute")),

@@ -87,7 +87,9 @@ class Failures:
             gets = job.rule.expand_resources(job.wildcards_dict, job.input, job.attempt).get(resource)
             is_sent_again = is_sent_again and (gets != had or cause == Cause.TIME)
             advice = (
-                f"sent again with {gets} {unit}" if is_sent_again else f"raise resources.VERB.{key}, or resources.cap.{key}"
+                f"sent again with {gets} {unit}"
+                if is_sent_again
+                else f"raise resources.VERB.{key}, or resources.cap.{key}"
             )
             line += f" ({had} {unit}): {advice}"
         elif cause == Cause.FAULT:

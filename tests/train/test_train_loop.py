@@ -195,6 +195,21 @@ class Worse(torch.nn.Module):
         return SimpleNamespace(sample=answer)
 
 
+def test_a_state_is_saved_when_the_last_one_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes a minute here."""
+    now = 0.0
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def take_a_minute(*given: Any) -> None:
+        nonlocal now
+        now += 60
+
+    unet = model.build(tiny.UNET, tiny.SHAPE, tiny.WIDTH, 0)
+    unet.register_forward_pre_hook(take_a_minute)
+    steps = [state["step"] for state in train(11, unet, checkpoint_every=8, checkpoint_minutes=2.5).saved]
+    assert steps == [3, 6, 8, 11]
+
+
 @pytest.mark.parametrize(("log_every", "checkpoint_every"), [(1, 1), (2, 5), (10, 2), (100, 100), (4, 1), (1, 4)])
 @pytest.mark.parametrize("fault", ["nan", "inf", "1e20", "gradient"])
 def test_what_is_not_finite_is_never_saved(fault: str, log_every: int, checkpoint_every: int) -> None:

@@ -29,8 +29,10 @@ PLAIN: dict[str, Any] = {
     "gradient_checkpointing": False,
     "deterministic": False,
     "validate_every": None,
+    "checkpoint_minutes": math.inf,
 }
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+DUE = 1  # stands among them for a state that is to be saved because the last one is old
 NEVER = 2**62  # a step that no run reaches
 MB = 2**20
 
@@ -144,7 +146,7 @@ def train(
     if settings["compile"]:
         unet.compile()
     model = ranks.wrapped(unet)
-    began = row_began = time.monotonic()
+    began = row_began = saved_at = time.monotonic()
     began -= seconds
     images_timed, batch_size = 0, None
 
@@ -208,8 +210,9 @@ def train(
                 bar.set_postfix_str(in_words(rows), refresh=False)
                 if watch is not None:
                     watch.logged(rows[-1])
-            asked_to_stop = ranks.largest(noted[0] if noted else 0)
-            if last or asked_to_stop or steps_done % settings["checkpoint_every"] == 0:
+            is_due = ranks.is_main and time.monotonic() - saved_at >= 60 * settings["checkpoint_minutes"]
+            asked = ranks.largest(noted[0] if noted else DUE if is_due else 0)
+            if last or asked or steps_done % settings["checkpoint_every"] == 0:
                 check()
                 paused = time.monotonic()
                 state = {"unet": unet.state_dict(), "optimiser": optimiser.state_dict()}
@@ -217,10 +220,10 @@ def train(
                 state |= {"step": steps_done, "images_seen": images_seen, "seconds": paused - began}
                 if ranks.is_main:
                     save(state)
-                last_saved = steps_done
-                row_began += time.monotonic() - paused
-                if asked_to_stop and not last:
-                    raise Stopped(asked_to_stop, steps_done)
+                last_saved, saved_at = steps_done, time.monotonic()
+                row_began += saved_at - paused
+                if asked > DUE and not last:
+                    raise Stopped(asked, steps_done)
     average.copy_to(parameters)
     unet.to(memory_format=torch.contiguous_format)  # in which safetensors stores weights
     return rows

@@ -120,14 +120,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 WITHOUT_EFFECT = (
     "ingest.largest_refused_share",
     *("preprocess.largest_refused_share", "register.largest_failed_share", "rewrite.largest_fallback_share"),
-    *(
-        "train.log_every",
-        "train.checkpoint_every",
-        "train.checkpoint_minutes",
-        "train.validate_every",
-        "train.validation",
-        "train.tensorboard",
-    ),
+    *("train.log_every", "train.checkpoint_every", "train.checkpoint_minutes"),
+    *("train.validate_every", "train.validation", "train.tensorboard"),
     *("train.compile", "train.deterministic", "train.micro_batch_size", "train.gradient_checkpointing"),
     *("encode.batch_size", "generate.batch_size", "evaluate.batch_size"),
     *(f"rewrite.openai.{key}" for key in ("in_flight", "requests_per_minute", "tokens_per_minute")),

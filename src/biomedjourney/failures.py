@@ -86,12 +86,8 @@ class Failures:
             self.counts[cause, *_names(job)] += 1
             gets = job.rule.expand_resources(job.wildcards_dict, job.input, job.attempt).get(resource)
             is_sent_again = is_sent_again and (gets != had or cause == Cause.TIME)
-            advice = (
-                f"sent again with {gets} {unit}"
-                if is_sent_again
-                else f"raise resources.VERB.{key}, or resources.cap.{key}"
-            )
-            line += f" ({had} {unit}): {advice}"
+            remedy = f"raise resources.VERB.{key}, or resources.cap.{key}"
+            line += f" ({had} {unit}): " + (f"sent again with {gets} {unit}" if is_sent_again else remedy)
         elif cause == Cause.FAULT:
             is_sent_again = False
             line += f", and is not sent again: {re.findall(ERROR, said, re.MULTILINE)[-1]}"

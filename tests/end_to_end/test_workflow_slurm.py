@@ -1,57 +1,190 @@
+"""The workflow through a real SLURM: the whole chain, jobs that run short of memory or time, and jobs taken away."""
+
+import hashlib
+import os
 import re
+import shlex
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from biomedjourney import tables
+from biomedjourney import config
+from biomedjourney.preprocess import rows
 from tests.helpers import REPOSITORY, training_jobs
 from tests.helpers.workflow_runs import SMOKE, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.system, pytest.mark.long]
 
-PROFILE = ("--profile", str(REPOSITORY / "workflow" / "profiles" / "slurm"))
+PROFILE = ("--profile", "workflow/profiles/slurm")
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
+GPUS = "resources: {train: {gpus: 2, mem_mb: 6000}, encode: {gpus: 1}, generate: {gpus: 1}, evaluate: {gpus: 1}}"
 
 
-def test_first_steps_run_as_jobs_of_a_real_cluster(slurm: None, tmp_path: Path) -> None:
-    result = snakemake(tmp_path, *PROFILE, *QUICK, "--configfile", str(SMOKE), "--until", "pair_studies")
-    assert result.returncode == 0, result.stdout[-6000:]
-    assert "has been submitted with SLURM jobid" in result.stdout
-    pairs = tables.read(tmp_path / "results" / "tables" / "pairs.parquet", "pairs")
-    assert len(pairs) > 0
-
-
-def test_training_on_two_gpus_is_launched_once_and_saves_before_its_time_limit(slurm: None, tmp_path: Path) -> None:
-    """A site's profile may ask for one task per job: with GPUs that would be one per GPU, each of which sees its own.
-
-    The limit is drawn near when training is under way, however long that takes on a busy machine.
-    """
-    job = {"threads": 2, "mem_mb": 3000, "minutes": 60, "gpus": 2, "signal_seconds": 150}
-    file = training_jobs.prepare(tmp_path, {"train": training_jobs.ENDLESS, "resources": {"train": job}})
-    options = ("--default-resources", "tasks=1", "--retries", "0", "--verbose")
-    command = [*PROFILE, *QUICK, *options, *training_jobs.words(file, "stage1")]
+def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm: None, tmp_path: Path) -> None:
+    """The page's commands one after the other, with the miniature's configuration, at first as a dry run."""
+    block = re.search(r"```console\n(snakemake \$SLURM .*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.S)
+    assert block is not None
+    steps = [shlex.split(line, comments=True)[2:] for line in block[1].splitlines()]
+    assert len(steps) == 5
+    (tmp_path / "workflow").symlink_to(REPOSITORY / "workflow")
+    (tmp_path / "gpus.yaml").write_text(GPUS)
+    options = [*PROFILE, *QUICK, "--verbose", "--configfile", str(SMOKE), "gpus.yaml", "--"]
+    at_once, said = 0, ""
     with ThreadPoolExecutor() as background:
-        running = background.submit(snakemake, tmp_path, *command)
-        while not list(tmp_path.glob("results/checkpoints/stage1-*/state-*.pt")):
-            assert not running.done(), running.result().stdout[-6000:]
-            time.sleep(1)
-        [number, elapsed] = query("squeue", "--noheader", "--format=%A %M").split()
-        minutes = int(elapsed.split(":")[-2]) + 4
-        query("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes}")
-        result = running.result()
-    assert result.returncode != 0
-    [submitted] = re.findall(r"^sbatch call: (.*?) --wrap", result.stdout, re.MULTILINE)
-    assert "--gpus=2" in submitted
-    assert "ntasks-per-gpu" not in submitted
+        for step in steps:
+            running = background.submit(snakemake, tmp_path, *options, *step)
+            while not running.done():
+                at_once = max(at_once, len(query("squeue", "--noheader", "--states=RUNNING").splitlines()))
+                time.sleep(1)
+            assert running.result().returncode == 0, running.result().stdout[-6000:]
+            said += running.result().stdout
+    assert at_once >= 2, "jobs that need not wait for each other ran one by one"
+    submitted = re.findall(r"^sbatch call: (.*?) --wrap", said, re.MULTILINE)
+    rules = [re.search(r"--comment rule_(\w+?)(?:_wildcards.*)? ", call)[1] for call in submitted]
+    assert {"draw_phantom", "check_images", "register_priors", "train_stage", "evaluate_systems", "write_report"} <= {
+        *rules
+    }
+    assert rules.count("register_priors") == 2
+    for rule, call in zip(rules, submitted, strict=True):
+        asked = re.search(r"--gpus=(\d)", call)
+        assert (asked and asked[1]) == {"train_stage": "2", "encode_images": "1"}.get(rule, asked and asked[1])
     log = (tmp_path / "logs" / "train" / "stage1.log").read_text()
-    assert len(re.findall(r"^stage1: \d+ examples of .* on 2 x cpu", log, re.MULTILINE)) == 1, log[-3000:]
-    [step] = re.findall(r"^stage1: stopped by SIGUSR1 after step (\d+) of ", log, re.MULTILINE)
-    assert [path.name for path in tmp_path.glob("results/checkpoints/stage1-*/state-*")] == [f"state-{step}.pt"]
-    shown = query("scontrol", "show", "job", number)
-    assert "JobState=FAILED" in shown, f"the job is to end by itself, before its time limit: {shown}"
+    assert "on 2 x cpu" in log
+    assert (tmp_path / "results" / "report" / "index.html").is_file()
+    nothing = snakemake(tmp_path, "--cores", "2", "--configfile", str(SMOKE), "gpus.yaml")
+    assert "Nothing to be done" in nothing.stdout
+
+
+def test_a_job_short_of_memory_gets_more_and_a_faulty_shard_is_left_out(slurm: None, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(
+        "resources: {phantom: {mem_mb: 300}, cap: {mem_mb: 2000}}\npreprocess: {shards: 3}"
+    )
+    words = [*PROFILE, *QUICK, "--verbose", "--configfile", str(SMOKE), "small.yaml", "--until"]
+    (tmp_path / "workflow").symlink_to(REPOSITORY / "workflow")
+    drawn = snakemake(tmp_path, *words, "pair_studies", "check_images")
+    assert drawn.returncode == 0, drawn.stdout[-6000:]
+    asked = re.findall(r"^sbatch call: .*--comment rule_draw_phantom .*--mem (\d+) ", drawn.stdout, re.MULTILINE)
+    assert asked[:2] == ["300", "600"]
+    assert len(asked) <= 3
+    assert "\nlogs/phantom.log: ran out of memory (300 MB): sent again with 600 MB\n" in drawn.stdout
+
+    names = {name: tmp_path / "results" / "tables" / f"{name}.parquet" for name in ("pairs", "singles", "images")}
+    settings = config.merge(config.read(REPOSITORY / "config.yaml"), config.read(SMOKE))
+    jobs = rows.jobs(**names, root=tmp_path / settings["data"]["images"], size=settings["preprocess"]["size"])
+    for job in rows.part_of(jobs, 1, 3):
+        assert job.path is not None
+        job.path.write_bytes(job.path.read_bytes()[:200])
+    result = snakemake(tmp_path, *words, "preprocess_images")
+    assert result.returncode == 1
+    shards = re.findall(r"^sbatch call: .*rule_preprocess_images_wildcards_(\d) ", result.stdout, re.MULTILINE)
+    assert sorted(shards) == ["0", "1", "2"], "each is sent once"
+    assert sorted(path.name for path in (tmp_path / "results" / "pixels").iterdir()) == ["0.parquet", "2.parquet"]
+    reason = r"^logs/preprocess/1\.log: has a fault of its own, and is not sent again: error: .*films.*$"
+    assert len(re.findall(reason, result.stdout, re.MULTILINE)) == 2, "when it fails, and at the end"
+
+
+# Stands where the command `biomedjourney` is looked for. It saves a state every five steps, and takes a second for each
+# until the file `hurry` is there: time enough to be interrupted.
+UNHURRIED = """#!/usr/bin/env python
+import pathlib, time
+from biomedjourney.cli import main
+from biomedjourney.train import checkpoint
+
+save = checkpoint.save
+
+def save_and_wait(folder, state):
+    save(folder, state)
+    if not pathlib.Path("hurry").exists():
+        time.sleep(1)
+
+checkpoint.save = save_and_wait
+main()
+"""
+STEPS = 1500
+
+
+def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slurm: None, tmp_path: Path) -> None:
+    """SIGTERM with time to save, SLURM's own requeue, and a time limit; beside it a run that nothing disturbs."""
+    training = training_jobs.ENDLESS | {"runs": {"stage1": {"steps": STEPS}}}
+    job = {"threads": 1, "mem_mb": 3000, "minutes": 60, "signal_seconds": 150}
+    for name in ("quiet", "disturbed"):
+        training_jobs.prepare(tmp_path / name, {"train": training, "resources": {"train": job}})
+    quiet, folder = tmp_path / "quiet", tmp_path / "disturbed"
+    words = training_jobs.words(Path("training.yaml"), "stage1")
+    assert snakemake(quiet, "--cores", "1", *words).returncode == 0
+
+    (folder / "workflow").symlink_to(REPOSITORY / "workflow")
+    program = folder / "bin" / "biomedjourney"
+    program.parent.mkdir()
+    program.write_text(UNHURRIED)
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    log = folder / "logs" / "train" / "stage1.log"
+    with ThreadPoolExecutor() as background:
+        running = background.submit(snakemake, folder, *PROFILE, *QUICK, *words, environment=environment)
+        first = wait_for_a_state(folder, running, 0)
+        number = the_job()
+        query("scancel", "--signal=TERM", "--full", number)
+        wait_until(running, lambda: the_job() not in ("", number))
+        second = wait_for_a_state(folder, running, first)
+        [cluster_log] = folder.glob(f".snakemake/slurm_logs/rule_train_stage/*/{number}.log")
+        [saved] = re.findall(r"^stage1: stopped by SIGTERM after step (\d+) of ", cluster_log.read_text(), re.MULTILINE)
+        assert f", from step {saved}\n" in log.read_text()
+        query("scontrol", "requeue", the_job())
+        # SLURM lets a job that was sent back wait for two minutes
+        wait_until(running, lambda: "JobState=PENDING" in query("scontrol", "show", "job", the_job()))
+        query("scontrol", "update", f"JobId={the_job()}", "StartTime=now")
+        third = wait_for_a_state(folder, running, second)
+        [elapsed] = query("squeue", "--noheader", "--format=%M").split()
+        query("scontrol", "update", f"JobId={the_job()}", f"TimeLimit={int(elapsed.split(':')[-2]) + 3}")
+        wait_for_a_state(folder, running, third + 100)
+        (folder / "hurry").touch()
+        result = running.result()
+    assert result.returncode == 0, result.stdout[-6000:]
+    assert result.stdout.count("has been submitted with SLURM jobid") == 3
+    said = re.findall(r"^logs/train/stage1\.log: (.*)$", result.stdout, re.MULTILINE)
+    assert said == [
+        "was ended from outside, or never started: sent again",
+        "ran out of time (60 minutes): sent again with 120 minutes",
+    ]
+    assert weights(folder) == weights(quiet)
+
+
+def wait_until(running: Future[Any], is_so: Callable[[], bool]) -> None:
+    """Waits while the workflow runs: a file or a job of SLURM can only be looked at again and again."""
+    deadline = time.monotonic() + 300
+    while not is_so():
+        assert not running.done(), running.result().stdout[-6000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def wait_for_a_state(folder: Path, running: Future[Any], later_than: int) -> int:
+    """The step of the first state that was saved later than this one."""
+
+    def steps() -> list[int]:
+        paths = folder.glob("results/checkpoints/stage1-*/state-*.pt")
+        return [step for path in paths if (step := int(path.stem.removeprefix("state-"))) > later_than]
+
+    wait_until(running, lambda: bool(steps()))
+    return max(steps())
+
+
+def the_job() -> str:
+    """The number of the one job that waits or runs; empty while there is none."""
+    return query("squeue", "--noheader", "--format=%A").strip()
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of the trained network."""
+    files = sorted((folder / "results" / "models" / "stage1").rglob("*.safetensors"))
+    assert files
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def query(*command: str) -> str:

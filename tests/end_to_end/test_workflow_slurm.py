@@ -88,8 +88,8 @@ def test_a_job_short_of_memory_gets_more_and_a_faulty_shard_is_left_out(slurm: N
     assert len(re.findall(reason, result.stdout, re.MULTILINE)) == 2, "when it fails, and at the end"
 
 
-# Stands where the command `biomedjourney` is looked for. It saves a state every five steps, and takes a second for each
-# until the file `hurry` is there: time enough to be interrupted.
+# Stands where the command `biomedjourney` is looked for. It saves a state every five steps, and rests after each until
+# the file `hurry` is there: time enough to be interrupted.
 UNHURRIED = """#!/usr/bin/env python
 import pathlib, time
 from biomedjourney.cli import main
@@ -100,12 +100,12 @@ save = checkpoint.save
 def save_and_wait(folder, state):
     save(folder, state)
     if not pathlib.Path("hurry").exists():
-        time.sleep(1)
+        time.sleep(4)
 
 checkpoint.save = save_and_wait
 main()
 """
-STEPS = 1500
+STEPS = 400
 
 
 def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slurm: None, tmp_path: Path) -> None:
@@ -124,26 +124,32 @@ def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slur
     program.write_text(UNHURRIED)
     program.chmod(0o755)
     environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
-    log = folder / "logs" / "train" / "stage1.log"
     with ThreadPoolExecutor() as background:
         running = background.submit(snakemake, folder, *PROFILE, *QUICK, *words, environment=environment)
-        first = wait_for_a_state(folder, running, 0)
-        number = the_job()
-        query("scancel", "--signal=TERM", "--full", number)
-        wait_until(running, lambda: the_job() not in ("", number))
-        second = wait_for_a_state(folder, running, first)
-        [cluster_log] = folder.glob(f".snakemake/slurm_logs/rule_train_stage/*/{number}.log")
-        [saved] = re.findall(r"^stage1: stopped by SIGTERM after step (\d+) of ", cluster_log.read_text(), re.MULTILINE)
-        assert f", from step {saved}\n" in log.read_text()
-        query("scontrol", "requeue", the_job())
-        # SLURM lets a job that was sent back wait for two minutes
-        wait_until(running, lambda: "JobState=PENDING" in query("scontrol", "show", "job", the_job()))
-        query("scontrol", "update", f"JobId={the_job()}", "StartTime=now")
-        third = wait_for_a_state(folder, running, second)
-        [elapsed] = query("squeue", "--noheader", "--format=%M").split()
-        query("scontrol", "update", f"JobId={the_job()}", f"TimeLimit={int(elapsed.split(':')[-2]) + 3}")
-        wait_for_a_state(folder, running, third + 100)
-        (folder / "hurry").touch()
+        try:
+            wait_until(running, lambda: bool(saved_step(folder)))
+            number = the_job()
+            query("scancel", "--signal=TERM", number)
+            wait_until(running, lambda: the_job() not in ("", number))
+            [said_there] = folder.glob(f".snakemake/slurm_logs/rule_train_stage/*/{number}.log")
+            [last] = re.findall(
+                r"^stage1: stopped by SIGTERM after step (\d+) of ", said_there.read_text(), re.MULTILINE
+            )
+            wait_until(running, lambda: saved_step(folder) > int(last))
+            assert f", from step {last}\n" in (folder / "logs" / "train" / "stage1.log").read_text()
+
+            query("scontrol", "requeue", the_job())
+            # SLURM lets a job that was sent back wait for two minutes
+            wait_until(running, lambda: "JobState=PENDING" in query("scontrol", "show", "job", the_job()))
+            query("scontrol", "update", f"JobId={the_job()}", "StartTime=now")
+            before = saved_step(folder)
+            wait_until(running, lambda: saved_step(folder) > before)
+
+            number, elapsed = query("squeue", "--noheader", "--format=%A %M").split()
+            query("scontrol", "update", f"JobId={number}", f"TimeLimit={int(elapsed.split(':')[-2]) + 3}")
+            wait_until(running, lambda: the_job() not in ("", number))
+        finally:
+            (folder / "hurry").touch()
         result = running.result()
     assert result.returncode == 0, result.stdout[-6000:]
     assert result.stdout.count("has been submitted with SLURM jobid") == 3
@@ -164,15 +170,10 @@ def wait_until(running: Future[Any], is_so: Callable[[], bool]) -> None:
         time.sleep(0.3)
 
 
-def wait_for_a_state(folder: Path, running: Future[Any], later_than: int) -> int:
-    """The step of the first state that was saved later than this one."""
-
-    def steps() -> list[int]:
-        paths = folder.glob("results/checkpoints/stage1-*/state-*.pt")
-        return [step for path in paths if (step := int(path.stem.removeprefix("state-"))) > later_than]
-
-    wait_until(running, lambda: bool(steps()))
-    return max(steps())
+def saved_step(folder: Path) -> int:
+    """The step of the last state that is saved; 0 where there is none."""
+    paths = folder.glob("results/checkpoints/stage1-*/state-*.pt")
+    return max((int(path.stem.removeprefix("state-")) for path in paths), default=0)
 
 
 def the_job() -> str:

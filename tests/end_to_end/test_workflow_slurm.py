@@ -64,22 +64,26 @@ def test_a_job_short_of_memory_gets_more_and_a_faulty_shard_is_left_out(slurm: N
     (tmp_path / "small.yaml").write_text(
         "resources: {phantom: {mem_mb: 300}, cap: {mem_mb: 2000}}\npreprocess: {shards: 3}"
     )
-    words = [*PROFILE, *QUICK, "--verbose", "--configfile", str(SMOKE), "small.yaml", "--until"]
+    words = [*PROFILE, *QUICK, "--verbose", "--configfile", str(SMOKE), "small.yaml", "--"]
     (tmp_path / "workflow").symlink_to(REPOSITORY / "workflow")
-    drawn = snakemake(tmp_path, *words, "pair_studies", "check_images")
+    names = {name: f"results/tables/{name}.parquet" for name in ("pairs", "singles", "images")}
+    drawn = snakemake(tmp_path, *words, *names.values())
     assert drawn.returncode == 0, drawn.stdout[-6000:]
     asked = re.findall(r"^sbatch call: .*--comment rule_draw_phantom .*--mem (\d+) ", drawn.stdout, re.MULTILINE)
     assert asked[:2] == ["300", "600"]
     assert len(asked) <= 3
     assert "\nlogs/phantom.log: ran out of memory (300 MB): sent again with 600 MB\n" in drawn.stdout
 
-    names = {name: tmp_path / "results" / "tables" / f"{name}.parquet" for name in ("pairs", "singles", "images")}
     settings = config.merge(config.read(REPOSITORY / "config.yaml"), config.read(SMOKE))
-    jobs = rows.jobs(**names, root=tmp_path / settings["data"]["images"], size=settings["preprocess"]["size"])
+    jobs = rows.jobs(
+        **{name: tmp_path / path for name, path in names.items()},
+        root=tmp_path / settings["data"]["images"],
+        size=settings["preprocess"]["size"],
+    )
     for job in rows.part_of(jobs, 1, 3):
         assert job.path is not None
         job.path.write_bytes(job.path.read_bytes()[:200])
-    result = snakemake(tmp_path, *words, "preprocess_images")
+    result = snakemake(tmp_path, *words, *(f"results/pixels/{shard}.parquet" for shard in range(3)))
     assert result.returncode == 1
     shards = re.findall(r"^sbatch call: .*rule_preprocess_images_wildcards_(\d) ", result.stdout, re.MULTILINE)
     assert sorted(shards) == ["0", "1", "2"], "each is sent once"

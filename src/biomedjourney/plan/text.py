@@ -1,0 +1,108 @@
+"""The plan as text."""
+
+import os
+from typing import Any
+
+from humanfriendly import format_timespan
+
+from biomedjourney.inspect.describe import aligned
+from biomedjourney.plan import asking, counts
+from biomedjourney.plan.jobs import Jobs
+from biomedjourney.plan.rates import RATES
+from biomedjourney.plan.steps import Step, steps
+from biomedjourney.rewrite import endpoint
+from biomedjourney.rewrite.model_writer import Requests
+
+TITLES = ("step", "jobs", "done", "pairs", "images", "CPU h", "GPU h", "longest", "GiB a job", "disk GB", "planned by")
+STARTS = {"start", "import", "start on a GPU"}  # rates of every job
+NOTES = (
+    "CPU h, GPU h: hours of all jobs of the step. longest: the longest of them, by the clock. GiB a job: memory of the",
+    "largest. done: the files of the job are there; `snakemake --dry-run` says what has changed since and runs again.",
+)
+
+
+def describe(settings: dict[str, Any]) -> str:
+    """The plan of a whole configuration in this folder: a table, requests and money, and what the figures stand on."""
+    counted = counts.count(settings)
+    requests, sources = {}, {}
+    if "openai" in settings["rewrite"]["writers"]:
+        for direction in Jobs(settings).directions_of("openai"):
+            requests[direction], sources[direction] = asking.requests_of(settings, counted, direction)
+    plan = steps(settings, counted, requests)
+    lines = [*_table(plan), "", *NOTES]
+    if not any(step.gpu_hours() for step in plan):
+        hours, cores = sum(step.core_hours(left=True) for step in plan), os.cpu_count() or 1
+        lines.append(f"On the {cores} cores of this machine what is left takes at least {_span(hours / cores)}.")
+    asked = [each for step in plan for each in step.requests]
+    if asked:
+        lines += ["", *_money(asked, settings["rewrite"]["openai"]), f"  counted from: {'; '.join(set(sources.values()))}"]
+    lines += ["", "Counts", *(f"  {source}" for source in counted.sources), "", "Rates", *_rates(plan)]
+    return "\n".join(lines)
+
+
+def _table(plan: list[Step]) -> list[str]:
+    rows = [list(TITLES), *(_row(step) for step in plan)]
+    for title, left in (("all", False), ("left to do", True)):
+        jobs = sum(len(step.jobs) - (step.done if left else 0) for step in plan)
+        cores, gpus, disk = (
+            sum(hours(left=left) for hours in (getattr(step, name) for step in plan))
+            for name in ("core_hours", "gpu_hours", "disk")
+        )
+        rows.append([title, f"{jobs:,}", "", "", "", f"{cores:.2f}", f"{gpus:.2f}", "", "", f"{disk:.2f}", ""])
+    widths = [max(len(row[place]) for row in rows) for place in range(len(TITLES))]
+    last = len(TITLES) - 1
+    return aligned(
+        [
+            [cell if place in (0, last) else cell.rjust(widths[place]) for place, cell in enumerate(row)]
+            for row in rows
+        ]
+    )
+
+
+def _row(step: Step) -> list[str]:
+    gpu_hours = step.gpu_hours()
+    return [
+        f"{step.rule} {step.name}".rstrip(),
+        f"{len(step.jobs):,}",
+        f"{step.done:,}",
+        f"{step.pairs:,}" if step.pairs else "",
+        f"{step.images:,}" if step.images else "",
+        f"{step.core_hours():.2f}",
+        f"{gpu_hours:.2f}" if gpu_hours else "",
+        _short_span(step.minutes),
+        f"{step.gib:.1f}",
+        f"{step.disk():.2f}",
+        ", ".join(sorted(step.rates - STARTS)) if step.pace is None else "this folder",
+    ]
+
+
+def _short_span(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _span(hours: float) -> str:
+    return format_timespan(round(hours * 60) * 60, max_units=2) if hours * 60 >= 1 else "a minute"
+
+
+def _money(asked: list[Requests], openai: dict[str, Any]) -> list[str]:
+    """Requests, tokens and money of what is left to ask."""
+    count, read, written = (sum(getattr(each, name) for each in asked) for name in ("count", "tokens_read", "tokens_written"))
+    typical, highest = (sum(each.dollars(openai)[place] for each in asked) for place in (0, 1))
+    prices = openai["price"]
+    return [
+        f"{count:,} requests to {endpoint.host(openai['base_url'])}, model {openai['model']}: about {read / 1e6:,.1f} "
+        f"million tokens read and {written / 1e6:,.1f} million written",
+        f"  about ${typical:,.2f}, at most ${highest:,.2f}, by rewrite.openai.price (${prices['input']:g} and "
+        f"${prices['output']:g} a million tokens); a few per cent more where the model is asked again",
+    ]
+
+
+def _rates(plan: list[Step]) -> list[str]:
+    """The rates that the steps were planned by, and where each was measured."""
+    used = set().union(*(step.rates for step in plan if step.pace is None))
+    rows = [[f"  {name}", f"{rate.value:.3g} {rate.unit}", rate.what, rate.source] for name, rate in RATES.items() if name in used]
+    if any(step.pace is not None for step in plan):
+        rows.append(["  this folder", "", "what the jobs took that are done", "benchmarks/"])
+    return aligned(rows)

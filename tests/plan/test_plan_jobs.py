@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from biomedjourney import config
 from biomedjourney.plan.jobs import Jobs
-from tests.helpers import REPOSITORY
+from tests.helpers.plans import settings_of
 from tests.helpers.workflow_runs import PAPER, SMOKE, TABLES, paper_files, snakemake, without_ablations
 
 pytestmark = pytest.mark.workflow
@@ -23,15 +22,6 @@ ODD = {
     "generate": {"shards": 4, "guidance": {"sweep": {"systems": ["biomedjourney"]}}},
     "register": {"shards": 3},
 }
-
-
-def settings_of(*overlays: Path) -> dict[str, object]:
-    settings: dict[str, object] = {}
-    for path in (REPOSITORY / "config.yaml", *overlays):
-        settings = config.merge(settings, config.read(path))
-    settings = config.without_left_out(settings)
-    config.check(settings)
-    return settings
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "smoke.yaml", "tables.yaml", "paper.yaml", "without rows", "odd"])

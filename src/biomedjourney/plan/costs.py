@@ -1,6 +1,5 @@
 """What each job takes: time of the processor, time by the clock, memory, disk, and requests to a language model."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,15 +40,15 @@ PART_BYTES, MODEL_BYTES, STATE_BYTES, EXPORT_BYTES = (1e6, 0.5e9), (11e6, 3.4e9)
 class Cost:
     """``core_seconds`` of the processor, ``seconds`` by the clock, ``gib`` of memory, ``disk`` in GB that stay.
 
-    ``pairs``, ``images``: how many the job works on. ``requests``: to a language model. ``rates``: their names.
+    ``pairs``, ``images``: how many the job works on, in the mean of the shards; training counts an image each time. ``requests``: to a language model. ``rates``: their names.
     """
 
     core_seconds: float
     seconds: float
     gib: float
     disk: float = 0.0
-    pairs: int = 0
-    images: int = 0
+    pairs: float = 0
+    images: float = 0
     requests: Requests | None = None
     rates: frozenset[str] = frozenset()
 
@@ -102,11 +101,11 @@ class Costs:
             start = self._rate("import")
             seconds = start + core_seconds / self._threads(job) + waiting
             return Cost(start + core_seconds, seconds, memory, **more)
+        start = self._rate("published start")
         if job.gpus:
-            seconds = self._rate("start on a GPU") + operations / self._rate("GPU") / job.gpus + waiting
+            seconds = start + waiting + (operations / self._rate("GPU") / job.gpus if operations else 0)
             return Cost(seconds, seconds, memory, **more)
-        core_seconds = operations / self._rate("core")
-        start = self._rate("start on a GPU")
+        core_seconds = operations / self._rate("core") if operations else 0
         return Cost(start + core_seconds, start + core_seconds / self._threads(job) + waiting, memory, **more)
 
     # the data
@@ -205,7 +204,7 @@ class Costs:
 
     # latents and token states
 
-    def _encoded(self, job: Job, pictures: int, **more: Any) -> Cost:
+    def _encoded(self, job: Job, pictures: float, **more: Any) -> Cost:
         is_given = self._is_given("first_stage")
         operations = pictures * self._rate("encoder") * self.pixels / 256**2 if is_given else 0.0
         seconds = 0.0 if is_given else pictures * self._rate("picture encoded") * self.pixels / LEVELS
@@ -260,7 +259,7 @@ class Costs:
             speed = self._rate("trained on a GPU") * 256**2 / self.pixels * job.gpus
             speed *= self._rate("several GPUs") if job.gpus > 1 else 1
             # its examples are read and its code compiled first
-            return self._network(job, (0, 0, True), 4 * self._rate("start on a GPU") + seen / speed, **more)
+            return self._network(job, (0, 0, True), 4 * self._rate("published start") + seen / speed, **more)
         rate = self._rate("trained on a core") * self.pixels / 256**2 if is_published else 0.0
         rate = rate or self._rate("example") * self._miniature()
         cost = self._network(job, (seen * rate, 0, False), **more)
@@ -391,11 +390,11 @@ class Costs:
         return self._plain(job, replicates * self._rate("summary"), pairs=self.counts.pairs["test"], images=pictures)
 
     def evaluate_judges(self, job: Job) -> Cost:
-        return self._plain(job, 5 * self._rate("start"), pairs=self.counts.pairs["test"])
+        return self._plain(job, 8 * self._rate("start"), pairs=self.counts.pairs["test"])
 
     def write_report(self, job: Job) -> Cost:
-        return self._plain(job, 5 * self._rate("start"))
+        return self._plain(job, 8 * self._rate("start"))
 
-    def _share(self, whole: float, verb: str) -> int:
-        """What the largest shard has of so many rows."""
-        return math.ceil(whole / self.settings[verb]["shards"])
+    def _share(self, whole: float, verb: str) -> float:
+        """What a shard has of so many rows, in the mean."""
+        return float(whole / self.settings[verb]["shards"])

@@ -21,7 +21,7 @@ MOST_DRAWN = 2000  # patients of the phantom that are drawn to count their visit
 
 @dataclass(frozen=True)
 class Counts:
-    """``pairs``: by split. ``sources``: a line for each source, with what was counted there."""
+    """``pairs``: by split. ``source``: where patients, studies and images were counted. ``paired_by``: singles and pairs."""
 
     patients: int
     studies: int
@@ -29,11 +29,21 @@ class Counts:
     singles: int
     test_singles: int
     pairs: dict[str, int]
-    sources: tuple[str, ...]
+    source: str
+    paired_by: str
 
     @property
     def all_pairs(self) -> int:
         return sum(self.pairs.values())
+
+    @property
+    def lines(self) -> list[str]:
+        """All counts, and where each is from."""
+        pairs = ", ".join(f"{count:,} {split}" for split, count in self.pairs.items())
+        return [
+            f"{self.patients:,} patients, {self.studies:,} studies, {self.images:,} images: {self.source}",
+            f"{self.singles:,} singles, {self.all_pairs:,} pairs ({pairs}): {self.paired_by}",
+        ]
 
     def in_direction(self, direction: str | None) -> int:
         """The pairs that are read in a direction."""
@@ -59,10 +69,8 @@ MIMIC = Counts(
     singles=93_771,
     test_singles=9_400,
     pairs={"train": 40_100, "validation": 4_485, "test": 5_000},
-    sources=(
-        "patients, studies, images: the published numbers of MIMIC-CXR",
-        "singles, pairs: drawn tables of MIMIC-CXR's size, paired by the rule of paper.yaml; other rules count otherwise",
-    ),
+    source="the published numbers of MIMIC-CXR",
+    paired_by="drawn tables of that size, paired by the rule of paper.yaml: another rule has other numbers",
 )
 
 
@@ -88,9 +96,8 @@ def count(settings: dict[str, Any]) -> Counts:
         files = cohort_rows.images[["dicom_id"]].assign(problem="")
         paired = pair(cohort_rows.studies, cohort_rows.images, files, settings)
         singles, pairs = (_by_split(paired[name], cohort_rows.times) for name in ("singles", "pairs"))
-        paired_by = f"{cohort_rows.source}, by the rule of pair"
-    sources = (f"patients, studies, images: {found}", f"singles, pairs: {paired_by}")
-    return Counts(patients, studies, images, sum(singles.values()), singles["test"], pairs, sources)
+        paired_by = f"{cohort_rows.source}, paired by the configured rule"
+    return Counts(patients, studies, images, sum(singles.values()), singles["test"], pairs, found, paired_by)
 
 
 def _path(name: str) -> Path:

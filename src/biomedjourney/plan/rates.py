@@ -23,13 +23,20 @@ class Rate:
     what: str
     source: str
 
+    @property
+    def text(self) -> str:
+        """The value with its unit, small times in milliseconds."""
+        if self.unit[:1] == "s" and self.value < 1:
+            return f"{1000 * self.value:.3g} m{self.unit}"
+        return f"{self.value:,.0f} {self.unit}" if self.value >= 1000 else f"{self.value:.3g} {self.unit}"
+
 
 CPU = "s of one core"
 RATES = {
     # every job
     "start": Rate(1, CPU, "start of a job", DEFAULT_RUN),
-    "import": Rate(5, CPU, "start of a job that loads networks", DEFAULT_RUN),
-    "start on a GPU": Rate(60, "s", "start of a job that loads networks of published size", ASSUMED),
+    "import": Rate(6, CPU, "start of a job that loads networks", DEFAULT_RUN),
+    "published start": Rate(60, "s", "start of a job that loads networks of published size", ASSUMED),
     # tables and films
     "drawn film": Rate(0.0185, CPU, "a film of 256 pixels drawn by phantom", DEFAULT_RUN),
     "report": Rate(0.0002, CPU, "a report read by ingest", FULL_SIZE),
@@ -39,12 +46,12 @@ RATES = {
     "film's file": Rate(570e9 / 377_110, "bytes", "a film of MIMIC-CXR-JPG", "its published size"),
     "study": Rate(0.00005, CPU, "a study looked at by pair", FULL_SIZE),
     "gathered row": Rate(0.00005, CPU, "a row that gather joins or copies", DEFAULT_RUN),
-    "phantom's film": Rate(0.0045, CPU, "a film of 256 pixels preprocessed", DEFAULT_RUN),
+    "phantom's film": Rate(0.0055, CPU, "a film of 256 pixels preprocessed", DEFAULT_RUN),
     "film": Rate(0.024, CPU, "a film preprocessed", REAL_FILMS),
     "phantom's pair": Rate(0.045, CPU, "a pair of the phantom registered", DEFAULT_RUN),
     "pair": Rate(0.17, CPU, "a pair of films registered", REAL_FILMS),
     # descriptions
-    "description": Rate(0.003, CPU, "a description by the rules", DEFAULT_RUN),
+    "description": Rate(0.005, CPU, "a description by the rules", TABLES_RUN),
     "answer": Rate(0.0054, CPU, "a description by a language model, without waiting", "a local server (bench/RESULTS.md)"),
     "tokens of a pair": Rate(1463, "tokens", "read for a pair of reports", FULL_SIZE),
     "tokens of a phantom's pair": Rate(1299, "tokens", "read for a pair of the phantom's reports", "bench/RESULTS.md"),
@@ -57,7 +64,7 @@ RATES = {
     "text encoded": Rate(0.0015, CPU, "a text encoded", DEFAULT_RUN),
     "example": Rate(0.025, CPU, "an example that the diffusion model is trained on", DEFAULT_RUN),
     "evaluation": Rate(0.008, CPU, "an evaluation of the UNet in drawing", "the comparison of samplers (bench/RESULTS.md)"),
-    "scored": Rate(0.005, CPU, "a picture scored by the judges", DEFAULT_RUN),
+    "scored": Rate(0.01, CPU, "a picture scored by the judges and the segmenter", TABLES_RUN),
     "real film scored": Rate(0.003, CPU, "a real film scored by the pathology judge", TABLES_RUN),
     # networks of published size
     "UNet": Rate(0.189, "TFLOP", "the UNet, a picture of 256 pixels", COUNTED),
@@ -65,7 +72,7 @@ RATES = {
     "decoder": Rate(0.622, "TFLOP", "the VAE's decoder, a picture of 256 pixels", COUNTED),
     "published text tower": Rate(0.046, "TFLOP", "the text tower, a text of 256 tokens", COUNTED),
     "published segmenter": Rate(0.543, "TFLOP", "the segmenter, a picture", COUNTED),
-    "pathology judge": Rate(0.0057, "TFLOP", "the pathology judge, a picture", COUNTED),
+    "pathology judge": Rate(0.0055, "TFLOP", "the pathology judge, a picture", COUNTED),
     "large UNet": Rate(0.803, "TFLOP", "the UNet, a picture of 512 pixels", COUNTED),
     "large encoder": Rate(1.117, "TFLOP", "the VAE's encoder, a picture of 512 pixels", COUNTED),
     "large decoder": Rate(2.515, "TFLOP", "the VAE's decoder, a picture of 512 pixels", COUNTED),

@@ -24,8 +24,16 @@ class Planned:
     job: Job
     cost: Cost
     is_done: bool
-    seconds: float | None = None
-    gib: float | None = None
+    took: "Took | None" = None
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a job took in this folder, by its benchmark: ``seconds`` by the clock, of the processor, GiB of memory."""
+
+    seconds: float
+    core_seconds: float
+    gib: float
 
 
 @dataclass(frozen=True)
@@ -46,27 +54,33 @@ class Step:
 
     @property
     def pace(self) -> float | None:
-        """How many times as long as planned the jobs took that are done here; None where no benchmark tells."""
-        timed = [(planned.seconds, planned.cost.seconds) for planned in self.jobs if planned.seconds is not None]
-        return sum(took for took, _ in timed) / sum(by_rate for _, by_rate in timed) if timed else None
+        """How many times as long as by the rates the jobs took that are done here; None where no benchmark tells."""
+        timed = [(planned.took.seconds, planned.cost.seconds) for planned in self.jobs if planned.took is not None]
+        return _ratio(timed) if timed else None
+
+    @property
+    def core_pace(self) -> float:
+        """The same, by the processor's time: 1 where no benchmark tells."""
+        timed = [(each.took.core_seconds, each.cost.core_seconds) for each in self.jobs if each.took is not None]
+        return _ratio(timed) if timed else 1.0
 
     def core_hours(self, *, left: bool = False) -> float:
         """Hours of the processor."""
-        return self._pace() * sum(planned.cost.core_seconds for planned in self._jobs(left)) / 3600
+        return self.core_pace * sum(planned.cost.core_seconds for planned in self._jobs(left)) / 3600
 
     def gpu_hours(self, *, left: bool = False) -> float:
         """Hours of GPUs: those of a job by the clock, times its GPUs."""
-        return self._pace() * sum(planned.cost.seconds * planned.job.gpus for planned in self._jobs(left)) / 3600
+        return (self.pace or 1) * sum(planned.cost.seconds * planned.job.gpus for planned in self._jobs(left)) / 3600
 
     @property
     def minutes(self) -> float:
         """Of the longest job, by the clock."""
-        return self._pace() * max(planned.cost.seconds for planned in self.jobs) / 60
+        return (self.pace or 1) * max(planned.cost.seconds for planned in self.jobs) / 60
 
     @property
     def gib(self) -> float:
         """Memory of the largest job."""
-        measured = [planned.gib for planned in self.jobs if planned.gib is not None]
+        measured = [planned.took.gib for planned in self.jobs if planned.took is not None]
         return max(measured or [planned.cost.gib for planned in self.jobs])
 
     def disk(self, *, left: bool = False) -> float:
@@ -75,11 +89,11 @@ class Step:
 
     @property
     def pairs(self) -> int:
-        return sum(planned.cost.pairs for planned in self.jobs)
+        return round(sum(planned.cost.pairs for planned in self.jobs))
 
     @property
     def images(self) -> int:
-        return sum(planned.cost.images for planned in self.jobs)
+        return round(sum(planned.cost.images for planned in self.jobs))
 
     @property
     def requests(self) -> list[Requests]:
@@ -89,9 +103,6 @@ class Step:
     @property
     def rates(self) -> set[str]:
         return set().union(*(planned.cost.rates for planned in self.jobs))
-
-    def _pace(self) -> float:
-        return 1.0 if self.pace is None else self.pace
 
     def _jobs(self, left: bool) -> Iterable[Planned]:
         return (planned for planned in self.jobs if not (left and planned.is_done))
@@ -114,6 +125,11 @@ def _planned(job: Job, cost: Cost, benchmarks: pd.DataFrame) -> Planned:
     is_done = all(Path(path).exists() for path in job.outputs)
     if not is_done or job.benchmark not in benchmarks.index:
         return Planned(job, cost, is_done)
-    took = benchmarks.loc[[job.benchmark]].iloc[-1]  # the last of a repeated one
-    gib = None if pd.isna(took["max_rss"]) else float(took["max_rss"]) / 1024
-    return Planned(job, cost, is_done, float(took["s"]), gib)
+    row = benchmarks.loc[[job.benchmark], ["s", "cpu_time", "max_rss"]].iloc[-1]  # the last of a repeated one
+    if row.isna().any():
+        return Planned(job, cost, is_done)
+    return Planned(job, cost, is_done, Took(float(row["s"]), float(row["cpu_time"]), float(row["max_rss"]) / 1024))
+
+
+def _ratio(timed: list[tuple[float, float]]) -> float:
+    return sum(took for took, _ in timed) / sum(by_rates for _, by_rates in timed)

@@ -9,15 +9,16 @@ from biomedjourney.inspect.describe import aligned
 from biomedjourney.plan import asking, counts
 from biomedjourney.plan.jobs import Jobs
 from biomedjourney.plan.rates import RATES
-from biomedjourney.plan.steps import Step, steps
+from biomedjourney.plan.steps import BENCHMARKS, Step, steps
 from biomedjourney.rewrite import endpoint
 from biomedjourney.rewrite.model_writer import Requests
 
 TITLES = ("step", "jobs", "done", "pairs", "images", "CPU h", "GPU h", "longest", "GiB a job", "disk GB", "planned by")
-STARTS = {"start", "import", "start on a GPU"}  # rates of every job
+STARTS = {"start", "import", "published start"}  # rates of every job
 NOTES = (
-    "CPU h, GPU h: hours of all jobs of the step. longest: the longest of them, by the clock. GiB a job: memory of the",
-    "largest. done: the files of the job are there; `snakemake --dry-run` says what has changed since and runs again.",
+    "CPU h, GPU h: hours of all jobs; on a GPU a job keeps one core busy. longest: the longest job, by the clock. images:",
+    "training counts one each time that it is seen. GiB a job: memory of the largest job. done: the files of a job are",
+    "there; `snakemake --dry-run` says which jobs run again because the configuration or the code has changed since.",
 )
 
 
@@ -30,13 +31,13 @@ def describe(settings: dict[str, Any]) -> str:
             requests[direction], sources[direction] = asking.requests_of(settings, counted, direction)
     plan = steps(settings, counted, requests)
     lines = [*_table(plan), "", *NOTES]
-    if not any(step.gpu_hours() for step in plan):
-        hours, cores = sum(step.core_hours(left=True) for step in plan), os.cpu_count() or 1
+    hours, cores = sum(step.core_hours(left=True) for step in plan), os.cpu_count() or 1
+    if hours and not any(step.gpu_hours() for step in plan):
         lines.append(f"On the {cores} cores of this machine what is left takes at least {_span(hours / cores)}.")
     asked = [each for step in plan for each in step.requests]
     if asked:
         lines += ["", *_money(asked, settings["rewrite"]["openai"]), f"  counted from: {'; '.join(set(sources.values()))}"]
-    lines += ["", "Counts", *(f"  {source}" for source in counted.sources), "", "Rates", *_rates(plan)]
+    lines += ["", "Counts", *(f"  {line}" for line in counted.lines), "", "Rates", *_rates(plan)]
     return "\n".join(lines)
 
 
@@ -44,36 +45,35 @@ def _table(plan: list[Step]) -> list[str]:
     rows = [list(TITLES), *(_row(step) for step in plan)]
     for title, left in (("all", False), ("left to do", True)):
         jobs = sum(len(step.jobs) - (step.done if left else 0) for step in plan)
-        cores, gpus, disk = (
-            sum(hours(left=left) for hours in (getattr(step, name) for step in plan))
-            for name in ("core_hours", "gpu_hours", "disk")
-        )
-        rows.append([title, f"{jobs:,}", "", "", "", f"{cores:.2f}", f"{gpus:.2f}", "", "", f"{disk:.2f}", ""])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(TITLES))]
-    last = len(TITLES) - 1
-    return aligned(
-        [
-            [cell if place in (0, last) else cell.rjust(widths[place]) for place, cell in enumerate(row)]
-            for row in rows
-        ]
-    )
+        cores, gpus = sum(step.core_hours(left=left) for step in plan), sum(step.gpu_hours(left=left) for step in plan)
+        disk = sum(step.disk(left=left) for step in plan)
+        rows.append([title, f"{jobs:,}", "", "", "", _number(cores), _number(gpus), "", "", _number(disk), ""])
+    columns = [[row[place] for row in rows] for place in range(len(TITLES))]
+    right = [[cell.rjust(max(map(len, column))) for cell in column] for column in columns[1:-1]]
+    return aligned([list(row) for row in zip(columns[0], *right, columns[-1], strict=True)])
 
 
 def _row(step: Step) -> list[str]:
-    gpu_hours = step.gpu_hours()
     return [
         f"{step.rule} {step.name}".rstrip(),
         f"{len(step.jobs):,}",
-        f"{step.done:,}",
+        f"{step.done:,}" if step.done else "",
         f"{step.pairs:,}" if step.pairs else "",
         f"{step.images:,}" if step.images else "",
-        f"{step.core_hours():.2f}",
-        f"{gpu_hours:.2f}" if gpu_hours else "",
+        _number(step.core_hours()),
+        _number(step.gpu_hours()) if step.gpu_hours() else "",
         _short_span(step.minutes),
         f"{step.gib:.1f}",
-        f"{step.disk():.2f}",
-        ", ".join(sorted(step.rates - STARTS)) if step.pace is None else "this folder",
+        _number(step.disk()),
+        ", ".join(sorted(step.rates - STARTS)) if step.pace is None else f"this folder, {step.pace:.1f} times the rates",
     ]
+
+
+def _number(value: float) -> str:
+    """Hours or GB, with as many digits as say something."""
+    if value < 0.0005:
+        return "0"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:,.1f}"
 
 
 def _short_span(minutes: float) -> str:
@@ -101,8 +101,8 @@ def _money(asked: list[Requests], openai: dict[str, Any]) -> list[str]:
 
 def _rates(plan: list[Step]) -> list[str]:
     """The rates that the steps were planned by, and where each was measured."""
-    used = set().union(*(step.rates for step in plan if step.pace is None))
-    rows = [[f"  {name}", f"{rate.value:.3g} {rate.unit}", rate.what, rate.source] for name, rate in RATES.items() if name in used]
+    used = {rate for step in plan if step.pace is None for rate in step.rates}
+    rows = [[f"  {name}", rate.text, rate.what, rate.source] for name, rate in RATES.items() if name in used]
     if any(step.pace is not None for step in plan):
-        rows.append(["  this folder", "", "what the jobs took that are done", "benchmarks/"])
+        rows.append(["  this folder", "", "what the jobs took here that are done", str(BENCHMARKS)])
     return aligned(rows)

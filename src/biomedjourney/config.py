@@ -411,7 +411,7 @@ def _default_source() -> tuple[str]:
 
 
 def option(command: str) -> Callable[..., Any]:
-    """The ``--config`` option of a command, which receives what `SECTIONS` lists for it, or else all, as ``settings``."""
+    """The ``--config`` option of a command, which receives as ``settings`` what `SECTIONS` lists for it, else all."""
 
     def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
         settings = _merged(sources)

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.workflow
 # No prior, one sweep, no samplers, several seeds, a second direction and writer, second judges, a stand-in, four shards
 ODD = {
     "rewrite": {"writers": ["impression", "rules"]},
-    "train": {"seeds": 2, "runs": {"stage2": {"prior": "none", "text": "report"}, "untrained": {"prior": "unregistered"}}},
+    "train": {
+        "seeds": 2,
+        "runs": {"stage2": {"prior": "none", "text": "report"}, "untrained": {"prior": "unregistered"}},
+    },
     "pretrain": {"second_judges": {"weights": None}},
     "systems": {"stable-diffusion": {"pipeline": None, "prior": "none", "text": "report"}, "copy-prior": None},
     "generate": {"shards": 4, "guidance": {"sweep": {"systems": ["biomedjourney"]}}},
@@ -26,7 +29,9 @@ ODD = {
 
 @pytest.mark.parametrize("name", ["config.yaml", "smoke.yaml", "tables.yaml", "paper.yaml", "without rows", "odd"])
 def test_the_planned_jobs_are_those_of_snakemake(tmp_path: Path, name: str) -> None:
-    overlays = {"smoke.yaml": [SMOKE], "tables.yaml": [TABLES], "paper.yaml": [PAPER], "without rows": [PAPER]}.get(name, [])
+    overlays = {"smoke.yaml": [SMOKE], "tables.yaml": [TABLES], "paper.yaml": [PAPER], "without rows": [PAPER]}.get(
+        name, []
+    )
     if PAPER in overlays:
         overlays = [*overlays, paper_files(tmp_path)]
     more = {"without rows": without_ablations(), "odd": ODD}.get(name)

@@ -15,7 +15,7 @@ DRAWN_TRIALS = 4  # pictures that `generate soundness` draws of a pair
 LEVELS = 64**2  # pixels at which the networks in miniature were measured
 
 # GiB of one job: of the default run, and at full size. With tables and films it grows with the images; with networks it
-# is the larger one where they are of published size. Measured (bench/RESULTS.md); 3 GiB and more are assumed, generously.
+# is the larger one where they are of published size. Measured (bench/RESULTS.md), but for 3 GiB and more: assumed.
 MEMORY = {
     **{"draw_phantom": (0.6, 0.6), "ingest_raw_files": (0.2, 1.1), "check_images": (0.4, 0.4)},
     **{"pair_studies": (0.2, 1.1), "rewrite_reports": (0.2, 0.8), "preprocess_images": (0.5, 0.5)},
@@ -40,7 +40,8 @@ PART_BYTES, MODEL_BYTES, STATE_BYTES, EXPORT_BYTES = (1e6, 0.5e9), (11e6, 3.4e9)
 class Cost:
     """``core_seconds`` of the processor, ``seconds`` by the clock, ``gib`` of memory, ``disk`` in GB that stay.
 
-    ``pairs``, ``images``: how many the job works on, in the mean of the shards; training counts an image each time. ``requests``: to a language model. ``rates``: their names.
+    ``pairs``, ``images``: how many the job works on, in the mean of the shards; training counts an image each time.
+    ``requests``: to a language model. ``rates``: their names.
     """
 
     core_seconds: float
@@ -343,7 +344,9 @@ class Costs:
     def generate_soundness(self, job: Job) -> Cost:
         pairs = min(self.settings["generate"]["soundness"]["pairs"], self.counts.pairs["test"])
         pictures = DRAWN_TRIALS * pairs
-        return self._drawn(job, "biomedjourney", pictures, self.settings["generate"]["steps"], pairs=pairs, images=pictures)
+        return self._drawn(
+            job, "biomedjourney", pictures, self.settings["generate"]["steps"], pairs=pairs, images=pictures
+        )
 
     def export_model(self, job: Job) -> Cost:
         is_published = self._is_published_unet(self.settings["systems"]["biomedjourney"]["run"])

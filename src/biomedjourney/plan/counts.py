@@ -21,7 +21,7 @@ MOST_DRAWN = 2000  # patients of the phantom that are drawn to count their visit
 
 @dataclass(frozen=True)
 class Counts:
-    """``pairs``: by split. ``source``: where patients, studies and images were counted. ``paired_by``: singles and pairs."""
+    """``pairs``: by split. ``source``: where patients, studies and images were counted; ``paired_by``: the others."""
 
     patients: int
     studies: int
@@ -137,7 +137,11 @@ def _phantom(settings: dict[str, Any]) -> _Cohort:
         columns=["study_id", "subject_id", "study_time"],
     )
     images = pd.DataFrame(
-        [(film.dicom_id, study.study_id, subject, film.view or None) for subject, study in visits for film in study.films],
+        [
+            (film.dicom_id, study.study_id, subject, film.view or None)
+            for subject, study in visits
+            for film in study.films
+        ],
         columns=["dicom_id", "study_id", "subject_id", "view"],
     )
     split = {

@@ -52,7 +52,9 @@ RATES = {
     "pair": Rate(0.17, CPU, "a pair of films registered", REAL_FILMS),
     # descriptions
     "description": Rate(0.005, CPU, "a description by the rules", TABLES_RUN),
-    "answer": Rate(0.0054, CPU, "a description by a language model, without waiting", "a local server (bench/RESULTS.md)"),
+    "answer": Rate(
+        0.0054, CPU, "a description by a language model, without waiting", "a local server (bench/RESULTS.md)"
+    ),
     "tokens of a pair": Rate(1463, "tokens", "read for a pair of reports", FULL_SIZE),
     "tokens of a phantom's pair": Rate(1299, "tokens", "read for a pair of the phantom's reports", "bench/RESULTS.md"),
     # networks in miniature, at 64 pixels
@@ -63,7 +65,9 @@ RATES = {
     "picture encoded": Rate(0.001, CPU, "a picture encoded", DEFAULT_RUN),
     "text encoded": Rate(0.0015, CPU, "a text encoded", DEFAULT_RUN),
     "example": Rate(0.025, CPU, "an example that the diffusion model is trained on", DEFAULT_RUN),
-    "evaluation": Rate(0.008, CPU, "an evaluation of the UNet in drawing", "the comparison of samplers (bench/RESULTS.md)"),
+    "evaluation": Rate(
+        0.008, CPU, "an evaluation of the UNet in drawing", "the comparison of samplers (bench/RESULTS.md)"
+    ),
     "scored": Rate(0.01, CPU, "a picture scored by the judges and the segmenter", TABLES_RUN),
     "real film scored": Rate(0.003, CPU, "a real film scored by the pathology judge", TABLES_RUN),
     # networks of published size
@@ -78,7 +82,9 @@ RATES = {
     "large decoder": Rate(2.515, "TFLOP", "the VAE's decoder, a picture of 512 pixels", COUNTED),
     "GPU": Rate(20, "TFLOP/s", "a GPU in float32: an eighth of an A100's peak with TF32", ASSUMED),
     "core": Rate(0.05, "TFLOP/s", "a core in float32", TRUE_SIZE),
-    "trained on a GPU": Rate(90, "examples/s", "training at 256 pixels", "others: Stable Diffusion on one A100, MosaicML"),
+    "trained on a GPU": Rate(
+        90, "examples/s", "training at 256 pixels", "others: Stable Diffusion on one A100, MosaicML"
+    ),
     "several GPUs": Rate(0.8, "of one GPU's speed", "each of several GPUs that train one run", ASSUMED),
     "trained on a core": Rate(12.6, CPU, "an example that Stable Diffusion's UNet is trained on", TRUE_SIZE),
     "looked at": Rate(20, "pictures/s", "scoring by published judges", ASSUMED),

@@ -16,7 +16,7 @@ from biomedjourney.rewrite.model_writer import Requests
 TITLES = ("step", "jobs", "done", "pairs", "images", "CPU h", "GPU h", "longest", "GiB a job", "disk GB", "planned by")
 STARTS = {"start", "import", "published start"}  # rates of every job
 NOTES = (
-    "CPU h, GPU h: hours of all jobs; on a GPU a job keeps one core busy. longest: the longest job, by the clock. images:",
+    "CPU h, GPU h: hours of all jobs; on a GPU a job keeps one core busy. longest: of the jobs, by the clock. images:",
     "training counts one each time that it is seen. GiB a job: memory of the largest job. done: the files of a job are",
     "there; `snakemake --dry-run` says which jobs run again because the configuration or the code has changed since.",
 )
@@ -31,12 +31,16 @@ def describe(settings: dict[str, Any]) -> str:
             requests[direction], sources[direction] = asking.requests_of(settings, counted, direction)
     plan = steps(settings, counted, requests)
     lines = [*_table(plan), "", *NOTES]
-    hours, cores = sum(step.core_hours(left=True) for step in plan), os.cpu_count() or 1
+    hours, cores = sum(step.core_hours(left=True) for step in plan), len(os.sched_getaffinity(0))
     if hours and not any(step.gpu_hours() for step in plan):
         lines.append(f"On the {cores} cores of this machine what is left takes at least {_span(hours / cores)}.")
     asked = [each for step in plan for each in step.requests]
     if asked:
-        lines += ["", *_money(asked, settings["rewrite"]["openai"]), f"  counted from: {'; '.join(set(sources.values()))}"]
+        lines += [
+            "",
+            *_money(asked, settings["rewrite"]["openai"]),
+            f"  counted from: {'; '.join(dict.fromkeys(sources.values()))}",
+        ]
     lines += ["", "Counts", *(f"  {line}" for line in counted.lines), "", "Rates", *_rates(plan)]
     return "\n".join(lines)
 
@@ -65,7 +69,9 @@ def _row(step: Step) -> list[str]:
         _short_span(step.minutes),
         f"{step.gib:.1f}",
         _number(step.disk()),
-        ", ".join(sorted(step.rates - STARTS)) if step.pace is None else f"this folder, {step.pace:.1f} times the rates",
+        ", ".join(sorted(step.rates - STARTS))
+        if step.pace is None
+        else f"this folder, {step.pace:.1f} times the rates",
     ]
 
 
@@ -88,7 +94,9 @@ def _span(hours: float) -> str:
 
 def _money(asked: list[Requests], openai: dict[str, Any]) -> list[str]:
     """Requests, tokens and money of what is left to ask."""
-    count, read, written = (sum(getattr(each, name) for each in asked) for name in ("count", "tokens_read", "tokens_written"))
+    count, read, written = (
+        sum(getattr(each, name) for each in asked) for name in ("count", "tokens_read", "tokens_written")
+    )
     typical, highest = (sum(each.dollars(openai)[place] for each in asked) for place in (0, 1))
     prices = openai["price"]
     return [

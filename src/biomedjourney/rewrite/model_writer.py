@@ -122,7 +122,7 @@ def connect(settings: dict[str, Any], seed: int, *, credentialed: bool) -> Asker
 
 @dataclass(frozen=True)
 class Requests:
-    """What a run would ask: ``count`` of ``distinct`` requests for so many pairs, the others are answered in the cache."""
+    """What a run would ask for so many pairs: ``count`` of ``distinct`` requests; the cache has the other answers."""
 
     pairs: int
     distinct: int

@@ -20,8 +20,8 @@ def requests_of(settings: dict[str, Any], counts: Counts, direction: str) -> tup
     studies, pair_rows = counting.TABLES / "studies.parquet", counting.TABLES / "pairs.parquet"
     if not (studies.is_file() and pair_rows.is_file()):
         name = "tokens of a pair" if settings["phantom"] is None else "tokens of a phantom's pair"
-        rate = RATES[name]
-        return Requests(pairs, pairs, pairs, round(pairs * rate.value)), f"{rate.value:g} tokens a pair, {rate.source}"
+        each = RATES[name].value + (RATES["tokens backward"].value if direction == "backward" else 0)
+        return Requests(pairs, pairs, pairs, round(pairs * each)), f"{each:g} tokens a pair, {RATES[name].source}"
     rows = in_direction(tables.read(pair_rows, "pairs", PAIR_COLUMNS), direction)
     sample = rows.sample(min(SAMPLE, len(rows)), random_state=0)
     read = writers.studies_by_id(studies, {*sample["prior_study_id"], *sample["study_id"]})

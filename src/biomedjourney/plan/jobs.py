@@ -65,15 +65,15 @@ class Jobs:
         directions = [d for d in DIRECTIONS if d in {direction for _, direction in described}]
         if self.settings["phantom"]:
             yield self._job("draw_phantom", "phantom", ("tables/truth.parquet", "organs.parquet"))
-        names = ("tables/patients", "tables/studies", "tables/images", "ingest/cohort", "ingest/exclusions")
-        yield self._job("ingest_raw_files", "ingest/tables", _parquet(*names))
+        outputs = _parquet("tables/patients", "tables/studies", "tables/images", "ingest/cohort", "ingest/exclusions")
+        yield self._job("ingest_raw_files", "ingest/tables", outputs)
         yield self._job("check_images", "ingest/check", ("ingest/image-files.parquet",))
-        names = ("tables/pairs", "tables/singles", "pair/cohort", "pair/exclusions")
-        yield self._job("pair_studies", "pair/tables", _parquet(*names))
+        outputs = _parquet("tables/pairs", "tables/singles", "pair/cohort", "pair/exclusions")
+        yield self._job("pair_studies", "pair/tables", outputs)
         for writer, direction in described:
             place = f"{writer}/{direction}"
-            wildcards = {"writer": writer, "direction": direction}
-            yield self._job("rewrite_reports", f"rewrite/{place}", _parquet(f"progressions/{place}"), **wildcards)
+            outputs = _parquet(f"progressions/{place}")
+            yield self._job("rewrite_reports", f"rewrite/{place}", outputs, writer=writer, direction=direction)
         for shard in self._shards("preprocess"):
             yield self._job("preprocess_images", f"preprocess/{shard}", _parquet(f"pixels/{shard}"))
         for direction in directions:

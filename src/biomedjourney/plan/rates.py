@@ -55,8 +55,9 @@ RATES = {
     "answer": Rate(
         0.0054, CPU, "a description by a language model, without waiting", "a local server (bench/RESULTS.md)"
     ),
-    "tokens of a pair": Rate(1463, "tokens", "read for a pair of reports", FULL_SIZE),
+    "tokens of a pair": Rate(1456, "tokens", "read for a pair of reports", FULL_SIZE),
     "tokens of a phantom's pair": Rate(1299, "tokens", "read for a pair of the phantom's reports", "bench/RESULTS.md"),
+    "tokens backward": Rate(279, "tokens", "read more for a pair that is read backward", FULL_SIZE),
     # networks in miniature, at 64 pixels
     "first stage": Rate(0.0016, CPU, "a picture that the first stage is trained on", DEFAULT_RUN),
     "text tower": Rate(0.0028, CPU, "a text that the text tower is trained on", DEFAULT_RUN),

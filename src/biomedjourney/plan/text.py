@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-from humanfriendly import format_timespan
-
 from biomedjourney.inspect.describe import aligned
 from biomedjourney.plan import asking, counts
 from biomedjourney.plan.jobs import Jobs
@@ -33,7 +31,9 @@ def describe(settings: dict[str, Any]) -> str:
     lines = [*_table(plan), "", *NOTES]
     hours, cores = sum(step.core_hours(left=True) for step in plan), len(os.sched_getaffinity(0))
     if hours and not any(step.gpu_hours() for step in plan):
-        lines.append(f"On the {cores} cores of this machine what is left takes at least {_span(hours / cores)}.")
+        lines.append(
+            f"On the {cores} cores of this machine what is left takes at least {_short_span(60 * hours / cores)}."
+        )
     asked = [each for step in plan for each in step.requests]
     if asked:
         lines += [
@@ -86,10 +86,6 @@ def _short_span(minutes: float) -> str:
     if minutes < 1:
         return f"{60 * minutes:.0f} s"
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def _span(hours: float) -> str:
-    return format_timespan(round(hours * 60) * 60, max_units=2) if hours * 60 >= 1 else "a minute"
 
 
 def _money(asked: list[Requests], openai: dict[str, Any]) -> list[str]:

@@ -47,8 +47,8 @@ def test_a_run_of_true_size_is_planned_in_half_a_minute_and_its_graph_is_built_i
     before = core_seconds()
     assert snakemake(tmp_path, "--list-rules", *words).returncode == 0
     reading, before = core_seconds() - before, core_seconds()
-    result = snakemake(tmp_path, "--dry-run", "--quiet", *words)
+    result = snakemake(tmp_path, "--dry-run", *words)
     assert result.returncode == 0, result.stdout[-3000:]
     assert core_seconds() - before - reading < 10
-    (jobs,) = re.findall(r"^total +(\d+)$", result.stdout, re.MULTILINE)
+    jobs = re.findall(r"^total +(\d+)$", result.stdout, re.MULTILINE)[0]
     assert re.search(rf"^all +{int(jobs) - 1} ", said, re.MULTILINE), "Snakemake counts the rule all too"

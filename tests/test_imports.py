@@ -9,7 +9,7 @@ from tests.helpers import REPOSITORY
 
 VERBS = (
     *("phantom", "ingest", "pair", "rewrite", "preprocess", "register", "gather", "pretrain", "prefetch"),
-    *("encode", "train", "generate", "evaluate", "report", "editing", "app", "inspect"),
+    *("encode", "train", "generate", "evaluate", "report", "editing", "app", "inspect", "plan"),
 )
 GROUND_FLOOR = {
     *("errors", "progress", "workers", "refusals", "config", "versions", "pixels", "sampling", "measures", "beyond"),

@@ -25,6 +25,7 @@ COMMANDS = {
     "generate": "Draw one counterfactual per test pair.",
     "evaluate": "Score the counterfactuals.",
     "report": "Write the report.",
+    "plan": "Say what each step takes, and what is done.",
     "prefetch": "Fetch the published weights that a configuration names.",
     "edit": "Draw a counterfactual of one picture.",
     "gather": "Join the parts of tables, and all that belongs to a pair.",

@@ -290,7 +290,12 @@ def load(sources: Iterable[str], command: str) -> dict[str, Any]:
 
 
 def _read_by(command: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """What the command reads of the settings."""
+    """What the command reads of the settings: everything where `SECTIONS` does not list it."""
+    if command not in SECTIONS:
+        settings = without_left_out(settings)
+        _parts(settings, schema()["required"], command)
+        check(settings)
+        return with_home(settings)
     sections = {path.partition(".")[0] for path in SECTIONS[command]}
     settings = without_left_out({section: value for section, value in settings.items() if section in sections})
     check(settings, command)
@@ -407,7 +412,7 @@ def _default_source() -> tuple[str]:
 
 
 def option(command: str) -> Callable[..., Any]:
-    """The ``--config`` option of a command, which receives what `SECTIONS` lists for it as ``settings``."""
+    """The ``--config`` option of a command, which receives as ``settings`` what `SECTIONS` lists for it, else all."""
 
     def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
         settings = _merged(sources)

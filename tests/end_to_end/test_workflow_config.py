@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.helpers import REPOSITORY, published
-from tests.helpers.workflow_runs import PAPER, snakemake, without_ablations
+from tests.helpers.workflow_runs import PAPER, paper_files, snakemake, without_ablations
 
 pytestmark = pytest.mark.workflow
 
@@ -75,22 +75,7 @@ def test_a_missing_key_or_endpoint_is_named_before_anything_runs(tmp_path: Path,
 
 def test_paper_configuration_plans_every_step_once_the_files_are_there(tmp_path: Path) -> None:
     """Configuration alone makes the difference: with the named paths in place, the same rules are planned."""
-    weights = tmp_path / "resources" / "weights"
-    published.pipeline(weights / "stable-diffusion-v1-5")
-    published.pipeline(weights / "instruct-pix2pix", prior=True)
-    published.biomedclip(weights / "biomedclip")
-    for folder in ("mimic-cxr-jpg/2.1.0", "mimic-cxr/2.1.0", "mimic-iv/3.1/hosp", "weights/torchxrayvision"):
-        (tmp_path / "resources" / folder).mkdir(parents=True)
-    files = [f"mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-{part}.csv.gz" for part in ("metadata", "split", "chexpert")]
-    files += ["mimic-cxr/2.1.0/mimic-cxr-reports.zip"]
-    files += [f"mimic-iv/3.1/hosp/{part}.csv.gz" for part in ("patients", "admissions")]
-    parts = yaml.safe_load(PAPER.read_text())["pretrain"]
-    given = [file for part in ("judges", "second_judges") for file in parts[part]["weights"].values()]
-    given.append(parts["segmenter"]["weights"])
-    for file in [*(f"resources/{file}" for file in files), *given]:
-        (tmp_path / file).touch()
-    mine = tmp_path / "mine.yaml"
-    mine.write_text("rewrite: {openai: {base_url: 'http://127.0.0.1:8000/v1', model: my-model}}")
+    mine = paper_files(tmp_path)
     result = snakemake(tmp_path, "--dry-run", "--configfile", str(PAPER), str(mine))
     assert result.returncode == 0, result.stdout[-3000:]
     for rule in ("ingest_raw_files", "register_priors", "train_stage", "evaluate_systems"):

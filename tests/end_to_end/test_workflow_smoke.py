@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from biomedjourney import tables
+from biomedjourney.plan.text import describe
+from tests.helpers.plans import settings_of
 from tests.helpers.report_page import table_rows
 from tests.helpers.workflow_runs import SMOKE, run_smoke, snakemake
 
@@ -54,6 +56,14 @@ def test_second_run_has_nothing_to_do(smoke_copy: Path) -> None:
     result = snakemake(smoke_copy, "--cores", "2", "--configfile", str(SMOKE))
     assert result.returncode == 0
     assert "Nothing to be done" in result.stdout
+
+
+def test_the_plan_of_a_finished_run_leaves_nothing_to_do(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(smoke)
+    said = describe(settings_of(SMOKE))
+    assert re.search(r"^left to do +0 ", said, re.MULTILINE)
+    assert re.search(r"^train_stage stage2 +1 +1 .* this folder, ", said, re.MULTILINE)
+    assert "images: results/tables" in said
 
 
 def test_each_job_is_told_in_a_line_and_the_end_is_the_main_table(smoke: Path) -> None:

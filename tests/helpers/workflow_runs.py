@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney import config
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, published
 
 SMOKE = REPOSITORY / "workflow" / "configs" / "smoke.yaml"
 PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
@@ -22,6 +22,30 @@ def without_ablations() -> dict[str, Any]:
         "systems": dict.fromkeys(set(paper["systems"]) - set(default["systems"])),
         "generate": {"guidance": {"sweep": {"systems": default["generate"]["guidance"]["sweep"]["systems"]}}},
     }
+
+
+def paper_files(folder: Path) -> Path:
+    """Writes what paper.yaml names below ``folder``, small or empty, and returns a user's own file to lay over it.
+
+    Raw files that are there already stay.
+    """
+    weights = folder / "resources" / "weights"
+    published.pipeline(weights / "stable-diffusion-v1-5")
+    published.pipeline(weights / "instruct-pix2pix", prior=True)
+    published.biomedclip(weights / "biomedclip")
+    for name in ("mimic-cxr-jpg/2.1.0", "mimic-cxr/2.1.0", "mimic-iv/3.1/hosp", "weights/torchxrayvision"):
+        (folder / "resources" / name).mkdir(parents=True, exist_ok=True)
+    files = [f"mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-{part}.csv.gz" for part in ("metadata", "split", "chexpert")]
+    files += ["mimic-cxr/2.1.0/mimic-cxr-reports.zip"]
+    files += [f"mimic-iv/3.1/hosp/{part}.csv.gz" for part in ("patients", "admissions")]
+    parts = config.read(PAPER)["pretrain"]
+    given = [file for part in ("judges", "second_judges") for file in parts[part]["weights"].values()]
+    given.append(parts["segmenter"]["weights"])
+    for file in [*(f"resources/{file}" for file in files), *given]:
+        (folder / file).touch()
+    mine = folder / "mine.yaml"
+    mine.write_text("rewrite: {openai: {base_url: 'http://127.0.0.1:8000/v1', model: my-model}}")
+    return mine
 
 
 def snakemake(

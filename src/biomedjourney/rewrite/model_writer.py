@@ -120,8 +120,33 @@ def connect(settings: dict[str, Any], seed: int, *, credentialed: bool) -> Asker
     return Asker(settings["openai"], seed, client, Cache(settings["openai"]["cache"]), private=private)
 
 
-def plan(pairs: list[Pair], settings: dict[str, Any], *, seed: int, direction: str = "forward") -> str:
-    """What a run would ask and cost, without sending anything: a few lines of text."""
+@dataclass(frozen=True)
+class Requests:
+    """What a run would ask for so many pairs: ``count`` of ``distinct`` requests; the cache has the other answers."""
+
+    pairs: int
+    distinct: int
+    count: int
+    tokens_read: int
+
+    @property
+    def tokens_written(self) -> int:
+        return TYPICAL_ANSWER * self.count
+
+    def dollars(self, openai: dict[str, Any]) -> tuple[float, float]:
+        """The price at the configured rates, and the most that it can be, not counting requests that ask again."""
+        written = (self.tokens_written, openai["max_tokens"] * self.count)
+        typical, highest = (dollars(openai, self.tokens_read, tokens) for tokens in written)
+        return typical, highest
+
+    def minutes(self, openai: dict[str, Any]) -> float:
+        """The least time at the configured rate limits."""
+        by_tokens = (self.tokens_read + openai["max_tokens"] * self.count) / openai["tokens_per_minute"]
+        return float(max(self.count / openai["requests_per_minute"], by_tokens))
+
+
+def requests(pairs: list[Pair], settings: dict[str, Any], *, seed: int, direction: str = "forward") -> Requests:
+    """What a run would ask, without sending anything."""
     openai = settings["openai"]
     asker = Asker(openai, seed, None, Cache(openai["cache"]), private=True)
     sizes: dict[str, int] = {}
@@ -129,16 +154,19 @@ def plan(pairs: list[Pair], settings: dict[str, Any], *, seed: int, direction: s
         messages = prompt.messages(prior, current, direction)
         sizes[asker.key(messages)] = tokens(messages)
     open_sizes = [size for key, size in sizes.items() if asker.cache.get(key) is None]
-    count, tokens_read = len(open_sizes), sum(open_sizes)
-    typical_written, most_written = TYPICAL_ANSWER * count, openai["max_tokens"] * count
-    typical_cost, highest_cost = (dollars(openai, tokens_read, written) for written in (typical_written, most_written))
-    minutes = max(count / openai["requests_per_minute"], (tokens_read + most_written) / openai["tokens_per_minute"])
+    return Requests(len(pairs), len(sizes), len(open_sizes), sum(open_sizes))
+
+
+def plan(pairs: list[Pair], settings: dict[str, Any], *, seed: int, direction: str = "forward") -> str:
+    """What a run would ask and cost, without sending anything: a few lines of text."""
+    openai, asked = settings["openai"], requests(pairs, settings, seed=seed, direction=direction)
+    typical_cost, highest_cost = asked.dollars(openai)
     return "\n".join(
         (
-            f"{len(pairs)} pairs, {len(sizes)} distinct, {len(sizes) - count} answered in the cache",
-            f"{count} requests to {endpoint.host(openai['base_url'])}, model {openai['model']}",
-            f"about {tokens_read:,} tokens read and {typical_written:,} written",
+            f"{len(pairs)} pairs, {asked.distinct} distinct, {asked.distinct - asked.count} answered in the cache",
+            f"{asked.count} requests to {endpoint.host(openai['base_url'])}, model {openai['model']}",
+            f"about {asked.tokens_read:,} tokens read and {asked.tokens_written:,} written",
             f"about ${typical_cost:.2f}, at most ${highest_cost:.2f}, not counting requests that ask again",
-            f"at least {minutes:.0f} minutes at the configured rate limits",
+            f"at least {asked.minutes(openai):.0f} minutes at the configured rate limits",
         )
     )

@@ -1,10 +1,11 @@
 """Kills a run of the workflow at random moments, starts it again each time, and compares its tables in the end.
 
-python bench/kills.py WHOLE BROKEN [--kills 20] [--seed 0] [--longest 60] [--snakefile Snakefile] [--configfile OVERLAY]
+python bench/kills.py WHOLE BROKEN [--kills 20] [--seed 0] [--snakefile Snakefile] [--configfile OVERLAY]
 
 WHOLE: folder of a run that was not disturbed; it is made where it is not there. BROKEN: folder of the run that is
-killed, new. Each kill is SIGKILL to the whole process group, up to ``longest`` seconds after the first job started; the
-jobs that run then are named. A run that ends before all kills are spent is not started again: take another seed.
+killed, new. Each kill is SIGKILL to the whole process group, a random time after a random number of jobs, so that the
+kills fall on all steps; the jobs that run then are named. A run that ends before all kills are spent is not started
+again: take another seed.
 Every table of both runs has to be equal in every column but those of time and memory.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+MOST_JOBS, LONGEST = 6, 15.0  # between two kills, and seconds
 TIMES = ("seconds", "images_per_second", "memory_mb")
 
 
@@ -30,8 +32,11 @@ def command(folder: Path, arguments: argparse.Namespace) -> list[str]:
     return [*words, "--configfile", str(arguments.configfile), "--rerun-incomplete"]
 
 
-def go_on(folder: Path, arguments: argparse.Namespace, delay: float | None) -> list[str] | None:
-    """Starts or goes on with the run; the rules whose jobs were killed after ``delay`` seconds, None: it has ended."""
+def go_on(folder: Path, arguments: argparse.Namespace, delay: float | None, jobs: int = 0) -> list[str] | None:
+    """Starts or goes on with the run; the rules whose jobs were killed, None: the run has ended.
+
+    The kill comes ``delay`` seconds after the first job started and ``jobs`` of them have finished; None: never.
+    """
     log = folder / "said.txt"
     with log.open("w") as said:
         process = subprocess.Popen(
@@ -39,7 +44,10 @@ def go_on(folder: Path, arguments: argparse.Namespace, delay: float | None) -> l
         )
     if delay is None:
         process.wait()
-    while process.poll() is None and not re.search(r"^Job \d+:", log.read_text(), re.MULTILINE):
+    while process.poll() is None:
+        said_so_far = log.read_text()
+        if "\nJob " in said_so_far and said_so_far.count("\nFinished jobid:") >= jobs:
+            break
         time.sleep(0.2)
     if delay is not None:
         try:
@@ -91,23 +99,25 @@ def main() -> None:
     parser.add_argument("broken", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=60.0)
     parser.add_argument("--snakefile", type=Path, default=Path("Snakefile"))
     parser.add_argument("--configfile", type=Path, default=Path("workflow/configs/smoke.yaml"))
     arguments = parser.parse_args()
     if not arguments.whole.exists():
         arguments.whole.mkdir(parents=True)
         go_on(arguments.whole, arguments, None)
-    arguments.broken.mkdir(parents=True)
+    arguments.broken.mkdir(parents=True, exist_ok=True)
     drawn, hit, kills = random.Random(arguments.seed), Counter[str](), 0
     while kills < arguments.kills:
-        delay = drawn.uniform(0, arguments.longest)
-        rules = go_on(arguments.broken, arguments, delay)
+        jobs, delay = drawn.randint(0, MOST_JOBS), drawn.uniform(0, LONGEST)
+        rules = go_on(arguments.broken, arguments, delay, jobs)
         if rules is None:
             break
         kills += 1
         hit.update(rules)
-        print(f"kill {kills} after {delay:.1f} s: {', '.join(rules) or 'between two jobs'}", flush=True)
+        print(
+            f"kill {kills}, {jobs} jobs and {delay:.1f} s after the start: {', '.join(rules) or 'between two jobs'}",
+            flush=True,
+        )
         shutil.rmtree(arguments.broken / ".snakemake" / "locks")  # which `snakemake --unlock` does, in longer time
     else:
         go_on(arguments.broken, arguments, None)

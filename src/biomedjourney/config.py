@@ -500,13 +500,12 @@ def faulty_paths(settings: dict[str, Any], with_weights: bool = True) -> list[st
     """One line for each path that is not there, that the phantom would be drawn over, or that is misread.
 
     ``with_weights``: also the paths of published weights. Where the working folder, or one of those that the workflow
-    writes in it, does not let itself be written, there are lines on that alone.
+    writes in it, does not let itself be written, the line on that is the only one.
     """
-    if locked := [path for path in WRITTEN if path.exists() and not os.access(path, os.W_OK)]:
-        return [
-            f"{path.absolute()}: the workflow cannot write there: allow it, or run in another folder with --directory"
-            for path in locked
-        ]
+    for path in WRITTEN:
+        if path.exists() and not os.access(path, os.W_OK):
+            place = path.absolute()
+            return [f"{place}: the workflow cannot write there: allow it, or run in another folder with --directory"]
     given = {f"data.{key}": value for key, value in settings["data"].items()}
     given |= weights(settings) if with_weights else {}
     if unknown := {key: value for key, value in given.items() if value is not None and value.startswith("~")}:

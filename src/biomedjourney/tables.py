@@ -4,6 +4,7 @@ The declaration is an Arrow schema; descriptions and units travel inside the Par
 write to a temporary file that is then renamed; readers refuse a file whose columns are not the declared ones.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -42,6 +43,7 @@ SPLITS = ("train", "validation", "test")
 
 BUFFER = 1 << 20  # bytes of a column chunk that are read at once
 BATCH = 4 << 20  # bytes of rows that a reader of a bulky table holds at once, about
+UNFINISHED = ".part"  # ends the name of what is being written, which begins with a dot; a kill leaves it behind
 ROWS_PER_PAGE = 16  # of a bulky table: a reader cannot hold less than a page, and Arrow's default is 1024 rows
 
 
@@ -763,7 +765,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent)
             os.close(handle)
         temporary = Path(name)
         try:
@@ -785,19 +787,22 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent))
         try:
             yield temporary
             with _errors_of_the_place(target):
                 temporary.chmod(0o777 & ~_umask())
                 before = temporary.with_suffix(".old")
-                if target.exists():
-                    target.replace(before)
                 try:
+                    if target.exists():
+                        target.replace(before)
                     temporary.replace(target)
-                except OSError:
-                    if before.exists():
+                except OSError as error:
+                    if before.exists() and not target.exists():
                         before.replace(target)
+                    shutil.rmtree(before, ignore_errors=True)
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise UserError(f"{target}: another command wrote it at the same time: keep that one") from None
                     raise
             shutil.rmtree(before, ignore_errors=True)
         finally:

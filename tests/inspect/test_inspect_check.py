@@ -116,11 +116,16 @@ def test_damage_is_one_line_with_the_file_and_the_rule(
     assert count.endswith(": 1 of 6 are damaged")
 
 
-def test_what_is_whole_is_one_line(whole: Path) -> None:
-    assert (
-        check(whole)
-        == f"{whole}: whole: 2 tables and shards, 1 models, 1 saved states of trainings, 2 pages and pictures"
+def test_what_a_killed_command_left_is_told_in_the_same_line(whole: Path) -> None:
+    assert check(whole).endswith(
+        "; 1 unfinished files and folders of commands that were killed can be deleted while nothing runs: "
+        f"find {whole} -name '.*.part' -exec rm -r {{}} +"
     )
+
+
+def test_what_is_whole_is_one_line(whole: Path) -> None:
+    counts = "2 tables and shards, 1 models, 1 saved states of trainings, 2 pages and pictures"
+    assert check(whole).startswith(f"{whole}: whole: {counts}")
 
 
 def test_a_picture_that_was_written_damaged_is_found(results: Path) -> None:

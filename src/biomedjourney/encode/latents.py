@@ -24,7 +24,8 @@ def kind(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({brief(error)}): {makers.again(path)}") from None
     if name not in KEYS:
-        raise UserError(f"{path}: a table {name or 'of another kind'!r}: expected one of pixels or registered")
+        is_of = name or "of another kind"
+        raise UserError(f"{path}: a table {is_of!r}: expected one of pixels or registered: {makers.again(path)}")
     return name
 
 

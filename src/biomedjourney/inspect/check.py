@@ -1,6 +1,7 @@
 """Reads everything in a folder of results once, and says what is damaged."""
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +33,16 @@ def check(results: Path) -> str:
             errors.append(error)
     if errors:
         raise UserErrors([*errors, UserError(f"{results}: {len(errors)} of {len(files)} are damaged")])
+    parts = sorted(results.rglob(f".*{tables.UNFINISHED}"))
+    left = ""
+    if parts:
+        left = (
+            f"; {len(parts):,} unfinished files and folders of commands that were killed can be deleted while nothing "
+            f"runs: find {shlex.quote(str(results))} -name '.*{tables.UNFINISHED}' -exec rm -r {{}} +"
+        )
     counts = Counter(kind if kind != "model" or (path / sums.NAME).is_file() else "old model" for kind, path in files)
-    return f"{results}: whole: " + ", ".join(f"{counts[kind]:,} {name}" for kind, name in NAMES.items() if counts[kind])
+    seen = ", ".join(f"{counts[kind]:,} {name}" for kind, name in NAMES.items() if counts[kind])
+    return f"{results}: whole: {seen}{left}"
 
 
 def _files(results: Path) -> Iterator[tuple[str, Path]]:

@@ -56,7 +56,7 @@ def unusable(path: Path, steps: int) -> str | None:
 def save(path: Path, state: dict[str, Any]) -> None:
     """Writes the state atomically and then removes those of fewer steps; a kill at any moment leaves one."""
     with tables.atomic_path(path / f"state-{state['step']}.pt") as temporary:
-        torch.save(state, temporary)
+        torch.save(state | {"folder": path.name}, temporary)
     for step, file in _files(path).items():
         if step < state["step"]:
             file.unlink()
@@ -86,6 +86,8 @@ def read(file: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
         if f"state-{state['step']}" != file.stem:
             raise ValueError(f"it is of step {state['step']}")
+        if (folder := state.pop("folder", file.parent.name)) != file.parent.name:
+            raise ValueError(f"it is of {folder}")
     except Exception as error:  # torch.load raises whatever unpickling and zip reading raise
         raise UserError(
             f"{file}: the checkpoint is damaged ({brief(error)}): delete it to train from the start"

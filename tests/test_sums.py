@@ -47,7 +47,7 @@ def test_a_file_that_changed_or_is_missing_is_named_with_the_rule(model: Path) -
     assert str(missing.value) == f"{file}: missing: {remedy}"
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no list\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no list\n", b"0" * 64 + b"  run.js"])
 def test_checksums_that_are_damaged_themselves_are_named(content: bytes, model: Path) -> None:
     (model / sums.NAME).write_bytes(content)
     with pytest.raises(UserError, match=rf"{sums.NAME}: damaged \(not a list"):

@@ -32,10 +32,11 @@ def verify(folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        sums = dict(line.split("  ", 1)[::-1] for line in path.read_text(encoding="utf-8").splitlines())
+        text = path.read_text(encoding="utf-8")
+        sums = dict(line.split("  ", 1)[::-1] for line in text.splitlines())
     except ValueError:
-        sums = {}
-    if not sums:
+        text, sums = "", {}
+    if not sums or not text.endswith("\n"):
         raise UserError(f"{path}: damaged (not a list of checksums): {makers.again(path)}")
     for name, digest in sums.items():
         file = folder / name

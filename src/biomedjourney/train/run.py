@@ -130,6 +130,7 @@ def run_facts(folder: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         facts["settings"]["run"]["prior"]
     except (OSError, ValueError, LookupError, TypeError) as error:
+        sums.verify(folder)
         raise UserError(
             f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
         ) from None

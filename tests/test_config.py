@@ -522,6 +522,17 @@ def test_a_home_folder_of_nobody_is_named(key: str) -> None:
     assert not any("no such user" in line for line in config.faulty_paths(broken(key, "./~folder/x")))
 
 
+def test_a_folder_that_cannot_be_written_is_named_before_snakemake_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in for the system's answer: the tests may run as root, who may write anywhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (Path("results"), os.W_OK))
+    [line] = config.faulty_paths(DEFAULT)
+    assert line.startswith(f"{tmp_path / 'results'}: the workflow cannot write there")
+
+
 def test_the_phantom_is_not_drawn_over_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config.faulty_paths(DEFAULT) == []

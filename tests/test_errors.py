@@ -145,6 +145,30 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_folder_that_another_command_writes_at_the_same_time_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other command's folder comes to its place after the old one went, which is the only moment that matters."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "old").touch()
+    move = Path.replace
+
+    def with_other(path: Path, goal: Path) -> Path:
+        moved = move(path, goal)
+        if path == model:
+            model.mkdir()
+            (model / "others").touch()
+        return moved
+
+    with pytest.raises(UserError, match="model: another command wrote it at the same time"):  # noqa: PT012, SIM117
+        with tables.atomic_folder(model) as temporary:
+            (temporary / "mine").touch()
+            monkeypatch.setattr(Path, "replace", with_other)
+    assert files(tmp_path) == {"model/others"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_tables_checkpoints_and_answers_are_whole_or_not_there(tmp_path: Path) -> None:
     rows = 4000
     pairs = pd.DataFrame(

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -372,3 +373,25 @@ def test_readers_of_a_bulky_table_hold_a_small_part_of_it(file: str, large_files
     growth = {name: float(megabytes) for name, _, megabytes in lines}
     # What Arrow keeps varies with the machine. Readers that read ahead grow by 400 to 1,000 MB in all.
     assert sum(growth.values()) < 220, growth
+
+
+WRITES_MANY = """
+import sys
+import pandas as pd
+from biomedjourney import tables
+path, first = sys.argv[1], int(sys.argv[2])
+data = {"subject_id": range(first, first + 2000), "sex": "F", "race": None, "anchor_age": 60, "anchor_year": 2150}
+for _ in range(20):
+    tables.write(path, "patients", pd.DataFrame(data))
+"""
+
+
+def test_two_commands_that_write_one_table_leave_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "patients.parquet"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITES_MANY, path, first]) for first in ("0", "10000")]
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            assert set(tables.read(path, "patients")["subject_id"]) in ({*range(2000)}, {*range(10_000, 12_000)})
+        time.sleep(0.05)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [found.name for found in tmp_path.iterdir()] == ["patients.parquet"]

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent
 SCHEMA = PACKAGE / "config.schema.yaml"
 DEFAULT_FILE = "config.yaml"
 PHANTOM_MARKER = "PHANTOM.txt"  # lies in the folder of a drawn cohort
+WRITTEN = tuple(map(Path, (".", ".snakemake", "results", "logs", "benchmarks")))  # folders, in the working one
 # beside the training runs' folders
 MODEL_FOLDERS = ("first-stage", "text-tower", "judges", "second-judges", "segmenter", "biomedjourney")
 
@@ -504,8 +505,13 @@ def _plain_numbers(value: Any) -> Any:
 def faulty_paths(settings: dict[str, Any], with_weights: bool = True) -> list[str]:
     """One line for each path that is not there, that the phantom would be drawn over, or that is misread.
 
-    ``with_weights``: also the paths of published weights.
+    ``with_weights``: also the paths of published weights. Where the working folder, or one of those that the workflow
+    writes in it, does not let itself be written, the line on that is the only one.
     """
+    for path in WRITTEN:
+        if path.exists() and not os.access(path, os.W_OK):
+            place = path.absolute()
+            return [f"{place}: the workflow cannot write there: allow it, or run in another folder with --directory"]
     given = {f"data.{key}": value for key, value in settings["data"].items()}
     given |= weights(settings) if with_weights else {}
     if unknown := {key: value for key, value in given.items() if value is not None and value.startswith("~")}:

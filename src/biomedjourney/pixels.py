@@ -31,7 +31,7 @@ def decode_png(png: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(png)) as image:
             return np.asarray(image.convert("L"), dtype=np.float32) / 255.0
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:  # which of them depends on the damaged byte
         raise UserError(f"a stored picture cannot be decoded ({error}): run the step that wrote it again") from None
 
 

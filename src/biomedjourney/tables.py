@@ -4,6 +4,7 @@ The declaration is an Arrow schema; descriptions and units travel inside the Par
 write to a temporary file that is then renamed; readers refuse a file whose columns are not the declared ones.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -18,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from biomedjourney import beyond, measures, systems
-from biomedjourney.errors import UserError, full_disk, no_space
+from biomedjourney import beyond, makers, measures, systems
+from biomedjourney.errors import UserError, brief, full_disk, no_space
 from biomedjourney.measures import RACES as RACES
 
 CHEXPERT_LABELS = (
@@ -42,6 +43,7 @@ SPLITS = ("train", "validation", "test")
 
 BUFFER = 1 << 20  # bytes of a column chunk that are read at once
 BATCH = 4 << 20  # bytes of rows that a reader of a bulky table holds at once, about
+UNFINISHED = ".part"  # ends the name of what is being written, which begins with a dot; a kill leaves it behind
 ROWS_PER_PAGE = 16  # of a bulky table: a reader cannot hold less than a page, and Arrow's default is 1024 rows
 
 
@@ -763,7 +765,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent)
             os.close(handle)
         temporary = Path(name)
         try:
@@ -785,19 +787,22 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     with errors_of_writing(target):
         with _errors_of_the_place(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent))
         try:
             yield temporary
             with _errors_of_the_place(target):
                 temporary.chmod(0o777 & ~_umask())
                 before = temporary.with_suffix(".old")
-                if target.exists():
-                    target.replace(before)
                 try:
+                    if target.exists():
+                        target.replace(before)
                     temporary.replace(target)
-                except OSError:
-                    if before.exists():
+                except OSError as error:
+                    if before.exists() and not target.exists():
                         before.replace(target)
+                    shutil.rmtree(before, ignore_errors=True)
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise UserError(f"{target}: another command wrote it at the same time: keep that one") from None
                     raise
             shutil.rmtree(before, ignore_errors=True)
         finally:
@@ -839,12 +844,12 @@ def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table
     """Validates the data against the declaration of table ``name`` and writes it atomically as Parquet."""
     result = conform(name, data)
     with atomic_path(path) as temporary:
-        pq.write_table(result, temporary, compression="zstd", **page_size(name))
+        pq.write_table(result, temporary, compression="zstd", **pages(name))
 
 
-def page_size(name: str) -> dict[str, int]:
-    """How the writer of a Parquet file cuts it into pages, as an argument for pyarrow."""
-    return {"write_batch_size": ROWS_PER_PAGE} if table(name).bulky else {}
+def pages(name: str) -> dict[str, Any]:
+    """How the writer of a Parquet file makes its pages, as arguments for pyarrow: each has a checksum."""
+    return {"write_page_checksum": True} | ({"write_batch_size": ROWS_PER_PAGE} if table(name).bulky else {})
 
 
 def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list[dict[str, Any]]]) -> int:
@@ -855,7 +860,7 @@ def write_stream(path: str | os.PathLike[str], name: str, batches: Iterable[list
     rows = 0
     with atomic_path(path) as temporary:
         schema = table(name).schema([c.name for c in table(name).columns if not c.is_family])
-        with pq.ParquetWriter(temporary, schema, compression="none", **page_size(name)) as writer:
+        with pq.ParquetWriter(temporary, schema, compression="none", **pages(name)) as writer:
             for batch in batches:
                 if batch:
                     writer.write_table(conform(name, _from_rows(name, batch, schema)))
@@ -880,30 +885,41 @@ def open_file(path: str | os.PathLike[str]) -> pq.ParquetFile:
     """A Parquet file of which readers hold no more than they ask for.
 
     With pyarrow's defaults the first rows cost the whole file: it reads all row groups ahead (``pre_buffer``), and
-    column chunks whole (no ``buffer_size``).
+    column chunks whole (no ``buffer_size``). Pages that have a checksum are compared with it: wrap what reads rows in
+    `errors_of_reading`.
     """
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER)
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
+
+
+@contextmanager
+def errors_of_reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what Arrow says of a damaged file, met while its rows are read, into a UserError that names the file."""
+    try:
+        yield
+    except pa.ArrowMemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: damaged ({brief(error)}): {makers.again(path)}") from None
 
 
 def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] | None = None) -> pq.ParquetFile:
     declared = table(name)
     try:
         file = open_file(path)
+        file_schema = file.schema_arrow
     except FileNotFoundError:
         raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a readable Parquet file ({first_line}): run the step that writes it") from None
-    file_schema = file.schema_arrow
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({brief(error)}): {makers.again(path)}") from None
     try:
         expected = declared.schema(file_schema.names)
     except ValueError as error:
-        raise UserError(f"{path}: not a table {name!r}: {error}: run the step that writes it again") from None
+        raise UserError(f"{path}: not a table {name!r}: {error}: {makers.again(path)}") from None
     for field in expected:
         if not _same_type(file_schema.field(field.name).type, field.type):
             raise UserError(
                 f"{path}: column {field.name!r} of table {name!r} is {file_schema.field(field.name).type}, "
-                f"expected {field.type}: run the step that writes it again"
+                f"expected {field.type}: {makers.again(path)}"
             )
     absent = [column for column in columns or () if column not in file_schema.names]
     if absent:
@@ -919,7 +935,7 @@ def _same_type(file_type: pa.DataType, expected: pa.DataType) -> bool:
 
 def read_arrow(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
     """The table as Arrow. Raises UserError where the file is missing, damaged or of another schema."""
-    with _check_file(path, name, columns) as file:
+    with _check_file(path, name, columns) as file, errors_of_reading(path):
         return file.read(columns=columns)
 
 
@@ -941,7 +957,7 @@ class Lookup:
         self._groups: dict[str, tuple[Path, int]] = {}  # the file of each key, and the row group in it
         keys_array = pa.array(set(keys), pa.string())
         for path in self.paths:
-            with _check_file(path, name, [column]) as file:
+            with _check_file(path, name, [column]) as file, errors_of_reading(path):
                 for group in range(file.num_row_groups):
                     values = file.read_row_group(group, [column])[column]
                     for key in values.filter(pc.is_in(values, keys_array)).to_pylist():
@@ -974,7 +990,7 @@ class Lookup:
             hits.setdefault(path, set()).add(group)
         for path in filter(hits.get, self.paths):
             with _check_file(path, self.name, columns) as file:
-                for batch in _batches(file, columns, sorted(hits[path]), rows):
+                for batch in _batches(path, file, columns, sorted(hits[path]), rows):
                     is_wanted = []
                     for key in batch[self.column].to_pylist():
                         is_wanted.append(key in remaining)
@@ -999,18 +1015,21 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """The table in pieces of at most ``rows`` rows and about 4 MiB (``BATCH``). Errors as in `read`."""
     with _check_file(path, name, columns) as file:
-        yield from _batches(file, columns, list(range(file.num_row_groups)), rows)
+        yield from _batches(path, file, columns, list(range(file.num_row_groups)), rows)
 
 
-def _batches(file: pq.ParquetFile, columns: list[str] | None, groups: list[int], rows: int) -> Iterator[pa.RecordBatch]:
+def _batches(
+    path: str | os.PathLike[str], file: pq.ParquetFile, columns: list[str] | None, groups: list[int], rows: int
+) -> Iterator[pa.RecordBatch]:
     """Some row groups in pieces of at most ``rows`` rows, fewer where rows are large."""
-    for group in groups:
-        metadata = file.metadata.row_group(group)
-        chunks = [metadata.column(place) for place in range(metadata.num_columns)]
-        read = [chunk for chunk in chunks if columns is None or chunk.path_in_schema.partition(".")[0] in columns]
-        row_size = sum(chunk.total_uncompressed_size for chunk in read) / max(metadata.num_rows, 1)
-        size = max(1, min(rows, int(BATCH / max(row_size, 1))))
-        yield from file.iter_batches(batch_size=size, columns=columns, row_groups=[group])
+    with errors_of_reading(path):
+        for group in groups:
+            metadata = file.metadata.row_group(group)
+            chunks = [metadata.column(place) for place in range(metadata.num_columns)]
+            read = [chunk for chunk in chunks if columns is None or chunk.path_in_schema.partition(".")[0] in columns]
+            row_size = sum(chunk.total_uncompressed_size for chunk in read) / max(metadata.num_rows, 1)
+            size = max(1, min(rows, int(BATCH / max(row_size, 1))))
+            yield from file.iter_batches(batch_size=size, columns=columns, row_groups=[group])
 
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:

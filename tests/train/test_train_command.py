@@ -334,6 +334,25 @@ def test_damaged_checkpoint_is_named(paths: dict[str, Path], tmp_path: Path) -> 
         train(tmp_path, "stage1", inputs)
 
 
+def test_a_state_with_a_changed_bit_and_that_of_another_run_are_named(tmp_path: Path) -> None:
+    import torch
+
+    from biomedjourney.train import checkpoint
+
+    own, others = tmp_path / "stage1-0123", tmp_path / "stage2-4567"
+    checkpoint.save(own, {"step": 4, "unet": torch.arange(5000.0)})
+    assert checkpoint.read(own / "state-4.pt")["unet"][4999] == 4999
+    others.mkdir()
+    (others / "state-4.pt").write_bytes((own / "state-4.pt").read_bytes())
+    with pytest.raises(UserError, match=r"state-4.pt: the checkpoint is damaged \(.*it is of stage1-0123\): delete it"):
+        checkpoint.load(others, 9)
+    content = bytearray((own / "state-4.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (own / "state-4.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"state-4.pt: the checkpoint is damaged \(.*does not fit its checksum\)"):
+        checkpoint.load(own, 9)
+
+
 def test_the_key_of_a_checkpoint_holds_what_decides_what_is_learned(tmp_path: Path) -> None:
     from biomedjourney.train.checkpoint import folder
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from biomedjourney import pixels, progress, tables
-from biomedjourney.errors import UserError
+from biomedjourney import makers, pixels, progress, tables
+from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain import load_first_stage
 from biomedjourney.pretrain.first_stage import check_side
 
@@ -22,9 +22,10 @@ def kind(path: Path) -> str:
     try:
         name = (pq.read_schema(path).metadata or {}).get(b"table", b"").decode()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): run preprocess or register") from None
+        raise UserError(f"{path}: cannot be read ({brief(error)}): {makers.again(path)}") from None
     if name not in KEYS:
-        raise UserError(f"{path}: a table {name or 'of another kind'!r}: expected one of pixels or registered")
+        is_of = name or "of another kind"
+        raise UserError(f"{path}: a table {is_of!r}: expected one of pixels or registered: {makers.again(path)}")
     return name
 
 

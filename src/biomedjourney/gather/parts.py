@@ -23,7 +23,7 @@ def gather(name: str, parts: list[Path], out: Path) -> int:
     key = list(tables.table(name).key)
     schema = pq.read_schema(parts[0])
     seen: dict[tuple[Any, ...], Path] = {}
-    options = {"compression": "zstd", **tables.page_size(name)}
+    options = {"compression": "zstd", **tables.pages(name)}
     with tables.atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         for part in parts:
             _require_columns(pq.read_schema(part), schema, part, parts[0])

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from biomedjourney import __version__, config, pretrain, tables
+from biomedjourney import __version__, config, pretrain, sums
 from biomedjourney.errors import UserError
 from biomedjourney.generate import card, model
 from biomedjourney.generate.draw import chosen_scales
@@ -71,7 +71,7 @@ def export(
     code = Path(patch_autoencoder.__file__)
     if own_code:  # the class is then looked for in a file of this name beside the weights
         pipeline.register_to_config(vae=(code.stem, type(loaded.first_stage).__name__))
-    with tables.atomic_folder(out) as new_folder:
+    with sums.model_folder(out) as new_folder:
         for name in ("vae", "unet", "scheduler"):
             part = getattr(pipeline, name)
             part.register_to_config(_name_or_path=None)  # diffusers would store where on this machine it came from

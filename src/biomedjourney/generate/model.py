@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import sampling
+from biomedjourney import sampling, sums
 from biomedjourney.errors import UserError
 from biomedjourney.train.run import run_facts
 
@@ -80,6 +80,7 @@ def load(folder: Path, first_stage: Path) -> Model:
     """
     from biomedjourney.pretrain import load_first_stage
 
+    sums.verify(folder)
     facts = run_facts(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet = sampling.load_unet(folder / "unet").to(device).eval()

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from biomedjourney import pipelines, pixels, pretrain, sampling
+from biomedjourney import pipelines, pixels, pretrain, sampling, sums
 from biomedjourney.errors import UserError
 from biomedjourney.generate.systems import pngs, stored_pictures
 from biomedjourney.systems import STORED
@@ -117,6 +117,7 @@ def _generator(seed: int, name: str) -> torch.Generator:
 
 def load(folder: Path, settings: dict[str, Any], side: int) -> Pipeline:
     """The pipeline of a folder; ``settings``: the system's. Raises UserError where a part is missing or unfit."""
+    sums.verify(folder)
     index = pipelines.describe(folder)
     pipelines.check_prior(folder, index, settings["prior"])
     encoder, tokenizer = pipelines.texts(folder, index)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import pipelines, sampling, tables
+from biomedjourney import pipelines, sampling, sums
 from biomedjourney.encode.latents import latents
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Conditions, Targets
@@ -43,7 +43,7 @@ def train(system: str, settings: dict[str, Any], out: Path) -> str:
     means, stds = latents(stage, after.astype(np.float32) / 255)
     priors = np.stack([example.before for example in examples]).astype(np.float32) / 255
     texts = [example.edit if takes_prior else example.caption for example in examples]
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         encoder, tokenizer = _texts(folder, settings["diffusion"]["unet"], seed)
         *states, null = _states(encoder, tokenizer, [*texts, ""])
         places = np.arange(len(examples))

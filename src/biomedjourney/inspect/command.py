@@ -28,8 +28,15 @@ from biomedjourney.errors import UserError
 @click.option(
     "--html", "page", type=PATH, help="Page to write: films and reports of the pairs that these rows name by pair_id."
 )
+@click.option("--check", is_flag=True, help="Read everything in the results once, and say what is damaged.")
 def command(
-    table: Path | None, sql: str | None, results: Path, rows: int | None, pictures: Path | None, page: Path | None
+    table: Path | None,
+    sql: str | None,
+    results: Path,
+    rows: int | None,
+    pictures: Path | None,
+    page: Path | None,
+    check: bool,
 ) -> None:
     """Explain the columns of TABLE, a Parquet file of this project, and show its first rows.
 
@@ -38,6 +45,7 @@ def command(
 
     \b
     Example: biomedjourney inspect results/tables/pairs.parquet --rows 3
+    biomedjourney inspect --check
     biomedjourney inspect --sql "select split, count(*) from pairs group by split"
     biomedjourney inspect --sql "select * from triples where not accepted" --html refused.html
     """
@@ -50,6 +58,13 @@ def command(
         raise click.UsageError("Give either TABLE or --sql.")
     if pictures is not None and (page is not None or (table is None and sql is None)):
         raise click.UsageError("Give --pictures with TABLE or --sql, and without --html.")
+    if check:
+        if any(option is not None for option in (table, sql, pictures, page)):
+            raise click.UsageError("Give --check alone, or with --results.")
+        from biomedjourney.inspect import check as checks
+
+        click.echo(checks.check(results))
+        return
     if page is not None:
         found = find(results)
         if table is None and sql is None and "pairs" not in found:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from biomedjourney import pixels, progress, tables, weights
+from biomedjourney import pixels, progress, sums, weights
 from biomedjourney.errors import UserError
 from biomedjourney.pretrain.patch_autoencoder import LATENT_NOISE, PatchAutoencoder
 from biomedjourney.pretrain.schedule import one_cycle
@@ -55,12 +55,13 @@ def psnr(model: Any, pictures: np.ndarray) -> float:
 def copy_published(published: Path, out: Path) -> None:
     """Copies a published AutoencoderKL after checking that it opens. Raises UserError if it does not."""
     load(published)
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         shutil.copytree(published, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
 
 
 def load(folder: Path) -> Any:
     """The first stage of a folder, frozen, in evaluation mode. Raises UserError if there is none or it is damaged."""
+    sums.verify(Path(folder))
     model = weights.load(Path(folder), weights.FIRST_STAGE, AutoencoderKL, PatchAutoencoder)
     return model.requires_grad_(False).eval()
 

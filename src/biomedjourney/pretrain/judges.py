@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from biomedjourney import pixels, progress, tables
+from biomedjourney import pixels, progress, sums
 from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.tables import RACES
@@ -184,7 +184,7 @@ def copy_published(weights: dict[str, str], out: Path) -> None:
     sources = {kind: Path(weights[kind]) for kind in KINDS}
     for kind, source in sources.items():
         _check_published(source, kind)
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         for kind, source in sources.items():
             (folder / kind).mkdir()
             shutil.copy2(source, folder / kind / source.name)
@@ -222,6 +222,7 @@ def url(weights: Path, kind: str) -> str:
 def load(folder: Path) -> Judges:
     """The judges of a folder. Raises UserError if one is missing or torchxrayvision does not know its weights."""
     folder = Path(folder)
+    sums.verify(folder)
     loaded = {kind: _load(folder / kind, kind) for kind in KINDS}
     pathology = loaded["pathology"]
     race, age = loaded["race"].output, loaded["age"].output

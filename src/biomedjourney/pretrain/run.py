@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biomedjourney import sampling, tables
+from biomedjourney import sampling, sums, tables
 from biomedjourney.errors import UserError
 from biomedjourney.measures import ORGANS, dice
 from biomedjourney.pixels import decode_png
@@ -101,7 +101,7 @@ def train_first_stage(settings: dict[str, Any], out: Path, inputs: Inputs) -> st
     singles, pixels = _needed(inputs, "first_stage", "singles", "pixels")
     _, training_pictures = pictures_of.load(pixels, _of_split(singles, "train")["dicom_id"])
     model = stage.train(training_pictures, settings["pretrain"]["first_stage"], settings["seed"])
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         model.save_pretrained(folder)
     _, held_out = pictures_of.load(pixels, _of_split(singles, "validation")["dicom_id"])
     return f"first stage: {stage.psnr(model, held_out[:256]):.1f} dB on validation pictures"
@@ -157,7 +157,7 @@ def train_judges(part: str, settings: dict[str, Any], out: Path, inputs: Inputs)
     pathology, standardised_age = binary_labels(training_rows, labels), (age - mean_age) / judge.AGE_SCALE
     targets = {"pathology": pathology, "race": race, "age": standardised_age}
     names = {"pathology": labels["findings"], "race": list(tables.RACES), "age": ["age"]}
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         for kind, target in targets.items():
             usable = np.ones(len(target), bool) if target.ndim > 1 else ~np.isnan(target)
             if not usable.any():
@@ -193,7 +193,7 @@ def train_segmenter(settings: dict[str, Any], out: Path, inputs: Inputs) -> str:
         for i, organ in enumerate(ORGANS):
             overlap[organ] = round(float(np.nanmean(dice(found[organ], expected[:, i] > 0.5))), 4)
     facts = {"size": size, "films": len(pictures), "dice": overlap, "validation_films": len(held_out)}
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         organs.save(folder, model, facts)
     said = ", ".join(f"{organ} {value:.3f}" for organ, value in overlap.items()) or "not known"
     return f"segmenter: trained on {len(pictures)} films, Dice {said} on {len(held_out)} validation pictures"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from biomedjourney import pixels, progress, tables
+from biomedjourney import pixels, progress, sums
 from biomedjourney.errors import UserError
 from biomedjourney.measures import ORGANS
 from biomedjourney.pretrain import judges
@@ -115,7 +115,7 @@ def save(folder: Path, model: SmallUNet, facts: dict[str, Any]) -> None:
 def copy_published(weights: Path, out: Path) -> None:
     """Copies the published weights after checking that torchxrayvision opens them. Raises UserError if not."""
     check(weights)
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         shutil.copy2(weights, folder / weights.name)
         (folder / "segmenter.json").write_text(json.dumps({"published": weights.name}, indent=2), encoding="utf-8")
 
@@ -128,6 +128,7 @@ def check(weights: Path) -> None:
 def load(folder: Path) -> Segmenter:
     """The segmenter of a folder. Raises UserError where there is none or it is damaged."""
     folder = Path(folder)
+    sums.verify(folder)
     try:
         facts = json.loads((folder / "segmenter.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomedjourney import progress, published, tables
+from biomedjourney import progress, published, sums
 from biomedjourney.errors import UserError, brief
 from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
@@ -81,6 +81,7 @@ def load(folder: Path, max_tokens: int | None = None) -> TextTower:
     ``max_tokens`` None: the context length that the folder gives.
     """
     folder = Path(folder)
+    sums.verify(folder)
     published.check_text_tower(folder)
     tower = _create(folder).text
     tokenizer, length = _tokenizer(folder, tower.config, max_tokens)
@@ -240,7 +241,7 @@ def _without_warning() -> Iterator[None]:
 def copy_published(weights: Path, out: Path) -> None:
     """Copies a published tower after checking that it opens."""
     load(weights)
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         shutil.copytree(weights, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
 
 
@@ -318,7 +319,7 @@ def train(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 2])
-    with tables.atomic_folder(out) as folder:
+    with sums.model_folder(out) as folder:
         model = prepare(texts, settings, max_tokens, size, folder)
         from transformers import AutoTokenizer
 

@@ -5,6 +5,7 @@ The last state stays after a run has ended, so that a run whose learning rate is
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from biomedjourney import config, tables
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, brief
 
 FORMAT = 2  # raise it when a state of an earlier version of the program can no longer be continued
 
@@ -55,7 +56,7 @@ def unusable(path: Path, steps: int) -> str | None:
 def save(path: Path, state: dict[str, Any]) -> None:
     """Writes the state atomically and then removes those of fewer steps; a kill at any moment leaves one."""
     with tables.atomic_path(path / f"state-{state['step']}.pt") as temporary:
-        torch.save(state, temporary)
+        torch.save(state | {"folder": path.name}, temporary)
     for step, file in _files(path).items():
         if step < state["step"]:
             file.unlink()
@@ -64,17 +65,33 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(path: Path, steps: int) -> dict[str, Any] | None:
     """The last state of at most ``steps`` steps, or None; its tensors stay in the file until they are used.
 
-    Raises UserError for a damaged file.
+    Raises UserError as `read` does.
     """
     files = {step: file for step, file in _files(path).items() if step <= steps}
     if not files:
         return None
-    file = files[max(files)]
+    return read(files[max(files)])
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A state, of which all bytes are compared with the checksums in the file; its tensors stay in the file.
+
+    ``torch.save`` writes a zip file with a checksum of each part, and ``torch.load`` does not look at them. Raises
+    UserError for a damaged file.
+    """
     try:
+        with zipfile.ZipFile(file) as parts:
+            if (part := parts.testzip()) is not None:
+                raise ValueError(f"{part} does not fit its checksum")
         state: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        if f"state-{state['step']}" != file.stem:
+            raise ValueError(f"it is of step {state['step']}")
+        if (folder := state.pop("folder", file.parent.name)) != file.parent.name:
+            raise ValueError(f"it is of {folder}")
     except Exception as error:  # torch.load raises whatever unpickling and zip reading raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file}: the checkpoint is damaged ({reason}): delete it to train from the start") from None
+        raise UserError(
+            f"{file}: the checkpoint is damaged ({brief(error)}): delete it to train from the start"
+        ) from None
     return state
 
 

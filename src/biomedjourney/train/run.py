@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from biomedjourney import arrays, config, examples, sampling, tables
+from biomedjourney import arrays, config, examples, sampling, sums, tables
 from biomedjourney.errors import UserError
 from biomedjourney.examples import Inputs
 from biomedjourney.train import batches, checkpoint, loop, model, ranks, validation, watch
@@ -112,7 +112,7 @@ def train_run(
         "final_loss": rows[-1]["loss"],
         "start": start_facts,
     }
-    with tables.atomic_folder(out) as new_folder:
+    with sums.model_folder(out) as new_folder:
         unet.save_pretrained(new_folder / "unet")
         scheduler.save_pretrained(new_folder / "scheduler")
         (new_folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -130,6 +130,7 @@ def run_facts(folder: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         facts["settings"]["run"]["prior"]
     except (OSError, ValueError, LookupError, TypeError) as error:
+        sums.verify(folder)
         raise UserError(
             f"{folder}: not the folder of a trained model, its run.json cannot be read ({error}): run train"
         ) from None
@@ -194,6 +195,7 @@ def _start(
     if start is None:
         weights = int(sampling.keyed("weights", seed).integers(2**62))
         return model.build(config.unet_of(run, settings["diffusion"]["unet"]), latent_shape, text_width, weights)
+    sums.verify(start)
     unet = sampling.load_unet(start / "unet")
     offered = unet.config.in_channels, unet.config.sample_size, unet.config.encoder_hid_dim
     expected = 2 * latent_shape[0], latent_shape[1], text_width

@@ -58,10 +58,12 @@ def test_growth(value: int, times: int, cap: int, result: int) -> None:
 
 
 RULES = """
+from snakemake_logger_plugin_biomedjourney import retries
+
 from biomedjourney.failures import Cause, Failures
 
 failures = Failures({"mem_mb": 300, "minutes": 40})
-failures.attach()
+retries.attach(failures)
 
 def fails_until(resource, enough, last_words):
     return (

@@ -14,7 +14,7 @@ VERBS = (
 GROUND_FLOOR = {
     *("errors", "progress", "workers", "refusals", "config", "versions", "pixels", "sampling", "measures", "beyond"),
     *("systems", "tables", "arrays", "examples", "weights", "pipelines", "published", "devices"),
-    *("makers", "sums"),
+    *("makers", "sums", "failures"),
 }
 ABOVE = {"__init__", "cli"}  # the public names and the command line, on top of everything
 

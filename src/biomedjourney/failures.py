@@ -12,10 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from snakemake.jobs import Job
-from snakemake.logging import logger
-from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
-
 from biomedjourney.errors import MORE_MEMORY
 
 
@@ -97,22 +93,9 @@ class Failures:
             self.final[_names(job)] = line
         return line
 
-    def attach(self) -> None:
-        """Makes Snakemake call `add` for each job that fails, and send none again that would fail in the same way.
-
-        Snakemake itself sends every job again, whatever the cause, and has no way to say otherwise.
-        """
-        report, restart_times = AbstractExecutor.report_job_error, Job.restart_times.fget
-
-        def report_job_error(executor: Any, job_info: Any, msg: str | None = None, **others: Any) -> None:
-            jobs = job_info.job.jobs if job_info.job.is_group() else [job_info.job]
-            lines = [self.add(job, msg, others.get("aux_logs") or []) for job in jobs]
-            report(executor, job_info, msg, **others)
-            for line in lines:
-                logger.error(line)
-
-        AbstractExecutor.report_job_error = report_job_error
-        Job.restart_times = property(lambda job: 0 if _names(job) in self.final else restart_times(job))
+    def restart_times(self, job: Any) -> int:
+        """How often a job may be sent again: never where it would fail in the same way."""
+        return 0 if _names(job) in self.final else job.rule.restart_times
 
 
 def _names(job: Any) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 from humanfriendly import format_timespan
+from snakemake_logger_plugin_biomedjourney import retries
 
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
@@ -54,7 +55,7 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # training alone acts on it; Snak
 
 failures = Failures(config["resources"]["cap"])
 if workflow.is_main_process:
-    failures.attach()
+    retries.attach(failures)
 
 RUNS = config["train"]["runs"]
 SYSTEMS = config["systems"]

@@ -17,7 +17,7 @@ env: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	pip install --disable-pip-version-check --requirement requirements.lock
+	pip install --disable-pip-version-check --require-hashes --requirement requirements.lock
 	pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -1,7 +1,7 @@
 """Writes requirements.lock and envs/biomedjourney.yaml: every package that pyproject.toml needs, with its version.
 
-The versions are those that pip would install into a new environment. In requirements.lock each has the SHA-256 of the file
-that pip chose for this Python and machine: pip refuses another file, and a file for another platform is another one.
+The versions are those that pip would install into a new environment. In requirements.lock each has the SHA-256 of the
+file that pip chose for this Python and machine: pip refuses every other file, also those for other platforms.
 """
 
 import json

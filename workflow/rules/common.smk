@@ -11,7 +11,7 @@ from humanfriendly import format_timespan
 
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, umask
 from biomedjourney.rewrite import endpoint
 
 # The lists of images to download, which are made before images, weights or a language model are there.
@@ -28,6 +28,8 @@ try:
     configuration.check(config)
     config.update(configuration.with_home(config))
     configuration.limit_readers(config)
+    if os.path.isdir(".snakemake"):  # Snakemake made it, and its log, before
+        os.chmod(".snakemake", 0o777 & ~umask())
     # each cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
     checks_all = workflow.is_main_process and not is_before_download
     faults += configuration.faulty_paths(config, with_weights=checks_all)
@@ -49,6 +51,8 @@ os.environ.update(
     # sbatch reads it: so long before its time limit SLURM sends SIGUSR1 to every process of a job
     SBATCH_SIGNAL=f"USR1@{config['resources']['train']['signal_seconds']}",
 )
+if config["phantom"] is not None:
+    os.environ.setdefault("BIOMEDJOURNEY_SHOW_TEXTS", "1")  # errors may quote the reports of drawn patients
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # training alone acts on it; Snakemake and other commands live on
 
 RUNS = config["train"]["runs"]

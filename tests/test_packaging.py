@@ -145,6 +145,15 @@ def test_every_import_of_the_package_is_declared() -> None:
     assert undeclared == []
 
 
+def test_the_page_of_dependencies_has_each_direct_one_and_no_other() -> None:
+    page = (REPOSITORY / "docs" / "dependencies.md").read_text()
+    direct = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    listed = [name for names, *_ in rows if names not in ("package", "---") for name in names.split(", ")]
+    assert sorted(listed) == sorted({Requirement(requirement).name for requirement in direct})
+    assert all(reason.strip() for row in rows for reason in row)
+
+
 def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -80,6 +80,8 @@ def commands(context: click.Context, log: Path) -> None:
 
 
 def main() -> None:
+    if "prefetch" not in sys.argv:  # nothing else may reach the hub, whatever a library makes of a missing file
+        os.environ["HF_HUB_OFFLINE"] = "1"
     with ExitStack() as stack:  # what the context set, such as the umask, holds until an error is told
         status = _run(stack)
     sys.exit(status)

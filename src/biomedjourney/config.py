@@ -64,7 +64,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "pretrain segmenter": ("seed", "preprocess.size", "pretrain.segmenter"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
-    "prefetch": ("prefetch", *WEIGHTS),
+    "prefetch": ("phantom", "prefetch", *WEIGHTS),
     "train": (
         *("seed", "phantom", "text", "diffusion", "train"),
         *("generate.solver", "generate.steps", "report.show_patients"),
@@ -365,7 +365,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
         settings = json.loads(text, object_pairs_hook=_mapping)
     except (ValueError, RecursionError):
         try:
-            settings = yaml.load(text, _Loader)
+            settings = yaml.load(text, _Loader)  # noqa: S506, a safe loader
             json.dumps(settings, default=str, skipkeys=True)  # raises ValueError for an alias inside its own anchor
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None

@@ -35,6 +35,7 @@ try:
     faults += configuration.faulty_paths(config, with_weights=checks_all)
     if checks_all:
         faults += published.faults(config)
+        endpoint.host(config["rewrite"]["openai"]["base_url"])  # no password, which the report would show
         if "openai" in config["rewrite"]["writers"]:
             endpoint.check(config["rewrite"]["openai"], credentialed=config["phantom"] is None)
 except UserError as error:

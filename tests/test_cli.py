@@ -201,7 +201,9 @@ def test_of_an_error_in_another_process_the_places_are_in_the_log_and_not_its_wo
         "describe.describe = lambda *_: list(workers.map_ordered(broken.work, range(4), 2))\n"
         "if __name__ == '__main__':\n    " + MAIN
     )
-    result = run("inspect", "nowhere", folder=tmp_path, code=code, PYTHONPATH=f"{tmp_path}:{os.environ['PYTHONPATH']}")
+    result = run(
+        "inspect", "nowhere", folder=tmp_path, code=code, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    )
     log = (tmp_path / "logs" / "errors.log").read_text()
     assert "zebra" not in result.stdout + result.stderr + log
     assert f'File "{tmp_path}/broken.py", line 2, in work' in log

@@ -83,6 +83,19 @@ def test_every_command_has_an_example_that_names_it_and_explains_its_options(ver
                 assert parameter.opts[0].startswith("--"), (words, parameter.name)
 
 
+def test_every_command_without_a_configuration_hides_what_it_writes() -> None:
+    """The others do as `readers` says. These four have their own way: docs/privacy.md."""
+    without = set()
+    for verb in COMMANDS:
+        verb_command = commands.get_command(click.Context(commands), verb)
+        assert verb_command is not None
+        for command, words in leaves(verb_command, (verb,)):
+            if not isinstance(command, click.Group) and "settings" not in {option.name for option in command.params}:
+                without.add(words)
+    gather = {("gather", name) for name in ("parts", "triples", "cohort")}
+    assert without == gather | {("edit",), ("inspect",), ("app",)}
+
+
 def test_the_first_page_lists_every_command() -> None:
     shown = run("--help")
     assert shown.returncode == 0

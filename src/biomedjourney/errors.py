@@ -90,6 +90,12 @@ def umask() -> int:
     return current
 
 
+def hide(path: Path) -> None:
+    """Takes from a file or folder that is older than the umask what the umask takes from new ones, where it is ours."""
+    with suppress(OSError):
+        path.chmod(path.stat().st_mode & ~umask())
+
+
 def unexpected(error: Exception, log: Path) -> str:
     """Adds the traceback to the log, and returns the one line for the user, which names that file.
 
@@ -108,8 +114,7 @@ def unexpected(error: Exception, log: Path) -> str:
             with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(entry)
             where = f"the traceback is in {path}: please report it"
-            with suppress(OSError):  # it may be older than the umask of the configuration
-                path.chmod(path.stat().st_mode & ~umask())
+            hide(path)
             break
     else:
         print(entry, file=sys.stderr)

@@ -6,12 +6,13 @@ import re
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 
 from humanfriendly import format_timespan
 
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
-from biomedjourney.errors import UserError, umask
+from biomedjourney.errors import UserError, hide
 from biomedjourney.rewrite import endpoint
 
 # The lists of images to download, which are made before images, weights or a language model are there.
@@ -28,8 +29,7 @@ try:
     configuration.check(config)
     config.update(configuration.with_home(config))
     configuration.limit_readers(config)
-    if os.path.isdir(".snakemake"):  # Snakemake made it, and its log, before
-        os.chmod(".snakemake", 0o777 & ~umask())
+    hide(Path(".snakemake"))  # Snakemake made it, and its log, before
     # each cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
     checks_all = workflow.is_main_process and not is_before_download
     faults += configuration.faulty_paths(config, with_weights=checks_all)

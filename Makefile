@@ -4,20 +4,21 @@
 # make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
 # make test-full-size   optimiser steps at Stable Diffusion's true size: 18 GiB of memory, 21 GB of disk, some minutes
 # make site   the pages of README and docs as a site in build/site
+# make audit  known vulnerabilities of the packages of requirements.lock; needs a way to pypi.org
 # make lock   resolve the dependencies anew into requirements.lock and envs/
 
 PYTHON ?= python3.11
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: env run tables test test-long test-full-size lint site lock
+.PHONY: env run tables test test-long test-full-size lint site audit lock
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	pip install --disable-pip-version-check --requirement requirements.lock
+	pip install --disable-pip-version-check --require-hashes --requirement requirements.lock
 	pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -53,6 +54,14 @@ site: env
 	mkdir -p build/pages
 	cp -r --parents $(PAGES) build/pages
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
+# an environment of its own: pip-audit has two dozen packages that nothing else here needs
+build/audit/bin/pip-audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
+
+audit: build/audit/bin/pip-audit
+	build/audit/bin/python tools/audit.py
 
 lock:
 	python tools/lock.py

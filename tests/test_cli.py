@@ -1,4 +1,5 @@
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import click
 import pytest
 
 from biomedjourney.cli import COMMANDS, commands
+from biomedjourney.errors import SHOW_TEXTS
 
 HEAVY = (
     "torch",
@@ -23,6 +25,7 @@ HEAVY = (
 )
 
 
+SHOWN = {SHOW_TEXTS: "1"}
 MAIN = "from biomedjourney.cli import main; main()"
 # `biomedjourney inspect` with another body, and a body for each way to end
 FAILING = """
@@ -35,8 +38,12 @@ describe.describe = fail
 """
 
 
-def run(*words: str, folder: str | Path | None = None, code: str = MAIN) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=folder, timeout=60)
+def run(
+    *words: str, folder: str | Path | None = None, code: str = MAIN, **variables: str
+) -> subprocess.CompletedProcess:
+    environment = os.environ | variables
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=60)
 
 
 def leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[click.Command, tuple[str, ...]]]:
@@ -74,6 +81,19 @@ def test_every_command_has_an_example_that_names_it_and_explains_its_options(ver
             if isinstance(parameter, click.Option):
                 assert parameter.help or parameter.name in ("threads", "processes"), (words, parameter.name)
                 assert parameter.opts[0].startswith("--"), (words, parameter.name)
+
+
+def test_every_command_without_a_configuration_hides_what_it_writes() -> None:
+    """The others do as `readers` says. These four have their own way: docs/privacy.md."""
+    without = set()
+    for verb in COMMANDS:
+        verb_command = commands.get_command(click.Context(commands), verb)
+        assert verb_command is not None
+        for command, words in leaves(verb_command, (verb,)):
+            if not isinstance(command, click.Group) and "settings" not in {option.name for option in command.params}:
+                without.add(words)
+    gather = {("gather", name) for name in ("parts", "triples", "cohort")}
+    assert without == gather | {("edit",), ("inspect",), ("app",)}
 
 
 def test_the_first_page_lists_every_command() -> None:
@@ -131,7 +151,7 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_is_in_the_log(
     error: str, shown: str, tmp_path: Path
 ) -> None:
     code = FAILING.format(error=error) + MAIN
-    result = run("inspect", "a b", folder=tmp_path, code=code)
+    result = run("inspect", "a b", folder=tmp_path, **SHOWN, code=code)
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: unexpected {shown}")
     assert result.stderr.count("\n") == 1
@@ -144,7 +164,7 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_is_in_the_log(
     assert "Traceback (most recent call last):" in log
     assert ", in fail\n" in log
 
-    run("inspect", "a b", folder=tmp_path, code=code)
+    run("inspect", "a b", folder=tmp_path, **SHOWN, code=code)
     assert (tmp_path / "logs" / "errors.log").read_text().count("inspect 'a b'") == 2, "the first entry is gone"
 
 
@@ -153,12 +173,70 @@ def test_a_log_that_is_named_is_emptied_and_gets_the_traceback_with_its_causes(t
     assert run("--log", "a run.log", "inspect", "nowhere", folder=tmp_path).returncode == 1
     assert (tmp_path / "a run.log").read_text() == ""
     failing = FAILING.format(error="RuntimeError('what followed') from ZeroDivisionError('the cause')")
-    result = run("--log", "a run.log", "inspect", "nowhere", folder=tmp_path, code=failing + MAIN)
+    result = run("--log", "a run.log", "inspect", "nowhere", folder=tmp_path, **SHOWN, code=failing + MAIN)
     assert "a run.log" in result.stderr
     assert result.stderr.count("\n") == 1
     log = (tmp_path / "a run.log").read_text()
     assert log.index("ZeroDivisionError: the cause") < log.index("RuntimeError: what followed")
     assert os.listdir(tmp_path) == ["a run.log"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ValueError('a zebra')",
+        "KeyError('a zebra') from ValueError('a zebra')",
+        "UnicodeEncodeError('utf-8', 'a zebra', 0, 1, 'a zebra')",
+        "ExceptionGroup('a zebra', [ValueError('a zebra')])",
+        "type('Odd', (Exception,), {'__str__': lambda self: 'a zebra', '__notes__': ['a zebra']})",
+    ],
+)
+def test_what_an_unexpected_error_says_is_told_nowhere(error: str, tmp_path: Path) -> None:
+    """It may quote a report; so may a text among the command's words."""
+    result = run("inspect", "of a zebra", folder=tmp_path, code=FAILING.format(error=error) + MAIN)
+    log = (tmp_path / "logs" / "errors.log").read_text()
+    assert result.returncode == 1
+    assert "zebra" not in result.stdout + result.stderr + log
+    kind = error.split("(")[0].replace("type", "Odd")
+    assert re.match(rf"error: unexpected {kind} in inspect/command\.py, line \d+: the traceback is in ", result.stderr)
+    assert f"{SHOW_TEXTS}=1" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "inspect ..." in log
+    assert ", in fail\n" in log
+    assert log.endswith(f"\n{kind}\n")
+
+
+def test_of_an_error_in_another_process_the_places_are_in_the_log_and_not_its_words(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def work(item):\n    raise ValueError(f'a zebra\\nwith {item}')\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import broken\n"
+        "from biomedjourney import workers\nfrom biomedjourney.inspect import describe\n"
+        "describe.describe = lambda *_: list(workers.map_ordered(broken.work, range(4), 2))\n"
+        "if __name__ == '__main__':\n    " + MAIN
+    )
+    result = run(
+        "inspect", "nowhere", folder=tmp_path, code=code, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    )
+    log = (tmp_path / "logs" / "errors.log").read_text()
+    assert "zebra" not in result.stdout + result.stderr + log
+    assert f'File "{tmp_path}/broken.py", line 2, in work' in log
+    assert result.stderr.startswith("error: unexpected ValueError in ")
+
+
+@pytest.mark.parametrize("readers", ["owner", "group"])
+def test_the_log_of_an_error_is_hidden_like_all_else(readers: str, tmp_path: Path) -> None:
+    """Also one that was there before."""
+    (tmp_path / "mine.log").touch(0o644)
+    failing = (
+        "import os; os.umask(0o022)\nfrom biomedjourney.phantom import files\n"
+        "def fail(*_, **__):\n    raise ValueError\nfiles.write = fail\n"
+    )
+    settings = "{seed: 0, readers: READERS, phantom: {patients: 12, image_size: 64, organ_masks: 1}}"
+    for log in ("mine.log", "new/own.log"):
+        words = ["--log", log, "phantom", "--config", settings.replace("READERS", readers)]
+        result = run(*words, folder=tmp_path, code=failing + MAIN)
+        assert "unexpected ValueError" in result.stderr
+        assert (tmp_path / log).stat().st_mode & 0o777 == {"owner": 0o600, "group": 0o640}[readers]
 
 
 def test_of_several_processes_the_first_one_empties_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,12 +258,12 @@ def test_a_log_that_is_no_log_file_is_not_emptied(tmp_path: Path) -> None:
 def test_a_traceback_is_never_lost(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the folder would be")
     code = f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n" + FAILING.format(error="KeyError(1)") + MAIN
-    result = run("inspect", "nowhere", folder=tmp_path, code=code)
+    result = run("inspect", "nowhere", folder=tmp_path, **SHOWN, code=code)
     assert result.stderr.count("\n") == 1
     assert f"{tmp_path}/biomedjourney-errors.log" in result.stderr
     assert "KeyError: 1" in (tmp_path / "biomedjourney-errors.log").read_text()
     code = "import tempfile; tempfile.tempdir = '/proc'\n" + FAILING.format(error="KeyError(1)") + MAIN
-    result = run("inspect", "nowhere", folder=tmp_path, code=code)
+    result = run("inspect", "nowhere", folder=tmp_path, **SHOWN, code=code)
     assert "Traceback (most recent call last)" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: unexpected KeyError: 1 in ")
     result = run("--log", "logs/x.log", "inspect", "nowhere", folder=tmp_path)

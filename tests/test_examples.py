@@ -238,7 +238,10 @@ def test_an_empty_text_is_the_null_text(tmp_path: Path) -> None:
 
 def test_texts_that_were_not_encoded_are_counted(tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "texts", {"new edema": np.ones((2, 4), np.float16)})
-    with pytest.raises(UserError, match="2 texts were not encoded, as 'no edema': run encode texts"):
+    first = examples.text_key("no edema")  # the text itself would stand in a log
+    with pytest.raises(
+        UserError, match=rf"2 texts were not encoded \(the first has the text_sha256 {first}\): run enc"
+    ):
         examples.load_states([texts], ["new edema", "no edema", "", "stable"])
     with pytest.raises(UserError, match="all 2 texts are empty"):
         examples.load_states([texts], ["", " "])

@@ -14,6 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +26,8 @@ from tests.helpers import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 NAME_AND_VERSION = f"biomedjourney-{PROJECT['project']['version']}"
-PINS = [line for line in (REPOSITORY / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LOCKED = [line for line in (REPOSITORY / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+PINS = [line.split()[0] for line in LOCKED]
 LOCK = runpy.run_path(str(REPOSITORY / "tools" / "lock.py"))
 ENVIRONMENT_FILE = REPOSITORY / "envs" / "biomedjourney.yaml"
 OFFLINE = ["--no-index", "--no-build-isolation", "--disable-pip-version-check"]
@@ -142,6 +145,15 @@ def test_every_import_of_the_package_is_declared() -> None:
     assert undeclared == []
 
 
+def test_the_page_of_dependencies_has_each_direct_one_and_no_other() -> None:
+    page = (REPOSITORY / "docs" / "dependencies.md").read_text()
+    direct = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    listed = [name for names, *_ in rows if names not in ("package", "---") for name in names.split(", ")]
+    assert sorted(listed) == sorted({Requirement(requirement).name for requirement in direct})
+    assert all(reason.strip() for row in rows for reason in row)
+
+
 def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -153,7 +165,24 @@ def test_the_conda_environment_is_that_of_the_lock_and_holds_no_path() -> None:
     assert f"Python {LOCK['PYTHON'].removesuffix('.*')} " in (REPOSITORY / "requirements.lock").read_text()
     assert pip == "pip"
     assert pip_section == {"pip": [*PINS, '-e "${BIOMEDJOURNEY}"']}
-    assert LOCK["environment_file"](PROJECT, PINS) == text
+    assert LOCK["environment_file"](PINS) == text
+
+
+def test_the_lock_has_the_hash_of_every_file_and_no_address() -> None:
+    for line in LOCKED:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}", line), line
+    assert len(set(PINS)) == len({line.split()[1] for line in LOCKED}) == len(LOCKED) > 200
+    assert "--require-hashes --requirement requirements.lock" in (REPOSITORY / "Makefile").read_text()
+
+
+def test_the_lock_holds_what_pip_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def package(name: str, version: str, sha256: str) -> dict[str, Any]:
+        place = {"url": f"https://a.host/{name}.whl", "archive_info": {"hashes": {"sha256": sha256}}}
+        return {"metadata": {"name": name, "version": version}, "download_info": place}
+
+    report = {"install": [package("b2", "1", "f"), package("B", "2.0+cu1", "0"), package("a", "3", "1")]}
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=json.dumps(report)))
+    assert list(LOCK["resolved"](PROJECT).items()) == [("a==3", "1"), ("b==2.0", "0"), ("b2==1", "f")]
 
 
 def test_the_lock_pins_all_that_the_project_asks_for() -> None:

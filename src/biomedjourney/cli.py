@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
@@ -80,11 +81,20 @@ def commands(context: click.Context, log: Path) -> None:
 
 
 def main() -> None:
+    if "prefetch" not in sys.argv:  # nothing else may reach the hub, whatever a library makes of a missing file
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    with ExitStack() as stack:  # what the context set, such as the umask, holds until an error is told
+        status = _run(stack)
+    sys.exit(status)
+
+
+def _run(stack: ExitStack) -> int:
+    """Runs the command, tells its error, and returns the exit status."""
     log, status = LOG, 1
     try:
-        with commands.make_context("biomedjourney", sys.argv[1:]) as context:
-            log = context.params["log"]
-            commands.invoke(context)
+        context = stack.enter_context(commands.make_context("biomedjourney", sys.argv[1:]))
+        log = context.params["log"]
+        commands.invoke(context)
         status = 0
     except click.exceptions.Exit as end:
         status = end.exit_code
@@ -108,7 +118,7 @@ def main() -> None:
             _fail(advice)
         elif workers.is_first_to_fail():
             click.echo(f"error: {unexpected(error, log)}", err=True)
-    sys.exit(status)
+    return status
 
 
 def _fail(reason: str) -> None:

@@ -2,16 +2,17 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import cache, partial, reduce
+from functools import cache, partial, reduce, wraps
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, umask
 
 PACKAGE = Path(__file__).resolve().parent
 SCHEMA = PACKAGE / "config.schema.yaml"
@@ -64,7 +65,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "pretrain segmenter": ("seed", "preprocess.size", "pretrain.segmenter"),
     "encode pictures": ("encode",),
     "encode texts": ("text", "encode"),
-    "prefetch": ("prefetch", *WEIGHTS),
+    "prefetch": ("phantom", "prefetch", *WEIGHTS),
     "train": (
         *("seed", "phantom", "text", "diffusion", "train"),
         *("generate.solver", "generate.steps", "report.show_patients"),
@@ -166,9 +167,36 @@ def limit_readers(settings: dict[str, Any]) -> int:
     A stricter umask stays. Settings without the sections that tell leave it as it is.
     """
     readers = settings.get("readers") or ("owner" if settings.get("phantom", True) is None else None)
-    before = os.umask(0o077)
-    os.umask(before | HIDDEN_FROM.get(str(readers), 0))
-    return before
+    return os.umask(umask() | HIDDEN_FROM.get(str(readers), 0))
+
+
+@contextmanager
+def for_the_owner() -> Iterator[None]:
+    """Files and folders that are made meanwhile can be read by nobody but their owner."""
+    before = os.umask(HIDDEN_FROM["owner"])
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def hidden_like_inputs(command: Callable[..., None]) -> Callable[..., None]:
+    """A command without a configuration that hides what it writes from whoever cannot read all files that it is given.
+
+    The workflow's umask and a stricter one stay.
+    """
+
+    @wraps(command)
+    def hidden(**values: Any) -> None:
+        given = [path for value in values.values() for path in (value if isinstance(value, tuple) else (value,))]
+        files = [path for path in given if isinstance(path, Path) and path.is_file()]
+        before = os.umask(reduce(lambda mask, file: mask | (~file.stat().st_mode & 0o077), files, umask()))
+        try:
+            command(**values)
+        finally:
+            os.umask(before)
+
+    return hidden
 
 
 def _schema_of_parts(paths: Iterable[str]) -> dict[str, Any]:
@@ -344,7 +372,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
         settings = json.loads(text, object_pairs_hook=_mapping)
     except (ValueError, RecursionError):
         try:
-            settings = yaml.load(text, _Loader)
+            settings = yaml.load(text, _Loader)  # noqa: S506, a safe loader
             json.dumps(settings, default=str, skipkeys=True)  # raises ValueError for an alias inside its own anchor
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
@@ -417,7 +445,8 @@ def option(command: str) -> Callable[..., Any]:
 
     def parse(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> dict[str, Any]:
         settings = _merged(sources)
-        context.call_on_close(partial(os.umask, limit_readers(settings)))
+        # until the error that ends the command is told too: its log is hidden like the rest
+        context.find_root().call_on_close(partial(os.umask, limit_readers(settings)))
         return _read_by(command, settings)
 
     return click.option(

@@ -24,6 +24,8 @@ TORCH_WRITER = "inline_container.cc"  # names the file of torch's source that wr
 TORCH_READER = "PytorchStreamReader"
 LONGEST = 300  # characters of an exception's own text that a message quotes
 MORE_MEMORY = "give the step more memory (resources.VERB.mem_mb)"
+SHOW_TEXTS = "BIOMEDJOURNEY_SHOW_TEXTS"
+FRAME = re.compile(r'  File ".+", line \d+, in \S+')
 NUMPY_WRITER = re.compile(r"\d+ requested and \d+ written")
 
 
@@ -91,10 +93,29 @@ def no_memory(error: BaseException) -> str | None:
     return None
 
 
+def umask() -> int:
+    """The umask of this process. It can only be read by setting another one: a strict one, since threads may write."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def hide(path: Path) -> None:
+    """Takes from a file or folder that is older than the umask what the umask takes from new ones, where it is ours."""
+    with suppress(OSError):
+        path.chmod(path.stat().st_mode & ~umask())
+
+
 def unexpected(error: Exception, log: Path) -> str:
-    """Adds the traceback to the log, and returns the one line for the user, which names that file."""
-    entry = f"{datetime.now():%Y-%m-%d %H:%M:%S} biomedjourney {__version__}: {shlex.join(sys.argv[1:])}\n"
-    entry += "".join(traceback.format_exception(error))
+    """Adds the traceback to the log, and returns the one line for the user, which names that file.
+
+    An exception that nobody foresaw may quote a report. So line and log tell its type and place, and what it says only
+    where the environment variable `SHOW_TEXTS` asks for it, which the workflow sets where the patients are drawn ones.
+    """
+    shows_texts = bool(os.environ.get(SHOW_TEXTS))
+    words = [word if shows_texts or not re.search(r"\s", word) else "..." for word in sys.argv[1:]]
+    entry = f"{datetime.now():%Y-%m-%d %H:%M:%S} biomedjourney {__version__}: {shlex.join(words)}\n"
+    entry += "".join(traceback.format_exception(error) if shows_texts else _without_texts(error))
     where = "the traceback is above, since no log can be written"
     for find in (lambda: log, lambda: Path(tempfile.gettempdir()) / f"biomedjourney-{log.name}"):
         with suppress(OSError):
@@ -103,11 +124,26 @@ def unexpected(error: Exception, log: Path) -> str:
             with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(entry)
             where = f"the traceback is in {path}: please report it"
+            hide(path)
             break
     else:
         print(entry, file=sys.stderr)
     package = Path(__file__).resolve().parent
-    message = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
+    message = type(error).__name__
+    if shows_texts:
+        message = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
+    else:
+        where += f" (without what the error says, which may quote a report; with {SHOW_TEXTS}=1 it is told)"
     frames = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     module, line = next((path, line) for path, line in reversed(frames) if path.is_relative_to(package))
     return f"unexpected {message} in {module.relative_to(package)}, line {line}: {where}"
+
+
+def _without_texts(error: BaseException) -> list[str]:
+    """The lines of a traceback and of its causes, with the types of the exceptions and not what they say."""
+    if type(error).__name__ == "_RemoteTraceback":  # what another process said, as one text
+        return [f"{line}\n" for line in str(error).splitlines() if FRAME.fullmatch(line)]
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    causes = [*_without_texts(before), "\nand then\n\n"] if before is not None else []
+    begin = "Traceback (most recent call last):\n"
+    return [*causes, begin, *traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"]

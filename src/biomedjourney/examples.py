@@ -349,7 +349,8 @@ def load_states(paths: Sequence[Path], texts: list[str], folder: Path | None = N
     lookup = tables.Lookup(paths, "texts", "text_sha256", keys.values())
     absent = [text for text, key in keys.items() if key not in lookup]
     if absent:
-        raise UserError(f"{paths[0]}: {len(absent)} texts were not encoded, as {absent[0][:60]!r}: run encode texts")
+        first = f"the first has the text_sha256 {keys[absent[0]]}"  # the text itself would stand in the log
+        raise UserError(f"{paths[0]}: {len(absent)} texts were not encoded ({first}): run encode texts")
     if not keys:
         raise UserError(f"{paths[0]}: all {len(texts)} texts are empty: check the writer of these triples")
     small = lookup.batches(columns=["text_sha256", "shape"])

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biomedjourney import beyond, makers, measures, systems
-from biomedjourney.errors import UserError, brief, full_disk, no_space
+from biomedjourney.errors import UserError, brief, full_disk, no_space, umask
 from biomedjourney.measures import RACES as RACES
 
 CHEXPERT_LABELS = (
@@ -771,7 +771,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             yield temporary
             with _errors_of_the_place(target):
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(0o666 & ~umask())
                 temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -791,7 +791,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             yield temporary
             with _errors_of_the_place(target):
-                temporary.chmod(0o777 & ~_umask())
+                temporary.chmod(0o777 & ~umask())
                 before = temporary.with_suffix(".old")
                 try:
                     if target.exists():
@@ -832,12 +832,6 @@ def _errors_of_the_place(target: Path) -> Iterator[None]:
         raise UserError(
             f"{target}: cannot be written ({error.strerror}): choose another place, or allow writing there"
         ) from error
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 def write(path: str | os.PathLike[str], name: str, data: pd.DataFrame | pa.Table) -> None:

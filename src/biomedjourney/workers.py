@@ -143,6 +143,6 @@ def _check_that_it_travels(error: Exception) -> None:
     The pool would say instead that it is broken, and lose the traceback.
     """
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))  # noqa: S301, of this process
     except Exception:
         raise RuntimeError(brief(error)) from error

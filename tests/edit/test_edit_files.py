@@ -1,6 +1,7 @@
 """What the files of counterfactuals hold: pixels, marks, and of DICOM what makes a new instance."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,19 @@ def edit(model: Path, prior: Path, out: Path, *words: str) -> None:
 
 def big(film: np.ndarray, repeats: int = 4) -> np.ndarray:
     return np.kron(film, np.ones((repeats, repeats), film.dtype))
+
+
+def test_only_the_owner_can_read_what_is_drawn_of_a_film(model: Path, film: np.ndarray, tmp_path: Path) -> None:
+    prior, out = tmp_path / "film.png", tmp_path / "new"
+    Image.fromarray(film).save(prior)
+    before = os.umask(0o022)
+    try:
+        edit(model, prior, out / "edited.png", "--samples", "2", "--difference", str(out / "difference.png"))
+    finally:
+        assert os.umask(before) == 0o022
+    written = [out, *out.iterdir()]
+    assert len(written) == 6  # two pictures, their differences and a sheet
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
 
 
 def test_a_png_says_that_it_is_synthetic_in_its_text_and_in_a_corner(

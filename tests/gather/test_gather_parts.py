@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,22 @@ def test_parts_make_the_whole(name: str, whole: dict[str, Path], tmp_path: Path)
     gathered = tables.read_arrow(out, name)
     assert gathered.equals(tables.read_arrow(whole[name], name))
     assert gathered.schema.equals(tables.read_arrow(whole[name], name).schema, check_metadata=True)
+
+
+@pytest.mark.parametrize(("part", "whole_mode"), [(0o600, 0o600), (0o640, 0o640), (0o644, 0o644)])
+def test_who_cannot_read_a_part_cannot_read_the_whole(
+    part: int, whole_mode: int, whole: dict[str, Path], tmp_path: Path
+) -> None:
+    words = split("pixels", whole["pixels"], tmp_path)
+    for path in words[:2]:
+        Path(path).chmod(0o644)
+    Path(words[2]).chmod(part)
+    out, before = tmp_path / "all.parquet", os.umask(0o022)
+    try:
+        assert CliRunner().invoke(commands, ["gather", "parts", "pixels", *words, "--out", str(out)]).exit_code == 0
+    finally:
+        assert os.umask(before) == 0o022
+    assert out.stat().st_mode & 0o777 == whole_mode
 
 
 def test_a_part_given_twice_is_refused_and_nothing_is_written(whole: dict[str, Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How the end-to-end tests run the real workflow."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from tests.helpers import REPOSITORY, published
 SMOKE = REPOSITORY / "workflow" / "configs" / "smoke.yaml"
 PAPER = REPOSITORY / "workflow" / "configs" / "paper.yaml"
 TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
+OFFLINE = REPOSITORY / "tests" / "helpers" / "offline"
+KEYS = {"OPENAI_API_KEY": "sk-nobody-may-see-this-one", "HF_TOKEN": "hf_nor_may_anybody_see_this_one"}
 
 
 def without_ablations() -> dict[str, Any]:
@@ -55,23 +58,31 @@ def snakemake(
     environment: dict[str, str] | None = None,
     timeout: float = 900.0,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the real Snakefile in ``folder``; standard error is joined to standard output."""
+    """Runs the real Snakefile in ``folder``; standard error is joined to standard output.
+
+    Fails where any process of the run asks for another machine: no step fetches anything.
+    """
     command = ["snakemake", "--snakefile", str(snakefile), "--directory", str(folder), *arguments]
-    return subprocess.run(
+    variables, asked = dict(os.environ if environment is None else environment), folder / "addresses.txt"
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(OFFLINE)]))
+    variables["BIOMEDJOURNEY_TEST_ADDRESSES"] = str(asked)
+    result = subprocess.run(
         command,
         cwd=folder,
-        env=environment,
+        env=variables,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=timeout,
         check=False,
     )
+    assert not asked.exists(), f"asked for other machines: {asked.read_text()}"
+    return result
 
 
 def run_smoke(folder: Path) -> Path:
     """Runs the whole workflow in miniature in ``folder``, and returns it. What Snakemake said is in said.txt."""
-    result = snakemake(folder, "--cores", "2", "--configfile", str(SMOKE))
+    result = snakemake(folder, "--cores", "2", "--configfile", str(SMOKE), environment=dict(os.environ) | KEYS)
     assert result.returncode == 0, result.stdout[-6000:]
     (folder / "said.txt").write_text(result.stdout)
     return folder

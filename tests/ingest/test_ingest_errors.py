@@ -148,6 +148,7 @@ def assert_one_line(raw: RawFiles, message: str, settings: dict | None = None) -
     assert isinstance(result.exception, UserError), result.output
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
+    assert "are clear" not in result.output + str(result.exception), "a sentence of the reports"
     assert not out.exists()
 
 
@@ -242,6 +243,7 @@ def test_any_damage_is_read_or_refused_in_one_line(
     else:
         assert isinstance(result.exception, UserError), result.exception
         assert "\n" not in str(result.exception)
+        assert "are clear" not in result.output + str(result.exception), "a sentence of the reports"
         assert not out.exists()
 
 

@@ -150,6 +150,16 @@ def test_the_files_that_are_needed_are_fetched_recorded_and_pass_the_check(
     assert {name for name, _ in server.requests} == {PLAIN}, "the rest was there"
 
 
+def test_with_patients_data_a_commit_must_be_named(server: HubServer, tmp_path: Path) -> None:
+    [line] = errors_of(prefetch(only_unet(tmp_path, None, phantom=None), server.address, tmp_path))
+    assert f"prefetch.{SD}.revision: null, the newest commit" in line
+    assert "give the commit, 40 hexadecimal digits" in line
+    for branch in ("main", COMMIT[:7]):
+        [line] = errors_of(prefetch(only_unet(tmp_path, branch), server.address, tmp_path))
+        assert f".revision: {branch!r} does not match" in line
+    assert server.requests == []
+
+
 def test_the_list_needs_no_network_and_fetches_nothing(tmp_path: Path) -> None:
     run = {"runs": {"own": RUN | {"weights": str(tmp_path / "elsewhere" / "unet")}}}
     weights = {kind: str(tmp_path / name) for kind, name in JUDGES.items()}

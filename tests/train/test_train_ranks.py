@@ -120,7 +120,7 @@ def test_two_processes_go_on_from_the_checkpoint_of_one(paths: dict[str, Path], 
     ("ends", "said"),
     [
         ('raise UserError("latents.parquet: the disk is gone")', r"^error: latents\.parquet: the disk is gone$"),
-        ("raise KeyError('a mistake')", r"^error: unexpected KeyError: 'a mistake' in .*the traceback is in "),
+        ("raise KeyError('a mistake')", r"^error: unexpected KeyError in .*the traceback is in "),
         ("os.kill(os.getpid(), 9)", r"^error: another process of this run has ended .*killed for want of memory"),
     ],
     ids=["a mistake of the user", "a mistake of the code", "killed"],

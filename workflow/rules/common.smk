@@ -6,13 +6,14 @@ import re
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 
 from humanfriendly import format_timespan
 from snakemake_logger_plugin_biomedjourney import retries
 
 from biomedjourney import config as configuration
 from biomedjourney import published, systems, versions
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, hide
 from biomedjourney.failures import Cause, Failures
 from biomedjourney.rewrite import endpoint
 
@@ -30,11 +31,13 @@ try:
     configuration.check(config)
     config.update(configuration.with_home(config))
     configuration.limit_readers(config)
+    hide(Path(".snakemake"))  # Snakemake made it, and its log, before
     # each cluster job reads this file too, perhaps on a node that has neither the key nor a way to the endpoint
     checks_all = workflow.is_main_process and not is_before_download
     faults += configuration.faulty_paths(config, with_weights=checks_all)
     if checks_all:
         faults += published.faults(config)
+        endpoint.host(config["rewrite"]["openai"]["base_url"])  # no password, which the report would show
         if "openai" in config["rewrite"]["writers"]:
             endpoint.check(config["rewrite"]["openai"], credentialed=config["phantom"] is None)
 except UserError as error:
@@ -51,6 +54,8 @@ os.environ.update(
     # sbatch reads it: so long before its time limit SLURM sends SIGUSR1 to every process of a job
     SBATCH_SIGNAL=f"USR1@{config['resources']['train']['signal_seconds']}",
 )
+if config["phantom"] is not None:
+    os.environ.setdefault("BIOMEDJOURNEY_SHOW_TEXTS", "1")  # errors may quote the reports of drawn patients
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # training alone acts on it; Snakemake and other commands live on
 
 failures = Failures(config["resources"]["cap"])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from biomedjourney.config import PATH
+from biomedjourney.config import PATH, for_the_owner
 
 if TYPE_CHECKING:
     from biomedjourney.editing import edits
@@ -48,7 +48,8 @@ def command(
     """Draw what the film PRIOR (JPEG, PNG or DICOM) might look like after the progression that TEXT describes.
 
     The film comes back at its own size, with what the model changed. PRIOR may also be a table (.csv, .parquet) with
-    the columns path and text: then TEXT is left out, and --out is a folder. For research, not for clinical use.
+    the columns path and text: then TEXT is left out, and --out is a folder. Only you can read what is written. For
+    research, not for clinical use.
 
     \b
     Example: biomedjourney edit PRIOR.png "new small left pleural effusion" --out EDITED.png
@@ -64,11 +65,13 @@ def command(
     if prior.suffix.lower() in TABLES:
         if text is not None or difference is not None:
             raise click.UsageError("a table of films has its own texts, and no --difference is drawn of it")
-        _edit_table(prior, out, model, settings)
+        with for_the_owner():
+            _edit_table(prior, out, model, settings)
     elif text is None:
         raise click.UsageError("Missing argument 'TEXT'.")
     else:
-        _edit_film(prior, text, out, difference, model, settings)
+        with for_the_owner():
+            _edit_film(prior, text, out, difference, model, settings)
 
 
 def _edit_film(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from biomedjourney.config import PATH
+from biomedjourney.config import PATH, hidden_like_inputs
 from biomedjourney.pair.directions import DIRECTIONS
 
 
@@ -20,6 +20,7 @@ def command() -> None:
 @click.argument("table")
 @click.argument("parts", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, required=True, help="Output: the whole table.")
+@hidden_like_inputs
 def parts(table: str, parts: tuple[Path, ...], out: Path) -> None:
     """Put the PARTS of a table, named TABLE in the project, into one file.
 
@@ -54,6 +55,7 @@ def parts(table: str, parts: tuple[Path, ...], out: Path) -> None:
     help="Input: forward progressions table of the first configured writer, which decides what all systems draw.",
 )
 @click.option("--out", type=PATH, required=True, help="Output: triples table.")
+@hidden_like_inputs
 def triples(
     writer: str,
     direction: str,
@@ -88,6 +90,7 @@ def triples(
 @click.option("--triples", type=PATH, required=True, multiple=True, help="Input: triples table, first writer first.")
 @click.option("--cohort", type=PATH, required=True, help="Output: cohort table, from raw rows to training examples.")
 @click.option("--exclusions", type=PATH, required=True, help="Output: exclusions table, of all steps.")
+@hidden_like_inputs
 def cohort(
     pair_cohort: Path,
     pair_exclusions: Path,

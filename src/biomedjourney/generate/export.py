@@ -78,9 +78,9 @@ def export(
             part.save_pretrained(new_folder / name)
         pipeline.save_config(new_folder)
         if own_code:
-            shutil.copy(code, new_folder / "vae")
+            shutil.copyfile(code, new_folder / "vae" / code.name)  # without its mode
         shutil.copytree(text_tower, new_folder / "text_tower")
-        shutil.copy(folder / "run.json", new_folder / "run.json")
+        shutil.copyfile(folder / "run.json", new_folder / "run.json")
         (new_folder / "model.json").write_text(json.dumps(description, indent=2) + "\n")
         text = card.render(
             description,

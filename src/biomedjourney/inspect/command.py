@@ -1,13 +1,10 @@
 """`biomedjourney inspect`: what the tables hold, as text, as pictures and as a page to leaf through."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from biomedjourney.config import PATH
+from biomedjourney.config import PATH, for_the_owner
 from biomedjourney.errors import UserError
 
 
@@ -71,7 +68,7 @@ def command(
             raise UserError(f"{results}: has no table pairs yet: run `snakemake --cores all`, or give TABLE or --sql")
         with connection(found) as database:
             pair_ids = pairs.of_table(table) if table is not None else pairs.of_query(database, sql or pairs.ALL)
-            with _for_the_owner():
+            with for_the_owner():
                 count = pairs.write(found, database, pair_ids[: 40 if rows is None else rows], page)
         click.echo(f"{page}: {count:,} of {len(pair_ids):,} pairs, for your eyes: only you can read the file")
         return
@@ -90,15 +87,5 @@ def command(
         click.echo(describe.listing(find(results)))
         return
     if pictures is not None:
-        with _for_the_owner():
+        with for_the_owner():
             click.echo(f"\n{len(draw(shown, pictures, key)):,} pictures in {pictures}")
-
-
-@contextmanager
-def _for_the_owner() -> Iterator[None]:
-    """Files and folders that are made meanwhile can be read by nobody but their owner."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)

@@ -100,6 +100,11 @@ def _fetch(part: Part, settings: dict[str, Any], commits: dict[str, str]) -> str
             f"{part.path}: missing, and in no folder of prefetch: put a copy there, or add its repository to prefetch"
         )
     else:
+        if repository.revision is None and settings["phantom"] is None:
+            raise UserError(
+                f"configuration, prefetch.{repository.name}.revision: null, the newest commit, which is another one "
+                "tomorrow: with patients' data (phantom: null) give the commit, 40 hexadecimal digits"
+            )
         revision = repository.revision or revision or commits.get(repository.name)
         source, commit, wanted = _of_repository(part, repository, revision)
         commits[repository.name] = commit

@@ -323,7 +323,7 @@ def train(
         model = prepare(texts, settings, max_tokens, size, folder)
         from transformers import AutoTokenizer
 
-        tower = TextTower(model.text, AutoTokenizer.from_pretrained(folder), max_tokens)
+        tower = TextTower(model.text, AutoTokenizer.from_pretrained(folder, local_files_only=True), max_tokens)
         label_layer = torch.nn.Linear(settings["width"], labels.shape[1])
         optimiser = torch.optim.AdamW(
             [*tower.tower.parameters(), *label_layer.parameters()], settings["learning_rate"], weight_decay=0.01

@@ -126,7 +126,7 @@ def test_jobs_are_sent_again_by_the_cause_of_their_failure(tmp_path: Path) -> No
             f"logs/{name}.capped.log: ran out of memory (200 MB): sent again with 300 MB",
             f"logs/{name}.capped.log: ran out of memory (300 MB): raise resources.VERB.mem_mb, or resources.cap.mem_mb",
             f"logs/{name}.time.log: ran out of time (20 minutes): sent again with 40 minutes",
-            f"logs/{name}.fault.log: has a fault of its own, and is not sent again: error: row 3: no number",
+            f"logs/{name}.fault.log: error: row 3: no number (the job's own fault: not sent again)",
         ):
             assert line in result.stdout
     assert attempts.count("outside") == 3

@@ -40,7 +40,8 @@ def test_a_file_that_changed_or_is_missing_is_named_with_the_rule(model: Path) -
     file.write_bytes(bytes(999) + b"\1")
     with pytest.raises(UserError, match="damaged") as changed:
         sums.verify(model)
-    assert str(changed.value) == f"{file}: damaged (it does not fit its checksum in {sums.NAME}): {remedy}"
+    by_hand = f"or delete {sums.NAME} where you changed the model yourself"
+    assert str(changed.value) == f"{file}: damaged (it does not fit its checksum in {sums.NAME}): {remedy}; {by_hand}"
     file.unlink()
     with pytest.raises(UserError, match="missing") as missing:
         sums.verify(model)

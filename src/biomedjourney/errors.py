@@ -84,13 +84,13 @@ def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
     )
 
 
-def no_memory(error: BaseException) -> str | None:
-    """What to do where an error says that memory is short: the machine's or, in torch's words, the GPU's."""
+def _remedy(error: BaseException) -> str:
+    """What to do about an error that nobody foresaw; where it says that memory is short, there is more to say."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return f"memory is short: {MORE_MEMORY}"
-    if type(error).__name__ == "OutOfMemoryError":
-        return f"the GPU's memory is short: lower batch_size or micro_batch_size of the step ({brief(error)})"
-    return None
+        return MORE_MEMORY
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return "lower batch_size of the step"
+    return "please report it"
 
 
 def umask() -> int:
@@ -123,7 +123,7 @@ def unexpected(error: Exception, log: Path) -> str:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(entry)
-            where = f"the traceback is in {path}: please report it"
+            where = f"the traceback is in {path}: {_remedy(error)}"
             hide(path)
             break
     else:

@@ -20,7 +20,7 @@ class Cause(StrEnum):
 
     MEMORY = "ran out of memory"
     TIME = "ran out of time"
-    FAULT = "has a fault of its own"
+    FAULT = "failed by a fault of its own"
     OUTSIDE = "was ended from outside, or never started"
 
 
@@ -85,8 +85,9 @@ class Failures:
             remedy = f"raise resources.VERB.{key}, or resources.cap.{key}"
             line += f" ({had} {unit}): " + (f"sent again with {gets} {unit}" if is_sent_again else remedy)
         elif cause == Cause.FAULT:
+            line = f"{', '.join(job.log) or job.rule.name}: {re.findall(ERROR, said, re.MULTILINE)[-1]}"
+            line += " (the job's own fault: not sent again)" * is_sent_again
             is_sent_again = False
-            line += f", and is not sent again: {re.findall(ERROR, said, re.MULTILINE)[-1]}"
         elif is_sent_again:
             line += ": sent again"
         if not is_sent_again:

@@ -43,7 +43,10 @@ def verify(folder: Path) -> None:
         if not file.is_file():
             raise UserError(f"{file}: missing: {makers.again(file)}")
         if _sum(file) != digest:
-            raise UserError(f"{file}: damaged (it does not fit its checksum in {NAME}): {makers.again(file)}")
+            raise UserError(
+                f"{file}: damaged (it does not fit its checksum in {NAME}): {makers.again(file)}; "
+                f"or delete {NAME} where you changed the model yourself"
+            )
 
 
 def _sum(file: Path) -> str:

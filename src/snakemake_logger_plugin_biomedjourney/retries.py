@@ -10,15 +10,20 @@ from biomedjourney.failures import Failures
 
 
 def attach(failures: Failures) -> None:
-    """Makes Snakemake tell ``failures`` of each job that fails, print what it says, and send again what it allows."""
+    """Makes Snakemake tell ``failures`` of each job that fails, and send again what it allows.
+
+    What is said of a job is printed, unless it ran here and failed for good: that is for the end of the run.
+    """
     report = AbstractExecutor.report_job_error
 
     def report_job_error(executor: Any, job_info: Any, msg: str | None = None, **others: Any) -> None:
         jobs = job_info.job.jobs if job_info.job.is_group() else [job_info.job]
-        lines = [failures.add(job, msg, others.get("aux_logs") or []) for job in jobs]
+        cluster_logs = others.get("aux_logs") or []
+        lines = [failures.add(job, msg, cluster_logs) for job in jobs]
         report(executor, job_info, msg, **others)
-        for line in lines:
-            logger.error(line)
+        for job, line in zip(jobs, lines, strict=True):
+            if cluster_logs or failures.restart_times(job):  # what a job on this machine said was seen already
+                logger.error(line)
 
     AbstractExecutor.report_job_error = report_job_error
     Job.restart_times = property(failures.restart_times)

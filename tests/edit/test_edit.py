@@ -184,7 +184,7 @@ def test_a_long_text_is_cut_to_the_length_that_the_model_was_trained_with(
     model: Path, film: np.ndarray, tmp_path: Path
 ) -> None:
     """The tower would take more."""
-    folder = shutil.copytree(model, tmp_path / "model")
+    folder = tiny.copy_to_change(model, tmp_path / "model")
     shutil.rmtree(folder / "text_tower")
     tiny.text_tower(folder / "text_tower", tokens=40)
     drawn = biomedjourney.edit(film, " ".join(["brighter"] * 12), folder, raw=True)
@@ -219,7 +219,7 @@ def test_mistakes_are_named_in_one_line(model: Path, film: np.ndarray, tmp_path:
     refused(film, "brighter", model, r"film\.jpg: a JPEG has 8 bits", out=tmp_path / "film.jpg")
     refused(film, "brighter", model, r"film\.jpg: a difference is .*\.png", difference=tmp_path / "film.jpg")
     refused(film, "brighter", model, "two pictures", out=tmp_path / "a.png", difference=tmp_path / "a.png")
-    other_tower = shutil.copytree(model, tmp_path / "other-tower")
+    other_tower = tiny.copy_to_change(model, tmp_path / "other-tower")
     shutil.rmtree(other_tower / "text_tower")
     tiny.text_tower(other_tower / "text_tower", width=20)
     refused(film, "brighter", other_tower, f"^{other_tower}: a model of text states of width 16, but these have 20: ")
@@ -241,7 +241,7 @@ def test_a_model_that_does_not_see_the_prior_gives_its_square_alone(model: Path,
 def test_a_damaged_description_of_the_model_is_one_line(
     model: Path, film: np.ndarray, tmp_path: Path, name: str, content: str
 ) -> None:
-    folder = shutil.copytree(model, tmp_path / "model")
+    folder = tiny.copy_to_change(model, tmp_path / "model")
     (folder / name).write_text(content)
     with pytest.raises(UserError, match=f"^{folder}: .*{name} cannot be read"):
         biomedjourney.edit(film, "brighter", folder)

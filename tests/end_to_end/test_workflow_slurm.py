@@ -88,7 +88,7 @@ def test_a_job_short_of_memory_gets_more_and_a_faulty_shard_is_left_out(slurm: N
     shards = re.findall(r"^sbatch call: .*rule_preprocess_images_wildcards_(\d) ", result.stdout, re.MULTILINE)
     assert sorted(shards) == ["0", "1", "2"], "each is sent once"
     assert sorted(path.name for path in (tmp_path / "results" / "pixels").iterdir()) == ["0.parquet", "2.parquet"]
-    reason = r"^logs/preprocess/1\.log: has a fault of its own, and is not sent again: error: .*films.*$"
+    reason = r"^logs/preprocess/1\.log: error: .*films.* \(the job's own fault: not sent again\)$"
     assert len(re.findall(reason, result.stdout, re.MULTILINE)) == 2, "when it fails, and at the end"
 
 

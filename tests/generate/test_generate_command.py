@@ -115,7 +115,7 @@ def test_every_training_seed_draws_every_picture_from_the_same_noise(paths: dict
     pd.testing.assert_frame_equal(first, alone)
     pd.testing.assert_frame_equal(first[["seed", "pair_id"]], other[["seed", "pair_id"]])
     assert (first["png"] != other["png"]).all()
-    swapped = shutil.copytree(paths["stage2.1"], tmp_path / "swapped")  # the first model, as if of the second seed
+    swapped = tiny.copy_to_change(paths["stage2.1"], tmp_path / "swapped")  # the first model, as if of the second seed
     shutil.rmtree(swapped / "unet")
     shutil.copytree(paths["stage2"] / "unet", swapped / "unet")
     words += ["--model", str(swapped)]
@@ -307,8 +307,7 @@ def test_another_writer_draws_the_same_pairs_and_an_empty_text_is_the_null_text(
     other = tmp_path / "impression.parquet"
     tables.write(other, "triples", triples)
     run = {"train": {"runs": {"stage2": {"writer": "impression"}}}}
-    model = tmp_path / "model"
-    shutil.copytree(paths["stage2"], model)
+    model = tiny.copy_to_change(paths["stage2"], tmp_path / "model")
     facts = json.loads((model / "run.json").read_text())
     facts["settings"]["run"]["writer"] = "impression"
     (model / "run.json").write_text(json.dumps(facts))
@@ -345,7 +344,7 @@ def test_mistakes_are_named_in_one_line(paths: dict[str, Path], tmp_path: Path) 
     refused("pictures", "biomedjourney", twice, "--model: 2 models of 1 training seeds: give each seed's once")
     refused("pictures", "biomedjourney", [*inputs, *model, "--model", str(paths["stage1"])], "stage1, expected that of")
     refused("pictures", "biomedjourney", [*tiny.flags(paths, "first_stage"), *model], "--triples is missing")
-    no_schedule = shutil.copytree(model[1], tmp_path / "no-schedule")
+    no_schedule = tiny.copy_to_change(Path(model[1]), tmp_path / "no-schedule")
     shutil.rmtree(no_schedule / "scheduler")
     words = [*inputs, "--model", str(no_schedule)]
     refused(

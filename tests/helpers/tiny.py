@@ -5,13 +5,14 @@ Pictures are 16 pixels wide, latents 4 x 8 x 8, token states of width 16.
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from biomedjourney import pixels, tables
+from biomedjourney import pixels, sums, tables
 
 SHAPE = (4, 8, 8)
 WIDTH, TOKENS = 16, 6
@@ -222,3 +223,8 @@ def text_tower(folder: Path, width: int = WIDTH, tokens: int = TOKENS + 2) -> Pa
 def flags(paths: dict[str, Path], *names: str) -> list[str]:
     """``--name PATH`` for each name."""
     return [word for name in names for word in (f"--{name.replace('_', '-')}", str(paths[name]))]
+
+
+def copy_to_change(model: Path, path: Path) -> Path:
+    """A copy of a model without its list of checksums, which would find any change."""
+    return shutil.copytree(model, path, ignore=shutil.ignore_patterns(sums.NAME))

@@ -4,8 +4,8 @@ import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-# The first pattern that fits counts, below the folder of the results. A bare name of a table may not stand here: every step
-# reaches this code, and would count as one that depends on the columns of that table (`versions`).
+# The first pattern that fits counts, below the folder of the results. A bare name of a table may not stand here: every
+# step reaches this code, and would count as one that depends on the columns of that table (`versions`).
 RULES = {
     "tables/truth.parquet": "draw_phantom",
     "organs.parquet": "draw_phantom",

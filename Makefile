@@ -2,6 +2,7 @@
 # make tables the same with the rows that take more time: workflow/configs/tables.yaml
 # make test   unit tests, the workflow end to end in miniature, linting, types
 # make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
+# make test-cluster   the miniature's whole chain as jobs of a real SLURM: 10 to 25 minutes
 # make test-full-size   optimiser steps at Stable Diffusion's true size: 18 GiB of memory, 21 GB of disk, some minutes
 # make site   the pages of README and docs as a site in build/site
 # make audit  known vulnerabilities of the packages of requirements.lock; needs a way to pypi.org
@@ -11,7 +12,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: env run tables test test-long test-full-size lint site audit lock
+.PHONY: env run tables test test-long test-cluster test-full-size lint site audit lock
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
@@ -43,6 +44,9 @@ test: env lint
 
 test-long: env
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+
+test-cluster: env
+	pytest -m cluster
 
 test-full-size: env
 	pytest -m full_size -s tests/train/test_train_full_size.py

@@ -18,13 +18,14 @@ from biomedjourney.preprocess import rows
 from tests.helpers import REPOSITORY, training_jobs
 from tests.helpers.workflow_runs import SMOKE, snakemake
 
-pytestmark = [pytest.mark.workflow, pytest.mark.system, pytest.mark.long]
+pytestmark = [pytest.mark.workflow, pytest.mark.system]
 
 PROFILE = ("--profile", "workflow/profiles/slurm")
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 GPUS = "resources: {train: {gpus: 2, mem_mb: 6000}, encode: {gpus: 1}, generate: {gpus: 1}, evaluate: {gpus: 1}}"
 
 
+@pytest.mark.cluster
 def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm: None, tmp_path: Path) -> None:
     """The page's commands one after the other, with the miniature's configuration, at first as a dry run."""
     block = re.search(r"```console\n(snakemake \$SLURM .*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.S)
@@ -60,6 +61,7 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm:
     assert "Nothing to be done" in nothing.stdout
 
 
+@pytest.mark.long
 def test_a_job_short_of_memory_gets_more_and_a_faulty_shard_is_left_out(slurm: None, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(
         "resources: {phantom: {mem_mb: 300}, cap: {mem_mb: 2000}}\npreprocess: {shards: 3}"
@@ -112,15 +114,19 @@ main()
 STEPS = 400
 
 
+@pytest.mark.long
 def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slurm: None, tmp_path: Path) -> None:
-    """SIGTERM with time to save, SLURM's own requeue, and a time limit; beside it a run that nothing disturbs."""
+    """SIGTERM with time to save, SLURM's own requeue, and a time limit; beside it a run that nothing disturbs.
+
+    A site's profile may ask for one task per job: with GPUs that would be one per GPU, each of which sees its own.
+    """
     training = training_jobs.ENDLESS | {"runs": {"stage1": {"steps": STEPS}}}
-    job = {"threads": 1, "mem_mb": 3000, "minutes": 60, "signal_seconds": 150}
+    job = {"threads": 2, "mem_mb": 3000, "minutes": 60, "gpus": 2, "signal_seconds": 150}
     for name in ("quiet", "disturbed"):
         training_jobs.prepare(tmp_path / name, {"train": training, "resources": {"train": job}})
     quiet, folder = tmp_path / "quiet", tmp_path / "disturbed"
     words = training_jobs.words(Path("training.yaml"), "stage1")
-    assert snakemake(quiet, "--cores", "1", *words).returncode == 0
+    assert snakemake(quiet, "--cores", "2", *words).returncode == 0
 
     (folder / "workflow").symlink_to(REPOSITORY / "workflow")
     program = folder / "bin" / "biomedjourney"
@@ -128,8 +134,9 @@ def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slur
     program.write_text(UNHURRIED)
     program.chmod(0o755)
     environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    options = [*PROFILE, *QUICK, "--verbose", "--default-resources", "tasks=1"]
     with ThreadPoolExecutor() as background:
-        running = background.submit(snakemake, folder, *PROFILE, *QUICK, *words, environment=environment)
+        running = background.submit(snakemake, folder, *options, *words, environment=environment)
         try:
             wait_until(running, lambda: bool(saved_step(folder)))
             number = the_job()
@@ -156,7 +163,11 @@ def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slur
             (folder / "hurry").touch()
         result = running.result()
     assert result.returncode == 0, result.stdout[-6000:]
-    assert result.stdout.count("has been submitted with SLURM jobid") == 3
+    submitted = re.findall(r"^sbatch call: (.*?) --wrap", result.stdout, re.MULTILINE)
+    assert len(submitted) == 3
+    assert all("--gpus=2" in call and "ntasks-per-gpu" not in call for call in submitted)
+    log = (folder / "logs" / "train" / "stage1.log").read_text()
+    assert len(re.findall(r"^stage1: \d+ examples of .* on 2 x cpu", log, re.MULTILINE)) == 1, log[-3000:]
     said = re.findall(r"^logs/train/stage1\.log: (.*)$", result.stdout, re.MULTILINE)
     assert said == [
         "was ended from outside, or never started: sent again",

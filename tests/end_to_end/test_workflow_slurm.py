@@ -34,7 +34,8 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm:
     assert len(steps) == 5
     (tmp_path / "workflow").symlink_to(REPOSITORY / "workflow")
     (tmp_path / "gpus.yaml").write_text(GPUS)
-    options = [*PROFILE, *QUICK, "--verbose", "--configfile", str(SMOKE), "gpus.yaml", "--"]
+    options = [*PROFILE, *QUICK, "--verbose", "--configfile", str(SMOKE), "gpus.yaml"]
+    options += ["--default-resources", "tasks=1", "--"]  # as a site's profile may have it
     at_once, said = 0, ""
     with ThreadPoolExecutor() as background:
         for step in steps:
@@ -51,6 +52,7 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm:
         *rules
     }
     assert rules.count("register_priors") == 4, "two shards in each direction"
+    assert not [call for call in submitted if "ntasks-per-gpu" in call], "each task would see GPUs of its own"
     for rule, call in zip(rules, submitted, strict=True):
         asked = re.search(r"--gpus=(\d)", call)
         assert (asked and asked[1]) == {"train_stage": "2", "encode_images": "1"}.get(rule, asked and asked[1])
@@ -106,27 +108,27 @@ save = checkpoint.save
 def save_and_wait(folder, state):
     save(folder, state)
     if not pathlib.Path("hurry").exists():
-        time.sleep(4)
+        time.sleep(6)
 
 checkpoint.save = save_and_wait
 main()
 """
-STEPS = 400
+STEPS = 300
 
 
 @pytest.mark.long
 def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slurm: None, tmp_path: Path) -> None:
     """SIGTERM with time to save, SLURM's own requeue, and a time limit; beside it a run that nothing disturbs.
 
-    A site's profile may ask for one task per job: with GPUs that would be one per GPU, each of which sees its own.
+    A site's profile may ask for one task per job: with GPUs that would be one per GPU.
     """
     training = training_jobs.ENDLESS | {"runs": {"stage1": {"steps": STEPS}}}
-    job = {"threads": 2, "mem_mb": 3000, "minutes": 60, "gpus": 2, "signal_seconds": 150}
+    job = {"threads": 1, "mem_mb": 3000, "minutes": 60, "gpus": 1, "signal_seconds": 150}
     for name in ("quiet", "disturbed"):
         training_jobs.prepare(tmp_path / name, {"train": training, "resources": {"train": job}})
     quiet, folder = tmp_path / "quiet", tmp_path / "disturbed"
     words = training_jobs.words(Path("training.yaml"), "stage1")
-    assert snakemake(quiet, "--cores", "2", *words).returncode == 0
+    assert snakemake(quiet, "--cores", "1", *words).returncode == 0
 
     (folder / "workflow").symlink_to(REPOSITORY / "workflow")
     program = folder / "bin" / "biomedjourney"
@@ -165,9 +167,7 @@ def test_training_that_is_taken_away_three_times_ends_with_the_same_weights(slur
     assert result.returncode == 0, result.stdout[-6000:]
     submitted = re.findall(r"^sbatch call: (.*?) --wrap", result.stdout, re.MULTILINE)
     assert len(submitted) == 3
-    assert all("--gpus=2" in call and "ntasks-per-gpu" not in call for call in submitted)
-    log = (folder / "logs" / "train" / "stage1.log").read_text()
-    assert len(re.findall(r"^stage1: \d+ examples of .* on 2 x cpu", log, re.MULTILINE)) == 1, log[-3000:]
+    assert all("--gpus=1" in call and "ntasks-per-gpu" not in call for call in submitted)
     said = re.findall(r"^logs/train/stage1\.log: (.*)$", result.stdout, re.MULTILINE)
     assert said == [
         "was ended from outside, or never started: sent again",

@@ -27,7 +27,7 @@ GPUS = "resources: {train: {gpus: 2, mem_mb: 6000}, encode: {gpus: 1}, generate:
 
 @pytest.mark.cluster
 def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm: None, tmp_path: Path) -> None:
-    """The page's commands one after the other, with the miniature's configuration, at first as a dry run."""
+    """The page's commands one after the other, with the configuration of the miniature."""
     block = re.search(r"```console\n(snakemake \$SLURM .*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.S)
     assert block is not None
     steps = [shlex.split(line, comments=True)[2:] for line in block[1].splitlines()]

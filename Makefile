@@ -42,9 +42,8 @@ lint: env
 test: env lint
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# one process more than cores: the tests of SLURM wait most of the time
 test-long: env
-	pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-cluster: env
 	pytest -m cluster

@@ -3,7 +3,8 @@
 # make test   unit tests, the workflow end to end in miniature, linting, types
 # make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
 # make test-cluster   the miniature's whole chain as jobs of a real SLURM: 10 to 25 minutes
-# make test-full-size   optimiser steps at Stable Diffusion's true size: 18 GiB of memory, 21 GB of disk, some minutes
+# make test-full-size   optimiser steps at Stable Diffusion's true size, a plan at MIMIC-CXR's: 18 GiB of memory, 21 GB of
+#                       disk, some minutes
 # make site   the pages of README and docs as a site in build/site
 # make audit  known vulnerabilities of the packages of requirements.lock; needs a way to pypi.org
 # make lock   resolve the dependencies anew into requirements.lock and envs/
@@ -49,7 +50,7 @@ test-cluster: env
 	pytest -m cluster
 
 test-full-size: env
-	pytest -m full_size -s tests/train/test_train_full_size.py
+	pytest -m full_size -s
 
 PAGES := README.md CONTRIBUTING.md CHANGELOG.md docs bench/RESULTS.md
 

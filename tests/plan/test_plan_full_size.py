@@ -14,7 +14,7 @@ from biomedjourney.plan.counts import MIMIC
 from tests.helpers import REPOSITORY
 from tests.helpers.workflow_runs import PAPER, paper_files, snakemake
 
-pytestmark = [pytest.mark.workflow, pytest.mark.long]
+pytestmark = [pytest.mark.workflow, pytest.mark.full_size]
 
 
 def core_seconds() -> float:

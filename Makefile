@@ -6,7 +6,7 @@
 # make test-full-size   optimiser steps at Stable Diffusion's true size, a plan at MIMIC-CXR's: 18 GiB of memory, 21 GB of
 #                       disk, some minutes
 # make site   the pages of README and docs as a site in build/site
-# make audit  known vulnerabilities of the packages of requirements.lock; needs a way to pypi.org
+# make audit  known vulnerabilities of the packages of requirements.lock; needs internet access
 # make lock   resolve the dependencies anew into requirements.lock and envs/
 
 PYTHON ?= python3.11

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from functools import cache, partial, reduce, wraps
 from pathlib import Path
@@ -171,13 +171,18 @@ def limit_readers(settings: dict[str, Any]) -> int:
 
 
 @contextmanager
-def for_the_owner() -> Iterator[None]:
-    """Files and folders that are made meanwhile can be read by nobody but their owner."""
-    before = os.umask(HIDDEN_FROM["owner"])
+def _under(mask: int) -> Iterator[None]:
+    """The process has this umask meanwhile."""
+    before = os.umask(mask)
     try:
         yield
     finally:
         os.umask(before)
+
+
+def for_the_owner() -> AbstractContextManager[None]:
+    """Files and folders that are made meanwhile can be read by nobody but their owner."""
+    return _under(HIDDEN_FROM["owner"])
 
 
 def hidden_like_inputs(command: Callable[..., None]) -> Callable[..., None]:
@@ -190,11 +195,8 @@ def hidden_like_inputs(command: Callable[..., None]) -> Callable[..., None]:
     def hidden(**values: Any) -> None:
         given = [path for value in values.values() for path in (value if isinstance(value, tuple) else (value,))]
         files = [path for path in given if isinstance(path, Path) and path.is_file()]
-        before = os.umask(reduce(lambda mask, file: mask | (~file.stat().st_mode & 0o077), files, umask()))
-        try:
+        with _under(reduce(lambda mask, file: mask | (~file.stat().st_mode & 0o077), files, umask())):
             command(**values)
-        finally:
-            os.umask(before)
 
     return hidden
 

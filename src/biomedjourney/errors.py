@@ -47,7 +47,7 @@ class UserErrors(UserError):
         Exception.__init__(self, "\nerror: ".join(str(error) for error in errors))
 
 
-def brief(error: BaseException) -> str:
+def brief(error: Exception) -> str:
     """The type of an exception and what it says, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")[:LONGEST]
 

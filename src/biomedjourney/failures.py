@@ -74,7 +74,7 @@ class Failures:
         logs = [*map(Path, cluster_logs), *own_logs]
         said = "\n".join([message or "", *(log.read_text(errors="replace") for log in logs if log.is_file())])
         cause = cause_of(said)
-        line = f"{', '.join(job.log) or job.rule.name}: {cause}"
+        line = f"{', '.join(job.log) or job.rule.name}: "
         is_sent_again = job.rule.restart_times > job.attempt - 1
         if cause in GROWS:
             key, resource, unit = GROWS[cause]
@@ -83,13 +83,13 @@ class Failures:
             gets = job.rule.expand_resources(job.wildcards_dict, job.input, job.attempt).get(resource)
             is_sent_again = is_sent_again and (gets != had or cause == Cause.TIME)
             remedy = f"raise resources.VERB.{key}, or resources.cap.{key}"
-            line += f" ({had} {unit}): " + (f"sent again with {gets} {unit}" if is_sent_again else remedy)
+            line += f"{cause} ({had} {unit}): " + (f"sent again with {gets} {unit}" if is_sent_again else remedy)
         elif cause == Cause.FAULT:
-            line = f"{', '.join(job.log) or job.rule.name}: {re.findall(ERROR, said, re.MULTILINE)[-1]}"
+            line += re.findall(ERROR, said, re.MULTILINE)[-1]
             line += " (the job's own fault: not sent again)" * is_sent_again
             is_sent_again = False
-        elif is_sent_again:
-            line += ": sent again"
+        else:
+            line += cause + ": sent again" * is_sent_again
         if not is_sent_again:
             self.final[_names(job)] = line
         return line

@@ -269,6 +269,56 @@ def test_readers_refuse_what_is_not_the_table(tmp_path: Path) -> None:
     refused("unknown column 'extra'")
     PAIRS.assign(study_id=PAIRS["study_id"].astype("int32")).to_parquet(path)
     refused("column 'study_id' of table 'pairs' is int32, expected int64")
+    PAIRS.iloc[:0].to_parquet(path, schema=tables.table("pairs").schema(PAIRS.columns))
+    refused("table 'pairs' has no rows")
+
+
+def not_text(column: str) -> pa.Table:
+    """The pairs with bytes in a column of text that are not UTF-8, as a changed bit makes them."""
+    latin = pa.array(["Größe".encode("latin-1")] * len(PAIRS), pa.binary()).view(pa.string())
+    rows = example(tables.table("pairs"))
+    return rows.set_column(rows.column_names.index(column), column, latin)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (pa.Table.from_pandas(PAIRS.assign(split=["train", None, None])), "column 'split' of table 'pairs' lacks 2"),
+        (pa.Table.from_pandas(PAIRS.assign(interval_days=[1.0, 2.0, None])), "column 'interval_days' of table 'pairs'"),
+        (not_text("split"), "damaged (ArrowInvalid: "),
+        (not_text("pair_id"), "damaged (ArrowInvalid: "),
+    ],
+)
+def test_readers_refuse_values_that_no_step_writes(rows: pa.Table, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "results" / "tables" / "pairs.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(rows, path)
+    for reader in (tables.read, tables.read_arrow, lambda *a: list(tables.read_stream(*a))):
+        with pytest.raises(UserError) as error:
+            reader(path, "pairs")
+        assert str(error.value).startswith(f"{path}: {expected}")
+        assert str(error.value).endswith("its rule pair_studies makes it again")
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("exclusions", True), ("pixels", True), ("pairs", False)])
+def test_only_some_tables_may_have_no_rows(name: str, is_read: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.parquet"
+    tables.write(path, name, example(tables.table(name), 0))
+    if is_read:
+        assert tables.read(path, name).empty
+    else:
+        with pytest.raises(UserError, match="has no rows"):
+            tables.read(path, name)
+
+
+def test_pictures_that_are_missing_name_the_file_without_rows(tmp_path: Path) -> None:
+    full, rowless = tmp_path / "0.parquet", tmp_path / "1.parquet"
+    tables.write(full, "pixels", example(tables.table("pixels")))
+    tables.write(rowless, "pixels", example(tables.table("pixels"), 0))
+    lookup = tables.Lookup([full, rowless], "pixels", "dicom_id", ["text 0", "text 9"])
+    lookup.require_pictures(["text 0"])
+    with pytest.raises(UserError, match=rf"1 of 2 pictures are missing: .*; {rowless} has no rows: "):
+        lookup.require_pictures(["text 0", "text 9"])
 
 
 def test_an_unknown_column_or_table_is_refused(tmp_path: Path) -> None:

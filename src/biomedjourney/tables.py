@@ -75,6 +75,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     bulky: bool = False
+    may_be_empty: bool = False  # bulky ones may be too: they are shards
 
     def column_for(self, name: str) -> Column | None:
         for column in self.columns:
@@ -299,6 +300,7 @@ _DECLARED = (
             Column("step", pa.string(), "the step that left it out"),
             Column("reason", pa.string(), "why"),
         ),
+        may_be_empty=True,
     ),
     Table(
         "progressions",
@@ -316,6 +318,7 @@ _DECLARED = (
             Column("fallback_reason", pa.string(), "why the rules wrote it after all", nullable=True),
             Column("check_*", pa.bool_(), "one check of the description"),
         ),
+        may_be_empty=True,
     ),
     Table(
         "triples",
@@ -367,6 +370,7 @@ _DECLARED = (
             Column("accepted", pa.bool_(), "score_after reaches the threshold, for the identity too"),
             Column("reason", pa.string(), "what was done, or why the pair is not accepted"),
         ),
+        may_be_empty=True,
     ),
     Table(
         "training",
@@ -520,6 +524,7 @@ _DECLARED = (
             *_with_training_seeds(measures.MAIN),
             *_as_printed(measures.IN_PAPER),
         ),
+        may_be_empty=True,
     ),
     Table(
         "beyond",
@@ -576,6 +581,7 @@ _DECLARED = (
             _PAIRS_COUNTED,
             *_with_intervals(m for m in measures.MEASURES if m.by_finding),
         ),
+        may_be_empty=True,
     ),
     Table(
         "subgroups",
@@ -587,6 +593,7 @@ _DECLARED = (
             _PAIRS_COUNTED,
             *_with_intervals(measures.MEASURES),
         ),
+        may_be_empty=True,
     ),
     Table(
         "truth",
@@ -915,10 +922,25 @@ def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] 
                 f"{path}: column {field.name!r} of table {name!r} is {file_schema.field(field.name).type}, "
                 f"expected {field.type}: {makers.again(path)}"
             )
+    if not (file.metadata.num_rows or declared.may_be_empty or declared.bulky):
+        raise UserError(f"{path}: table {name!r} has no rows: {makers.again(path)}")
     absent = [column for column in columns or () if column not in file_schema.names]
     if absent:
         raise ValueError(f"{path}: column {absent[0]!r} is not in table {name!r}")
     return file
+
+
+def _check_values(path: str | os.PathLike[str], name: str, data: pa.Table | pa.RecordBatch) -> None:
+    """Raises UserError for a null where none is allowed, and ArrowInvalid for text that is not UTF-8."""
+    data.validate(full=True)
+    for column_name in data.schema.names:
+        column = table(name).column_for(column_name)
+        nulls = data[column_name].null_count
+        if nulls and column is not None and not column.nullable:
+            raise UserError(
+                f"{path}: column {column_name!r} of table {name!r} lacks {nulls:,} value(s) where none may be missing: "
+                f"{makers.again(path)}"
+            )
 
 
 def _same_type(file_type: pa.DataType, expected: pa.DataType) -> bool:
@@ -930,7 +952,9 @@ def _same_type(file_type: pa.DataType, expected: pa.DataType) -> bool:
 def read_arrow(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
     """The table as Arrow. Raises UserError where the file is missing, damaged or of another schema."""
     with _check_file(path, name, columns) as file, errors_of_reading(path):
-        return file.read(columns=columns)
+        data = file.read(columns=columns)
+        _check_values(path, name, data)
+    return data
 
 
 def row_count(path: str | os.PathLike[str], name: str) -> int:
@@ -949,9 +973,12 @@ class Lookup:
         """``column``: that of the ``keys``. Errors as in `read`."""
         self.name, self.column, self.paths = name, column, list(dict.fromkeys(map(Path, paths)))
         self._groups: dict[str, tuple[Path, int]] = {}  # the file of each key, and the row group in it
+        self._rowless: list[Path] = []
         keys_array = pa.array(set(keys), pa.string())
         for path in self.paths:
             with _check_file(path, name, [column]) as file, errors_of_reading(path):
+                if not file.metadata.num_rows:
+                    self._rowless.append(path)
                 for group in range(file.num_row_groups):
                     values = file.read_row_group(group, [column])[column]
                     for key in values.filter(pc.is_in(values, keys_array)).to_pylist():
@@ -964,9 +991,10 @@ class Lookup:
         """Raises UserError where the picture of one of the keys is in none of the files."""
         keys = list(keys)
         if absent := [key for key in keys if key not in self]:
+            rowless = "".join(f"; {path} has no rows: {makers.again(path)}" for path in self._rowless[:1])
             raise UserError(
                 f"{', '.join(map(str, self.paths))}: {len(absent)} of {len(keys)} pictures are missing: "
-                f"give every shard of the table {self.name}"
+                f"give every shard of the table {self.name}{rowless}"
             )
 
     def path_of(self, key: str) -> Path:
@@ -984,7 +1012,7 @@ class Lookup:
             hits.setdefault(path, set()).add(group)
         for path in filter(hits.get, self.paths):
             with _check_file(path, self.name, columns) as file:
-                for batch in _batches(path, file, columns, sorted(hits[path]), rows):
+                for batch in _batches(path, self.name, file, columns, sorted(hits[path]), rows):
                     is_wanted = []
                     for key in batch[self.column].to_pylist():
                         is_wanted.append(key in remaining)
@@ -1009,11 +1037,16 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """The table in pieces of at most ``rows`` rows and about 4 MiB (``BATCH``). Errors as in `read`."""
     with _check_file(path, name, columns) as file:
-        yield from _batches(path, file, columns, list(range(file.num_row_groups)), rows)
+        yield from _batches(path, name, file, columns, list(range(file.num_row_groups)), rows)
 
 
 def _batches(
-    path: str | os.PathLike[str], file: pq.ParquetFile, columns: list[str] | None, groups: list[int], rows: int
+    path: str | os.PathLike[str],
+    name: str,
+    file: pq.ParquetFile,
+    columns: list[str] | None,
+    groups: list[int],
+    rows: int,
 ) -> Iterator[pa.RecordBatch]:
     """Some row groups in pieces of at most ``rows`` rows, fewer where rows are large."""
     with errors_of_reading(path):
@@ -1023,7 +1056,9 @@ def _batches(
             read = [chunk for chunk in chunks if columns is None or chunk.path_in_schema.partition(".")[0] in columns]
             row_size = sum(chunk.total_uncompressed_size for chunk in read) / max(metadata.num_rows, 1)
             size = max(1, min(rows, int(BATCH / max(row_size, 1))))
-            yield from file.iter_batches(batch_size=size, columns=columns, row_groups=[group])
+            for batch in file.iter_batches(batch_size=size, columns=columns, row_groups=[group]):
+                _check_values(path, name, batch)
+                yield batch
 
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:

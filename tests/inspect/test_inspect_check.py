@@ -84,6 +84,18 @@ def retype(path: Path) -> None:
     pq.write_table(table.set_column(place, "subject_id", table["subject_id"].cast(pa.string())), path)
 
 
+def omit(path: Path) -> None:
+    """One value that may not be missing."""
+    table = pq.read_table(path)
+    place = table.column_names.index("subject_id")
+    values = [None, *table["subject_id"].to_pylist()[1:]]
+    pq.write_table(table.set_column(place, "subject_id", pa.array(values, pa.int64())), path)
+
+
+def no_rows(path: Path) -> None:
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+
 def other(path: Path) -> None:
     """Another table in its place."""
     shutil.copy(path.parents[1] / (TABLE if path.match(SHARD) else SHARD), path)
@@ -91,7 +103,7 @@ def other(path: Path) -> None:
 
 FAULTS = [
     *((place, fault) for place in (TABLE, SHARD, MODEL, STATE) for fault in (cut, empty, flip)),
-    *((TABLE, fault) for fault in (rename, drop, retype, other)),
+    *((TABLE, fault) for fault in (rename, drop, retype, omit, no_rows, other)),
     *((SHARD, fault) for fault in (rename, other)),
     ("report/index.html", cut),
     ("report/grid.png", cut),

@@ -887,9 +887,19 @@ def open_file(path: str | os.PathLike[str]) -> pq.ParquetFile:
 
     With pyarrow's defaults the first rows cost the whole file: it reads all row groups ahead (``pre_buffer``), and
     column chunks whole (no ``buffer_size``). Pages that have a checksum are compared with it: wrap what reads rows in
-    `errors_of_reading`.
+    `errors_of_reading`. Raises UserError for a file that cannot be opened as Parquet.
     """
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
+    try:
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
+        _ = file.schema_arrow.names  # fails where the bits of a name are damaged
+        return file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({brief(error)}): {makers.again(path)}") from None
+
+
+def name_in(file: pq.ParquetFile) -> str:
+    """The name of the table that a file says it holds; empty where it says none."""
+    return (file.schema_arrow.metadata or {}).get(b"table", b"").decode(errors="replace")
 
 
 @contextmanager
@@ -905,13 +915,10 @@ def errors_of_reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] | None = None) -> pq.ParquetFile:
     declared = table(name)
-    try:
-        file = open_file(path)
-        file_schema = file.schema_arrow
-    except FileNotFoundError:
-        raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it") from None
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({brief(error)}): {makers.again(path)}") from None
+    if not Path(path).exists():
+        raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it")
+    file = open_file(path)
+    file_schema = file.schema_arrow
     try:
         expected = declared.schema(file_schema.names)
     except ValueError as error:

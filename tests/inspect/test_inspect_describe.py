@@ -55,7 +55,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "foreign.parquet")
     for name, expected in (
-        ("a.csv", "not a Parquet file"),
+        ("a.csv", "not a readable Parquet file"),
         ("foreign.parquet", "not written by this project"),
         ("none.parquet", "no such file"),
     ):

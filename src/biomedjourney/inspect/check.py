@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from biomedjourney import arrays, makers, pixels, progress, sums, tables
-from biomedjourney.errors import UserError, UserErrors, brief
+from biomedjourney.errors import UserError, UserErrors
 
 PICTURES = ("png", "coverage")  # columns
 NUMBERS = ("mean", "std", "states")  # columns whose numbers have the form in the column ``shape``
@@ -73,11 +73,8 @@ def _name_of(inner: Path, path: Path) -> str:
     for name in candidates:
         if name in tables.TABLES:
             return name
-    try:
-        with tables.open_file(path) as file:
-            said = (file.schema_arrow.metadata or {}).get(b"table", b"").decode(errors="replace")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({brief(error)}): {makers.again(path)}") from None
+    with tables.open_file(path) as file:
+        said = tables.name_in(file)
     if said not in tables.TABLES:
         raise UserError(f"{path}: not a table of this project: {makers.again(path)}")
     return said

@@ -52,11 +52,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """The file of a table. Raises UserError for a file that is not a table of this project."""
     if not path.is_file():
         raise UserError(f"{path}: no such file: give the path of a table, such as results/tables/pairs.parquet")
-    try:
-        file = tables.open_file(path)
-    except (pa.ArrowInvalid, OSError):
-        raise UserError(f"{path}: not a Parquet file: the tables of this project are *.parquet") from None
-    with file:
+    with tables.open_file(path) as file:
         if not {"table", "description"} <= metadata(file.schema_arrow).keys():
             raise UserError(f"{path}: has no description, so it was not written by this project: give another table")
         yield file

@@ -4,8 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from biomedjourney import tables
 from biomedjourney.errors import UserError
 
@@ -49,10 +47,10 @@ def find(results: Path) -> dict[str, Found]:
     for path in sorted([*results.glob("*.parquet"), *(path for f in folders for path in f.rglob("*.parquet"))]):
         try:
             with tables.open_file(path) as file:
-                name = (file.schema_arrow.metadata or {}).get(b"table", b"").decode()
+                name = tables.name_in(file)
                 if name in tables.TABLES:
                     schemas.setdefault(name, {})[path] = (file.metadata.num_rows, file.schema_arrow.names)
-        except (pa.ArrowInvalid, OSError):  # a file that is no table of ours, or is being replaced just now
+        except UserError:  # a file that is no table of ours, or is being replaced just now
             continue
     if not schemas:
         raise UserError(

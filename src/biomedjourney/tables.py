@@ -909,7 +909,7 @@ def errors_of_reading(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except pa.ArrowMemoryError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: damaged ({brief(error)}): {makers.again(path)}") from None
 
 

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pandas as pd
@@ -64,3 +65,20 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
         assert expected in str(error)
         assert name in str(error)
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["studies", "pixels"])
+def test_a_changed_bit_is_one_line_at_most(name: str, written: dict[str, Path], tmp_path: Path) -> None:
+    whole, chosen, said = written[name].read_bytes(), random.Random(5), []
+    path = tmp_path / "results" / f"{name}.parquet"
+    path.parent.mkdir()
+    for _ in range(60):
+        content = bytearray(whole)
+        content[chosen.randrange(len(content))] ^= 1 << chosen.randrange(8)
+        path.write_bytes(content)
+        for words in ([str(path)], ["--results", str(path.parent), "--sql", f"select * from {name}"]):
+            error = CliRunner().invoke(commands, ["inspect", *words]).exception
+            assert error is None or isinstance(error, UserError), repr(error)
+            said.append(str(error or ""))
+    assert sum("damaged" in line for line in said) > 10
+    assert not any("\n" in line for line in said)

@@ -49,18 +49,21 @@ def describe(path: Path, rows: int = 5) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """The file of a table. Raises UserError for a file that is not a table of this project."""
+    """The file of a table. Raises UserError for a file that is not a table of this project, and for a damaged one."""
     if not path.is_file():
         raise UserError(f"{path}: no such file: give the path of a table, such as results/tables/pairs.parquet")
-    with tables.open_file(path) as file:
+    with tables.open_file(path) as file, tables.errors_of_reading(path):
         if not {"table", "description"} <= metadata(file.schema_arrow).keys():
             raise UserError(f"{path}: has no description, so it was not written by this project: give another table")
         yield file
 
 
-def metadata(schema: pa.Schema) -> dict[str, str]:
-    """What a table's file says of itself: ``table``, ``description`` and ``key``."""
-    return {k.decode(): v.decode(errors="replace") for k, v in (schema.metadata or {}).items()}
+def metadata(described: pa.Schema | pa.Field) -> dict[str, str]:
+    """What a table's file says of itself (``table``, ``description``, ``key``), or of a column."""
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (described.metadata or {}).items()
+    }
 
 
 def first_rows(file: pq.ParquetFile, rows: int) -> list[dict[str, Any]]:
@@ -100,7 +103,10 @@ def _statistics(file: pq.ParquetFile) -> dict[str, tuple[str, str]]:
         row_group = file.metadata.row_group(group)
         for place in range(row_group.num_columns):
             chunk = row_group.column(place)
-            chunks[chunk.path_in_schema.partition(".")[0]].append(chunk)
+            column = chunk.path_in_schema.partition(".")[0]
+            if column not in chunks:
+                raise pa.ArrowInvalid(f"it holds values of a column {column!r} that it does not declare")
+            chunks[column].append(chunk)
     return {field.name: _of_column(file, field, chunks[field.name]) for field in file.schema_arrow}
 
 
@@ -124,7 +130,7 @@ def _of_column(file: pq.ParquetFile, field: pa.Field, chunks: list[Any]) -> tupl
 
 def _column(field: pa.Field, statistics: tuple[str, str]) -> list[str]:
     """Name, type, unit, missing values, range and description of a column."""
-    about = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+    about = metadata(field)
     type_name = f"{field.type} or null" if field.nullable else str(field.type)
     type_name = type_name.replace("fixed_size_list<", "list<").replace("item: ", "")
     return [field.name, type_name, about.get("unit", ""), *statistics, about.get("description", "")]

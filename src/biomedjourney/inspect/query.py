@@ -19,16 +19,16 @@ def connection(found: dict[str, Found]) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     # without a network DuckDB would wait for an extension that the query seems to need
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
-        for name, table in found.items():
-            paths = [str(path) for path in table.paths]
-            several = len(paths) > 1
-            database.read_parquet(paths, filename=several, union_by_name=table.columns_differ).create_view(name)
         try:
+            for name, table in found.items():
+                paths = [str(path) for path in table.paths]
+                several = len(paths) > 1
+                database.read_parquet(paths, filename=several, union_by_name=table.columns_differ).create_view(name)
             yield database
         except duckdb.CatalogException as error:
             raise UserError(f"--sql: {error}: the tables are {', '.join(found)}") from None
-        except duckdb.Error as error:
-            raise UserError(f"--sql: {error}") from None
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            raise UserError(f"--sql: {error} (`biomedjourney inspect --check` looks for damaged files)") from None
 
 
 def ask(database: duckdb.DuckDBPyConnection, sql: str, rows: int) -> tuple[list[dict[str, Any]], bool]:

@@ -3,6 +3,7 @@
 # make test   unit tests, the workflow end to end in miniature, linting, types
 # make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
 # make test-cluster   the miniature's whole chain as jobs of a real SLURM: 10 to 25 minutes
+# make test-all   the three before at once: they share the run of the miniature that they look at
 # make test-full-size   optimiser steps at Stable Diffusion's true size, a plan at MIMIC-CXR's: 18 GiB of memory, 21 GB of
 #                       disk, some minutes
 # make site   the pages of README and docs as a site in build/site
@@ -13,7 +14,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: env run tables test test-long test-cluster test-full-size lint site audit lock
+.PHONY: env run tables test test-long test-cluster test-all test-full-size lint site audit lock
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
@@ -40,14 +41,19 @@ lint: env
 	snakemake --lint
 	mypy
 
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: env lint
-	pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 test-long: env
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+	$(PYTEST) -m long
 
 test-cluster: env
 	pytest -m cluster
+
+test-all: env lint
+	$(PYTEST) -m "not full_size"
 
 test-full-size: env
 	pytest -m full_size -s

@@ -11,22 +11,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from biomedjourney import config
+from biomedjourney import config, tables
 from biomedjourney.preprocess import rows
 from tests.helpers import REPOSITORY, training_jobs
-from tests.helpers.workflow_runs import SMOKE, snakemake
+from tests.helpers.workflow_runs import SINGLE_FILES, SMOKE, TIME_COLUMNS, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.system]
 
 PROFILE = ("--profile", "workflow/profiles/slurm")
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
+LEARNED = {
+    *("training", "guidance", "samplers", "scores", "systems", "ablations", "beyond", "soundness", "findings"),
+    "subgroups",
+}
 GPUS = "resources: {train: {gpus: 2, mem_mb: 6000}, encode: {gpus: 1}, generate: {gpus: 1}, evaluate: {gpus: 1}}"
 
 
 @pytest.mark.cluster
-def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm: None, tmp_path: Path) -> None:
+def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(
+    slurm: None, smoke: Path, tmp_path: Path
+) -> None:
     """The page's commands one after the other, with the configuration of the miniature."""
     block = re.search(r"```console\n(snakemake \$SLURM .*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.S)
     assert block is not None
@@ -39,7 +46,7 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm:
     at_once, said = 0, ""
     with ThreadPoolExecutor() as background:
         for step in steps:
-            running = background.submit(snakemake, tmp_path, *options, *step)
+            running = background.submit(snakemake, tmp_path, *options, *step, timeout=3600)
             while not running.done():
                 at_once = max(at_once, len(query("squeue", "--noheader", "--states=RUNNING").splitlines()))
                 time.sleep(1)
@@ -61,6 +68,24 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(slurm:
     assert (tmp_path / "results" / "report" / "index.html").is_file()
     nothing = snakemake(tmp_path, "--cores", "2", "--configfile", str(SMOKE), "gpus.yaml")
     assert "Nothing to be done" in nothing.stdout
+    assert_same_tables(smoke, tmp_path)
+
+
+def assert_same_tables(alone: Path, through_slurm: Path) -> None:
+    """All that no network was trained for is equal; the rest is close, since two processes round otherwise than one."""
+    for name in sorted(SINGLE_FILES):
+        first, second = (
+            tables.read(folder / "results" / "tables" / f"{name}.parquet", name).drop(
+                columns=TIME_COLUMNS.get(name, [])
+            )
+            for folder in (alone, through_slurm)
+        )
+        if name == "scores":
+            untrained = ~first["system"].isin(["biomedjourney", "text-only"])
+            assert untrained.any()
+            pd.testing.assert_frame_equal(first[untrained], second[untrained], check_exact=True, obj=name)
+        is_close = name in LEARNED
+        pd.testing.assert_frame_equal(first, second, check_exact=not is_close, atol=0.02 if is_close else 0, obj=name)
 
 
 @pytest.mark.long

@@ -15,16 +15,9 @@ from biomedjourney import tables
 from biomedjourney.plan.text import describe
 from tests.helpers.plans import settings_of
 from tests.helpers.report_page import table_rows
-from tests.helpers.workflow_runs import KEYS, SMOKE, run_smoke, snakemake
+from tests.helpers.workflow_runs import KEYS, SINGLE_FILES, SMOKE, snakemake
 
 pytestmark = pytest.mark.workflow
-
-SINGLE_FILES = {
-    "patients", "studies", "images", "singles", "pairs", "cohort", "exclusions", "progressions", "registrations",
-    "triples", "training", "guidance", "samplers", "scores", "systems", "ablations", "beyond", "soundness",
-    "findings", "subgroups", "truth",
-}  # fmt: skip
-TIME_COLUMNS = {"training": ["seconds", "images_per_second", "memory_mb"]}
 
 
 def test_writes_every_table_and_each_opens_in_pandas_and_duckdb(smoke: Path) -> None:
@@ -164,19 +157,6 @@ def test_the_account_of_the_cohort_goes_from_raw_rows_to_training_examples(smoke
         sum(kept[f"triples by rules in {split}: all"] for split in tables.SPLITS)
         == kept["triples by rules: description valid"]
     )
-
-
-@pytest.mark.long
-def test_same_seed_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
-    again = run_smoke(tmp_path)
-    for name in sorted(SINGLE_FILES):
-        first, second = (
-            tables.read(folder / "results" / "tables" / f"{name}.parquet", name).drop(
-                columns=TIME_COLUMNS.get(name, [])
-            )
-            for folder in (smoke, again)
-        )
-        pd.testing.assert_frame_equal(first, second, check_exact=True, obj=name)
 
 
 def test_edit_draws_with_the_exported_model(smoke: Path, tmp_path: Path) -> None:

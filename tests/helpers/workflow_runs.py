@@ -14,6 +14,14 @@ TABLES = REPOSITORY / "workflow" / "configs" / "tables.yaml"
 OFFLINE = REPOSITORY / "tests" / "helpers" / "offline"
 KEYS = {"OPENAI_API_KEY": "sk-nobody-may-see-this-one", "HF_TOKEN": "hf_nor_may_anybody_see_this_one"}
 
+# The tables of the smoke run that are one file each.
+SINGLE_FILES = {
+    "patients", "studies", "images", "singles", "pairs", "cohort", "exclusions", "progressions", "registrations",
+    "triples", "training", "guidance", "samplers", "scores", "systems", "ablations", "beyond", "soundness",
+    "findings", "subgroups", "truth",
+}  # fmt: skip
+TIME_COLUMNS = {"training": ["seconds", "images_per_second", "memory_mb"]}
+
 
 def without_ablations() -> dict[str, Any]:
     """What leaves the rows of paper.yaml out that the default run does not have, as a user may wish for."""

@@ -5,6 +5,8 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from biomedjourney import tables
-from biomedjourney.errors import UserError, full_disk
+from biomedjourney.errors import MORE_MEMORY, UserError, full_disk
 from biomedjourney.gather.parts import gather
 from biomedjourney.rewrite.cache import Cache
 from biomedjourney.train import checkpoint
@@ -220,3 +222,26 @@ def test_a_message_is_one_line_whatever_it_quotes() -> None:
     told = UserError("a  b.dcm: not readable (no plugin:\n\tgdcm\r\n\tpyjpegls): replace it")
     assert str(told) == "a  b.dcm: not readable (no plugin: gdcm pyjpegls): replace it"
     assert str(pickle.loads(pickle.dumps(told))) == str(told)
+
+
+SHORT_OF_MEMORY = """
+import mmap, resource
+import numpy, pyarrow, SimpleITK, torch
+from biomedjourney import errors
+
+resource.setrlimit(resource.RLIMIT_AS, (32 << 30,) * 2)
+for allocate in (
+    lambda: numpy.zeros(1 << 36), lambda: torch.zeros(1 << 36), lambda: pyarrow.allocate_buffer(1 << 38),
+    lambda: SimpleITK.Image(1 << 17, 1 << 17, SimpleITK.sitkFloat64), lambda: mmap.mmap(-1, 1 << 38),
+    lambda: bytearray(1 << 38),
+):
+    try:
+        allocate()
+    except Exception as error:
+        print(errors._remedy(error))
+"""
+
+
+def test_whatever_allocates_in_vain_asks_for_more_memory() -> None:
+    said = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [MORE_MEMORY] * 6

@@ -40,6 +40,11 @@ SHELL = "Command 'set -euo pipefail; biomedjourney …' returned non-zero exit s
         (STATUS.format("FAILED") + "\n" + SAVED.format("SIGTERM"), Cause.OUTSIDE),
         (STATUS.format("CANCELLED") + "\n" + CANCELLED, Cause.OUTSIDE),
         (STATUS.format("NODE_FAIL"), Cause.OUTSIDE),
+        # SLURM kills what does not end in time after its signal
+        (STATUS.format("FAILED") + "\n" + AT_THE_LIMIT + "\n" + SHELL.format(137), Cause.TIME),
+        (STATUS.format("CANCELLED") + "\n" + CANCELLED + "\n" + SHELL.format(137), Cause.OUTSIDE),
+        (STATUS.format("PREEMPTED") + "\n" + CANCELLED + "\nerror: a file that only half came", Cause.OUTSIDE),
+        (SHELL.format(137) + "\nerror: another process of the step has ended", Cause.MEMORY),
         (SHELL.format(1), Cause.OUTSIDE),
         ("slurmstepd: error: something else", Cause.OUTSIDE),
         ("", Cause.OUTSIDE),

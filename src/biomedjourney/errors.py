@@ -23,6 +23,8 @@ TEXTS = (*(os.strerror(code) for code in FULL), "No usable temporary directory f
 TORCH_WRITER = "inline_container.cc"  # names the file of torch's source that writes and reads zip files
 TORCH_READER = "PytorchStreamReader"
 LONGEST = 300  # characters of an exception's own text that a message quotes
+# What torch, the system and ITK say where memory is short, and the exception is no MemoryError.
+NO_MEMORY = ("can't allocate memory", os.strerror(errno.ENOMEM), "Failed to allocate memory")
 MORE_MEMORY = "give the step more memory (resources.VERB.mem_mb)"
 SHOW_TEXTS = "BIOMEDJOURNEY_SHOW_TEXTS"
 FRAME = re.compile(r'  File ".+", line \d+, in \S+')
@@ -86,7 +88,7 @@ def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
 
 def _remedy(error: BaseException) -> str:
     """What to do about an error that nobody foresaw; where it says that memory is short, there is more to say."""
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY):
         return MORE_MEMORY
     if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         return "lower batch_size of the step"

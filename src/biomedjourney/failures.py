@@ -25,22 +25,22 @@ class Cause(StrEnum):
 
 
 ERROR = r"^error: .*"
-SIGNS = {
+# In this order: what SLURM itself says comes first, since a process that it kills may leave an error or a status behind.
+SIGNS = (
+    (Cause.MEMORY, rf"'OUT_OF_MEMORY'|oom.?kill|xceeded .*memory|{re.escape(MORE_MEMORY)}"),
+    (Cause.TIME, r"'TIMEOUT'|DUE TO TIME LIMIT|: stopped by SIGUSR1 after step "),
+    (Cause.OUTSIDE, r"\*\*\* JOB .* CANCELLED AT "),
     # Snakemake names the exit status of a shell: 137 where a process was killed, as the system does for want of memory
-    Cause.MEMORY: rf"'OUT_OF_MEMORY'|oom.?kill|xceeded .*memory|exit status 137\b|{re.escape(MORE_MEMORY)}",
-    Cause.TIME: r"'TIMEOUT'|DUE TO TIME LIMIT|: stopped by SIGUSR1 after step ",
-    Cause.FAULT: ERROR,
-}
+    (Cause.MEMORY, r"exit status 137\b"),
+    (Cause.FAULT, ERROR),
+)
 # What grows after a failure: its name in the configuration, in Snakemake, and its unit.
 GROWS = {Cause.MEMORY: ("mem_mb", "mem_mb", "MB"), Cause.TIME: ("minutes", "runtime", "minutes")}
 
 
 def cause_of(said: str) -> Cause:
-    """The cause by all that the cluster and the logs say about a job.
-
-    A process that is killed for want of memory may make others fail with errors of their own, hence the order.
-    """
-    return next((cause for cause, sign in SIGNS.items() if re.search(sign, said, re.MULTILINE)), Cause.OUTSIDE)
+    """The cause by all that the cluster and the logs say about a job."""
+    return next((cause for cause, sign in SIGNS if re.search(sign, said, re.MULTILINE)), Cause.OUTSIDE)
 
 
 def grown(value: int, times: int, cap: int) -> int:

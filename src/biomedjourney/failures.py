@@ -25,7 +25,7 @@ class Cause(StrEnum):
 
 
 ERROR = r"^error: .*"
-# In this order: what SLURM itself says comes first, since a process that it kills may leave an error or a status behind.
+# In this order: what SLURM itself says comes first, since a process that it kills may leave an error or a status.
 SIGNS = (
     (Cause.MEMORY, rf"'OUT_OF_MEMORY'|oom.?kill|xceeded .*memory|{re.escape(MORE_MEMORY)}"),
     (Cause.TIME, r"'TIMEOUT'|DUE TO TIME LIMIT|: stopped by SIGUSR1 after step "),

@@ -83,6 +83,11 @@ ALL = pytest.mark.parametrize("measure", BEYOND, ids=lambda measure: measure.nam
 FIXED = ("precision", "recall", "near_training")
 
 
+@pytest.fixture(autouse=True)
+def few_pairs_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beyond, "LEAST_FOR_FID", 50)
+
+
 @ALL
 def test_every_measure_is_defined_on_full_evidence_and_declared_in_full(measure: Measure) -> None:
     seen = random_evidence(0, seeds=2)
@@ -129,7 +134,7 @@ def test_a_weight_says_how_often_a_row_counts(measure: Measure) -> None:
     if measure.name == "near_training":
         limit = np.quantile(_known(seen.targets.real_distance), beyond.CLOSE)
         expected = np.average(seen.scores["distance_to_training"] < limit, weights=repeats)
-    elif measure.name == "diversity":  # a picture is never compared with itself, but its repetition would be
+    elif measure.name in ("diversity", "fid"):  # a picture is never compared with itself; no weights count
         return
     elif measure.name == "label_kl":  # the half picture that is added does not grow with the sample
         assert weighted.value(measure)[0] == pytest.approx(repeated.value(measure)[0], rel=0.01)
@@ -252,6 +257,31 @@ def test_the_kernel_distance_of_another_sample_of_the_same_pictures_is_about_not
     subjects, weights = np.arange(60), np.ones((1, 60))
     drawn = [beyond.kernel_distance(*rng.normal(0, 1, (2, 60, 4)), subjects, weights)[0] for _ in range(60)]
     assert abs(np.mean(drawn)) < 3 * np.std(drawn) / np.sqrt(60)
+
+
+def test_the_frechet_distance_is_that_of_two_normal_distributions() -> None:
+    rng = np.random.default_rng(8)
+    sample = rng.normal(0, 1, (5000, 3))
+    whitened = (sample - sample.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(sample, rowvar=False))).T
+    turn = np.linalg.qr(rng.normal(0, 1, (3, 3)))[0]
+    real, wide = whitened @ turn, (whitened * [1, 2, 3] + [0, 0, 4]) @ turn
+    assert beyond.frechet_distance(wide, real) == pytest.approx(4**2 + (2 - 1) ** 2 + (3 - 1) ** 2)
+    assert beyond.frechet_distance(real, wide) == pytest.approx(beyond.frechet_distance(wide, real))
+    assert beyond.frechet_distance(wide, wide) == pytest.approx(0, abs=1e-9)
+    flat = real * [1, 1, 0]  # a covariance without full rank
+    assert beyond.frechet_distance(flat, flat) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_frechet_distance_needs_many_pairs_and_has_no_interval() -> None:
+    few, many = (random_evidence(13, rows=rows) for rows in (49, 50))
+    assert np.isnan(few.value(beyond.FID)).all()
+    weights = measures.patient_weights(many.scores["subject_id"].to_numpy(), 5, 0)
+    estimate, *replicates = dataclasses.replace(many, weights=weights, _values={}).value(beyond.FID)
+    assert len(replicates) == 5
+    assert estimate > 0
+    assert np.isnan(replicates).all()
+    same = list(_known(many.targets.real_features))
+    assert value(beyond.FID, many, features=same) == pytest.approx(0, abs=1e-9)
 
 
 def test_precision_falls_with_odd_pictures_and_recall_with_missing_ones() -> None:

@@ -19,6 +19,7 @@ from biomedjourney.measures import (
     weighted_correlation,
 )
 
+LEAST_FOR_FID = 2048  # pairs: with fewer the distance is larger than it should be by more than systems differ
 NEIGHBOURS = 3  # k of Kynkäänniemi et al. (2019)
 CLOSE = 0.05  # quantile of the real pictures' distances below which a picture is close to a training picture
 GRADES = (0.0, 0.55, 0.8)  # severities before: absent, up to .55, up to .8, and above
@@ -77,6 +78,20 @@ def kernel_distance(generated: np.ndarray, real: np.ndarray, subjects: np.ndarra
     terms = (kernel(x, x) + kernel(y, y) - cross - cross.T) * others
     total = ((weights @ others) * weights).sum(axis=1)
     return np.divide(((weights @ terms) * weights).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def frechet_distance(generated: np.ndarray, real: np.ndarray) -> float:
+    """The squared Fréchet distance of two normal distributions, with means and covariances of features (rows, width).
+
+    The trace of the root of the product of both covariances A and B is that of the root of √A B √A, which is symmetric,
+    so that no rounding makes it complex (Heusel et al., 2017).
+    """
+    x, y = generated.astype(float), real.astype(float)
+    a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    values, vectors = np.linalg.eigh(a)
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0.0)).sum()
+    return float(((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum() + np.trace(a) + np.trace(b) - 2.0 * shared)
 
 
 def in_manifold(points: np.ndarray, manifold: np.ndarray) -> np.ndarray:
@@ -168,6 +183,14 @@ def _direction_accuracy(evidence: Evidence) -> np.ndarray:
 def _kid(evidence: Evidence) -> np.ndarray:
     subjects = evidence.scores["subject_id"].to_numpy()
     return kernel_distance(_features(evidence), _known(evidence.targets.real_features), subjects, evidence.weights)
+
+
+def _fid(evidence: Evidence) -> np.ndarray:
+    """Of the sample alone: a replicate, in which patients occur twice, would be farther from the real pictures."""
+    values = np.full(len(evidence.weights), np.nan)
+    if evidence.scores["pair_id"].nunique() >= LEAST_FOR_FID:
+        values[0] = frechet_distance(_features(evidence), _known(evidence.targets.real_features))
+    return values
 
 
 def _precision(evidence: Evidence) -> np.ndarray:
@@ -345,6 +368,15 @@ KID = Measure(
     needs=("real_features",),
     compute=_kid,
 )
+FID = Measure(
+    name="fid",
+    title="FID",
+    unit="squared distance",
+    description="Fréchet distance to the real follow-up pictures on features of the pathology classifier, without an "
+    f"interval; null with fewer than {LEAST_FOR_FID} pairs",
+    needs=("real_features",),
+    compute=_fid,
+)
 PRECISION = Measure(
     name="precision",
     title="precision",
@@ -402,6 +434,6 @@ BEYOND = (
     *(SSIM_UNCHANGED, *ORGAN_DICE, STILLNESS, AMOUNT_AUC),
     *(DIRECTION_ACCURACY, *_OF_DIRECTIONS),
     *(SEVERITY_RHO, RACE_AUC_MATCHED),
-    *(KID, PRECISION, RECALL, LABEL_KL),
+    *(KID, FID, PRECISION, RECALL, LABEL_KL),
     *(TRAINING_DISTANCE, NEAR_TRAINING, DIVERSITY),
 )

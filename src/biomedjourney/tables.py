@@ -341,6 +341,7 @@ _DECLARED = (
                 " description of the first configured writer",
             ),
         ),
+        may_be_empty=True,
     ),
     Table(
         "registrations",
@@ -400,6 +401,7 @@ _DECLARED = (
             ),
             Column("memory_mb", pa.float64(), "largest memory so far, the GPU's where there is one", "MB", True),
         ),
+        may_be_empty=True,
     ),
     Table(
         "guidance",

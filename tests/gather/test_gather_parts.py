@@ -24,7 +24,7 @@ def split(name: str, path: Path, folder: Path) -> list[str]:
     return parts
 
 
-@pytest.mark.parametrize("name", ["registrations", "training", "pixels", "truth"])
+@pytest.mark.parametrize("name", ["registrations", "training", "pixels", "progressions"])
 def test_parts_make_the_whole(name: str, whole: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "all.parquet"
     result = CliRunner().invoke(

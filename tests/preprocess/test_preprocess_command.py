@@ -120,7 +120,7 @@ def test_a_shard_too_many_is_refused(inputs):
 
 
 def write_singles(folder, good, missing):
-    """Tables of so many single images whose file is there, or is not."""
+    """Tables of so many images whose file is there, or is not."""
     names = [f"good{k}" for k in range(good)] + [f"missing{k}" for k in range(missing)]
     for name in names[:good]:
         Image.fromarray((chest() * 255).astype(np.uint8)).save(folder / "data" / f"{name}.jpg")
@@ -130,8 +130,8 @@ def write_singles(folder, good, missing):
         folder / "images.parquet", "images", pd.DataFrame([{"dicom_id": n, "path": f"{n}.jpg", **image} for n in names])
     )
     tables.write(folder / "singles.parquet", "singles", pd.DataFrame([{"dicom_id": n, **single} for n in names]))
-    pairs = tables.read(folder / "pairs.parquet", "pairs")
-    tables.write(folder / "pairs.parquet", "pairs", pairs.iloc[:0])
+    pairs = tables.read(folder / "pairs.parquet", "pairs").iloc[:1]
+    tables.write(folder / "pairs.parquet", "pairs", pairs.assign(prior_dicom_id=names[0], dicom_id=names[1]))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

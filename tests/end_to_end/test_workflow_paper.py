@@ -93,7 +93,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     words = ("--cores", "2", "--configfile", str(PAPER), "mine.yaml")
     with model_server.running(model_server.read_well) as server:
         (folder / "mine.yaml").write_text(yaml.safe_dump(config.merge(without_ablations(), mine(folder, server.url))))
-        result = snakemake(folder, *words, timeout=1800)
+        result = snakemake(folder, *words)
     assert result.returncode == 0, result.stdout[-6000:]
     return SimpleNamespace(folder=folder, said=result.stdout, words=words, requests=server.requests)
 

@@ -46,7 +46,7 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(
     at_once, said = 0, ""
     with ThreadPoolExecutor() as background:
         for step in steps:
-            running = background.submit(snakemake, tmp_path, *options, *step, timeout=3600)
+            running = background.submit(snakemake, tmp_path, *options, *step)
             while not running.done():
                 at_once = max(at_once, len(query("squeue", "--noheader", "--states=RUNNING").splitlines()))
                 time.sleep(1)

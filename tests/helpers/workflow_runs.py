@@ -64,7 +64,7 @@ def snakemake(
     *arguments: str,
     snakefile: Path = REPOSITORY / "Snakefile",
     environment: dict[str, str] | None = None,
-    timeout: float = 900.0,
+    timeout: float = 2400.0,
 ) -> subprocess.CompletedProcess[str]:
     """Runs the real Snakefile in ``folder``; standard error is joined to standard output.
 

@@ -889,19 +889,24 @@ def open_file(path: str | os.PathLike[str]) -> pq.ParquetFile:
 
     With pyarrow's defaults the first rows cost the whole file: it reads all row groups ahead (``pre_buffer``), and
     column chunks whole (no ``buffer_size``). Pages that have a checksum are compared with it: wrap what reads rows in
-    `errors_of_reading`. Raises UserError for a file that cannot be opened as Parquet.
+    `errors_of_reading`. Raises FileNotFoundError, and UserError for a file that cannot be opened as Parquet.
     """
     try:
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
         _ = file.schema_arrow.names  # fails where the bits of a name are damaged
         return file
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({brief(error)}): {makers.again(path)}") from None
 
 
-def name_in(file: pq.ParquetFile) -> str:
-    """The name of the table that a file says it holds; empty where it says none."""
-    return (file.schema_arrow.metadata or {}).get(b"table", b"").decode(errors="replace")
+def metadata(described: pa.Schema | pa.Field) -> dict[str, str]:
+    """What a table's file says of itself (``table``, ``description``, ``key``), or of a column."""
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (described.metadata or {}).items()
+    }
 
 
 @contextmanager
@@ -917,9 +922,10 @@ def errors_of_reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] | None = None) -> pq.ParquetFile:
     declared = table(name)
-    if not Path(path).exists():
-        raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it")
-    file = open_file(path)
+    try:
+        file = open_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: the table {name!r} is not there: run the step that writes it") from None
     file_schema = file.schema_arrow
     try:
         expected = declared.schema(file_schema.names)
@@ -943,9 +949,9 @@ def _check_values(path: str | os.PathLike[str], name: str, data: pa.Table | pa.R
     """Raises UserError for a null where none is allowed, and ArrowInvalid for text that is not UTF-8."""
     data.validate(full=True)
     for column_name in data.schema.names:
-        column = table(name).column_for(column_name)
         nulls = data[column_name].null_count
-        if nulls and column is not None and not column.nullable:
+        column = table(name).column_for(column_name) if nulls else None
+        if column is not None and not column.nullable:
             raise UserError(
                 f"{path}: column {column_name!r} of table {name!r} lacks {nulls:,} value(s) where none may be missing: "
                 f"{makers.again(path)}"
@@ -1000,7 +1006,8 @@ class Lookup:
         """Raises UserError where the picture of one of the keys is in none of the files."""
         keys = list(keys)
         if absent := [key for key in keys if key not in self]:
-            rowless = "".join(f"; {path} has no rows: {makers.again(path)}" for path in self._rowless[:1])
+            first = self._rowless[0] if self._rowless else None
+            rowless = f"; {first} has no rows: {makers.again(first)}" if first else ""
             raise UserError(
                 f"{', '.join(map(str, self.paths))}: {len(absent)} of {len(keys)} pictures are missing: "
                 f"give every shard of the table {self.name}{rowless}"

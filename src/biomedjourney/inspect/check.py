@@ -74,7 +74,7 @@ def _name_of(inner: Path, path: Path) -> str:
         if name in tables.TABLES:
             return name
     with tables.open_file(path) as file:
-        said = tables.name_in(file)
+        said = tables.metadata(file.schema_arrow).get("table", "")
     if said not in tables.TABLES:
         raise UserError(f"{path}: not a table of this project: {makers.again(path)}")
     return said

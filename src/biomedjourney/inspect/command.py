@@ -46,6 +46,7 @@ def command(
     biomedjourney inspect --sql "select split, count(*) from pairs group by split"
     biomedjourney inspect --sql "select * from triples where not accepted" --html refused.html
     """
+    from biomedjourney import tables
     from biomedjourney.inspect import describe, pairs
     from biomedjourney.inspect.found import find
     from biomedjourney.inspect.pictures import draw
@@ -81,7 +82,7 @@ def command(
         number = 5 if rows is None else rows
         click.echo(describe.describe(table, number))
         with describe.opened(table) as file:
-            key = describe.metadata(file.schema_arrow).get("key", "").split(",")
+            key = tables.metadata(file.schema_arrow).get("key", "").split(",")
             shown = describe.first_rows(file, number) if pictures is not None else []
     else:
         click.echo(describe.listing(find(results)))

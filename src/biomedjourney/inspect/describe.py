@@ -28,7 +28,7 @@ def describe(path: Path, rows: int = 5) -> str:
     """
     with opened(path) as file:
         schema, count = file.schema_arrow, file.metadata.num_rows
-        about = metadata(schema)
+        about = tables.metadata(schema)
         statistics = _statistics(file)
         lines = [
             f"{about['table']}: {about['description']}",
@@ -53,17 +53,9 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():
         raise UserError(f"{path}: no such file: give the path of a table, such as results/tables/pairs.parquet")
     with tables.open_file(path) as file, tables.errors_of_reading(path):
-        if not {"table", "description"} <= metadata(file.schema_arrow).keys():
+        if not {"table", "description"} <= tables.metadata(file.schema_arrow).keys():
             raise UserError(f"{path}: has no description, so it was not written by this project: give another table")
         yield file
-
-
-def metadata(described: pa.Schema | pa.Field) -> dict[str, str]:
-    """What a table's file says of itself (``table``, ``description``, ``key``), or of a column."""
-    return {
-        key.decode(errors="replace"): value.decode(errors="replace")
-        for key, value in (described.metadata or {}).items()
-    }
 
 
 def first_rows(file: pq.ParquetFile, rows: int) -> list[dict[str, Any]]:
@@ -130,7 +122,7 @@ def _of_column(file: pq.ParquetFile, field: pa.Field, chunks: list[Any]) -> tupl
 
 def _column(field: pa.Field, statistics: tuple[str, str]) -> list[str]:
     """Name, type, unit, missing values, range and description of a column."""
-    about = metadata(field)
+    about = tables.metadata(field)
     type_name = f"{field.type} or null" if field.nullable else str(field.type)
     type_name = type_name.replace("fixed_size_list<", "list<").replace("item: ", "")
     return [field.name, type_name, about.get("unit", ""), *statistics, about.get("description", "")]

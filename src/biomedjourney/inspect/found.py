@@ -47,10 +47,10 @@ def find(results: Path) -> dict[str, Found]:
     for path in sorted([*results.glob("*.parquet"), *(path for f in folders for path in f.rglob("*.parquet"))]):
         try:
             with tables.open_file(path) as file:
-                name = tables.name_in(file)
+                name = tables.metadata(file.schema_arrow).get("table", "")
                 if name in tables.TABLES:
                     schemas.setdefault(name, {})[path] = (file.metadata.num_rows, file.schema_arrow.names)
-        except UserError:  # a file that is no table of ours, or is being replaced just now
+        except (UserError, FileNotFoundError):  # a file that is no table of ours, or is being replaced just now
             continue
     if not schemas:
         raise UserError(

@@ -59,7 +59,9 @@ def random_evidence(seed: int, rows: int = 120, seeds: int = 1) -> Evidence:
         scores[measure.name] = rng.uniform(0.5, 1, len(place))
     scores["ssim_unchanged"] = rng.uniform(0.5, 1, len(place))
     scores["difference_to_prior"] = 0.1 + 0.05 * _known(targets.changed) + rng.uniform(0, 0.1, len(place))
+    scores["seeds_ms_ssim"] = rng.uniform(0.5, 1, len(place))
     scores["distance_to_training"] = rng.uniform(1, 2, len(place))
+    scores["prior_features"] = list(_known(targets.real_features) + rng.normal(0, 2, (len(place), WIDTH)))
     scores["features"] = list(_known(targets.real_features) + rng.normal(0, 0.5, (len(place), WIDTH)))
     return Evidence(scores, targets, FINDINGS, np.ones((1, len(place))), (0, 1))
 
@@ -149,7 +151,9 @@ def test_a_measure_of_pictures_that_say_nothing_is_that_of_chance(measure: Measu
     seen = random_evidence(2, rows=2000)
     rng = np.random.default_rng(3)
     numbers = [
-        name for name in seen.scores if name not in ("pair_id", "subject_id", "seed", "training_seed", "features")
+        name
+        for name in seen.scores
+        if name not in ("pair_id", "subject_id", "seed", "training_seed", "features", "prior_features")
     ]
     nothing = {name: rng.random(len(seen.scores)) for name in numbers}
     if measure.chance is not None:
@@ -164,6 +168,51 @@ def test_ssim_and_stillness_are_means_of_the_pictures_that_count() -> None:
     seen, differences = random_evidence(4, rows=40), np.tile([0.9, 0.1, 0.3, 0.9], 10)
     still = with_targets(seen, changed=np.tile([1.0, 0.0, 0.0, np.nan], 10))
     assert value(beyond.STILLNESS, still, difference_to_prior=differences) == pytest.approx(0.2)
+
+
+def changing(moved: float) -> tuple[Evidence, dict[str, object]]:
+    """Forty patients, the first twenty of which get a finding; the others lose it. ``moved``: how far pictures lie.
+
+    All priors lie at 0, the real follow-up pictures with the finding at 1 to 3 and those without it at 2 to 4.
+    """
+    seen = random_evidence(6, rows=40)
+    gets = np.arange(40) < 20
+    labels = np.stack([gets, np.zeros(40)], axis=1).astype(float)
+    before = np.stack([~gets, np.zeros(40)], axis=1).astype(float)
+    place = np.linspace(0, 2, 20)
+    real = np.zeros((40, WIDTH))
+    real[:, 0] = np.r_[1 + place, 2 + place]
+    seen = with_targets(seen, findings=labels, prior_findings=before, real_features=real)
+    return seen, {
+        "subject_id": np.arange(40),
+        "prior_features": list(np.zeros((40, WIDTH))),
+        "features": list(np.eye(1, WIDTH)[[0] * 40] * moved),
+    }
+
+
+def latent_divergence(nearer: float, farther: float) -> float:
+    return float(np.log(0.8 * np.exp(nearer) + 0.2 * np.exp(farther)))
+
+
+def test_the_latent_divergence_is_least_between_the_two_sorts_of_real_pictures() -> None:
+    seen, columns = changing(0.0)  # a copy: no real picture is as near, and all are as far
+    assert value(beyond.MINIMALITY, seen, **columns) == pytest.approx(latent_divergence(0, 1))
+    seen, columns = changing(9.0)
+    assert value(beyond.MINIMALITY, seen, **columns) == pytest.approx(latent_divergence(1, 0))
+    seen, columns = changing(2.5)  # those who get it: 15 of 20 nearer with it, less themselves, and 15 of 20 farther
+    with_it, without = np.linspace(1, 3, 20) <= 2.5, np.linspace(2, 4, 20) <= 2.5
+    expected = [latent_divergence((with_it.sum() - own) / 19, (~without).mean()) for own in with_it]
+    expected += [latent_divergence((without.sum() - own) / 19, (~with_it).mean()) for own in without]
+    assert value(beyond.MINIMALITY, seen, **columns) == pytest.approx(np.mean(expected))
+
+
+def test_the_latent_divergence_needs_ten_pairs_whose_finding_changes() -> None:
+    seen, columns = changing(1.0)
+    for pairs, is_defined in ((9, False), (10, True)):
+        before = seen.targets.findings.copy()
+        before[:pairs, 0] = 1 - before[:pairs, 0]
+        few = with_targets(seen, prior_findings=before)
+        assert np.isfinite(value(beyond.MINIMALITY, few, **columns)) == is_defined
 
 
 def test_with_fewer_than_ten_pairs_without_a_change_nothing_is_said_of_them() -> None:

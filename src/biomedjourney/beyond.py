@@ -23,6 +23,7 @@ LEAST_FOR_FID = 2048  # pairs: with fewer the distance is larger than it should 
 NEIGHBOURS = 3  # k of Kynkäänniemi et al. (2019)
 CLOSE = 0.05  # quantile of the real pictures' distances below which a picture is close to a training picture
 GRADES = (0.0, 0.55, 0.8)  # severities before: absent, up to .55, up to .8, and above
+OF_CHANGED, OF_UNCHANGED = 0.8, 0.2  # weights of counterfactual latent divergence, as in Melistas et al.'s code
 DIRECTIONS = ("new", "resolved", "worse", "improved")
 
 
@@ -112,8 +113,8 @@ def _column(evidence: Evidence, name: str) -> np.ndarray:
     return evidence.scores[name].to_numpy(dtype=float)
 
 
-def _features(evidence: Evidence) -> np.ndarray:
-    return np.stack(evidence.scores["features"].to_list()).astype(float)
+def _features(evidence: Evidence, column: str = "features") -> np.ndarray:
+    return np.stack(evidence.scores[column].to_list()).astype(float)
 
 
 def _first_seed(evidence: Evidence) -> np.ndarray:
@@ -132,6 +133,48 @@ def _known(value: np.ndarray | None) -> np.ndarray:
 
 def _ssim_unchanged(evidence: Evidence) -> np.ndarray:
     return weighted_mean(_column(evidence, "ssim_unchanged"), evidence.weights)
+
+
+def _seeds_ms_ssim(evidence: Evidence) -> np.ndarray:
+    return weighted_mean(_column(evidence, "seeds_ms_ssim"), evidence.weights)
+
+
+def _minimality(evidence: Evidence) -> np.ndarray:
+    """Over all pairs and findings whose label differs from before. The real pictures stay those of the sample.
+
+    Each prior is compared with the real follow-up pictures of other patients: with those of its own label, and with
+    those of the label that the picture should have.
+    """
+    from scipy.spatial.distance import cdist
+
+    targets, subjects = evidence.targets, evidence.scores["subject_id"].to_numpy()
+    real = np.unique(evidence.scores["pair_id"].to_numpy(), return_index=True)[1]
+    priors = _features(evidence, "prior_features")
+    moved = np.abs(_features(evidence) - priors).sum(axis=1, keepdims=True)
+    to_real = cdist(priors, _known(targets.real_features)[real].astype(float), "cityblock")
+    others = subjects[:, None] != subjects[real]
+    values, weights = [], []
+    for i in evidence.counted:
+        before, now = targets.prior_findings[:, i], targets.findings[:, i]
+        rows = np.flatnonzero(np.abs(now - before) == 1.0)
+        if len(set(evidence.scores["pair_id"].to_numpy()[rows])) < LEAST_PAIRS:
+            continue
+        like_now, like_before = (
+            others[rows] & (targets.findings[real, i] == label[rows, None]) for label in (now, before)
+        )
+        nearer = _share(to_real[rows] <= moved[rows], like_now)
+        farther = _share(to_real[rows] >= moved[rows], like_before)
+        values.append(np.log(OF_CHANGED * np.exp(nearer) + OF_UNCHANGED * np.exp(farther)))
+        weights.append(evidence.weights[:, rows])
+    if not values:
+        return np.full(len(evidence.weights), np.nan)
+    return weighted_mean(np.concatenate(values), np.concatenate(weights, axis=1))
+
+
+def _share(hits: np.ndarray, compared: np.ndarray) -> np.ndarray:
+    """The share of hits in each row among what is compared; NaN where nothing is."""
+    total = compared.sum(axis=1)
+    return np.divide((hits & compared).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def _organ_dice(evidence: Evidence, column: str) -> np.ndarray:
@@ -298,6 +341,15 @@ ORGAN_DICE = tuple(
     )
     for organ in ORGANS
 )
+MINIMALITY = Measure(
+    name="minimality",
+    title="counterfactual latent divergence",
+    unit="0 to 1",
+    description="whether a picture whose finding changes is as far from its prior as the change needs, and no farther, "
+    "beside real pictures with and without the finding, on features; the lower, the better",
+    needs=("findings", "prior_findings", "real_features"),
+    compute=_minimality,
+)
 STILLNESS = Measure(
     name="stillness",
     title="difference without a change",
@@ -428,12 +480,20 @@ DIVERSITY = Measure(
     needs=(),
     compute=_diversity,
 )
+SEEDS_MS_SSIM = Measure(
+    name="seeds_ms_ssim",
+    title="MS-SSIM of two seeds",
+    unit="fraction",
+    description="multi-scale SSIM of two pictures of the same pair, of different seeds; the lower, the more diverse",
+    needs=(),
+    compute=_seeds_ms_ssim,
+)
 
 IN_PAPER = tuple(measure for measure in ORGAN_DICE if measure.name == "lung_dice_prior")  # the paper prints figures
 BEYOND = (
-    *(SSIM_UNCHANGED, *ORGAN_DICE, STILLNESS, AMOUNT_AUC),
+    *(SSIM_UNCHANGED, *ORGAN_DICE, MINIMALITY, STILLNESS, AMOUNT_AUC),
     *(DIRECTION_ACCURACY, *_OF_DIRECTIONS),
     *(SEVERITY_RHO, RACE_AUC_MATCHED),
     *(KID, FID, PRECISION, RECALL, LABEL_KL),
-    *(TRAINING_DISTANCE, NEAR_TRAINING, DIVERSITY),
+    *(TRAINING_DISTANCE, NEAR_TRAINING, DIVERSITY, SEEDS_MS_SSIM),
 )

@@ -466,10 +466,19 @@ _DECLARED = (
             Column("prior_pathology_*", pa.float32(), "the pathology classifier's probability of the prior"),
             Column("matched_race_*", pa.float32(), "the race classifier's probability once all histograms are equal"),
             Column("distance_to_training", pa.float32(), "from the features to those of the nearest training picture"),
+            *(
+                Column(
+                    name,
+                    pa.list_(pa.float16()),
+                    f"what the pathology classifier's last layer sees{of}; null in the table of all systems",
+                    nullable=True,
+                )
+                for name, of in (("features", ""), ("prior_features", " of the registered prior"))
+            ),
             Column(
-                "features",
-                pa.list_(pa.float16()),
-                "what the pathology classifier's last layer sees; null in the table of all systems",
+                "seeds_ms_ssim",
+                pa.float32(),
+                "mean multi-scale SSIM with the pictures of the pair's other seeds; null where there are none",
                 nullable=True,
             ),
         ),

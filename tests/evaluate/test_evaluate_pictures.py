@@ -192,6 +192,8 @@ def test_features_and_scores_of_the_prior_stand_beside_those_of_the_picture() ->
     row = comparisons.feature_columns(batch, GreyJudges(), training).iloc[0]
     expected = GreyJudges().features(film(SICK)[None])
     np.testing.assert_allclose(row["features"], expected[0], atol=1e-3)
+    np.testing.assert_allclose(row["prior_features"], GreyJudges().features(film()[None])[0], atol=1e-3)
+    assert not np.allclose(row["features"], row["prior_features"], atol=1e-3)
     assert row["distance_to_training"] == pytest.approx(np.linalg.norm(expected - training, axis=1).min(), abs=1e-3)
     assert comparisons.prior_scores(batch, GreyJudges())["prior_pathology_edema"].iloc[0] == pytest.approx(
         film().mean()

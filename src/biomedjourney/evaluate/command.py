@@ -372,7 +372,7 @@ def systems(
     more_targets = labels.changes(rows, true_rows, settings["labels"])
     more_targets |= of_pairs(tables.read(real, "real"), rows["dicom_id"], findings, study_labels)
     summary = summarise(joined, rows, true_rows, more_targets, settings)
-    tables.write(all_scores, "scores", joined.assign(features=None))
+    tables.write(all_scores, "scores", joined.assign(features=None, prior_features=None))
     for name, content in summary.items():
         tables.write(outputs[name], name, content)
 

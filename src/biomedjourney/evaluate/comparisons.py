@@ -99,10 +99,14 @@ def matched_race_scores(pictures: Pictures, judges: Any, grey_levels: np.ndarray
 
 
 def feature_columns(pictures: Pictures, judges: Any, training_features: np.ndarray) -> pd.DataFrame:
-    """The features of the pathology classifier, and their distance to the nearest of those of training pictures."""
-    features = judges.features(pictures.generated).astype(np.float16)
+    """The features of picture and prior, and the distance of the picture's to the nearest of training pictures."""
+    features, prior_features = (
+        judges.features(seen).astype(np.float16) for seen in (pictures.generated, pictures.prior)
+    )
     distances = nearest_distance(features, training_features)
-    return pd.DataFrame({"features": list(features), "distance_to_training": distances})
+    return pd.DataFrame(
+        {"features": list(features), "prior_features": list(prior_features), "distance_to_training": distances}
+    )
 
 
 def nearest_distance(features: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from biomedjourney import pixels, progress, tables
 from biomedjourney.errors import UserError
+from biomedjourney.evaluate.diversity import likeness_of_seeds
 from biomedjourney.evaluate.pictures import Comparison, RealPictures
 from biomedjourney.systems import in_order
 
@@ -28,7 +29,7 @@ def score_system(
     """The table `scores` of one system. ``files``: every shard of its table `generated`.
 
     ``real``: the pictures of the compared test triples, for the columns that the ``comparisons`` make; without them it
-    is the table `second_scores`.
+    is the table `second_scores`, which compares no pictures.
     Raises UserError where a seed does not cover exactly the compared test triples.
     """
     key = [*SEEDS, "pair_id"]
@@ -38,6 +39,8 @@ def score_system(
     _require_every_seed(pairs, test_triples["pair_id"], f"system {system}")
     scored = [score_file(path, "generated", key, judges, batch_size, real, comparisons) for path in files]
     scores = pd.concat(scored, ignore_index=True)
+    if real is not None:
+        scores = scores.merge(pd.concat([likeness_of_seeds(path) for path in files]), on=key)
     return scores.assign(system=system).merge(test_triples[["pair_id", "subject_id"]], on="pair_id")
 
 

@@ -19,6 +19,7 @@ import math
 
 LIMIT: int = 3
 UNUSED = 4
+LABELS = tuple(label for label in ("wood", "stone"))
 
 
 def shared(values: list[float]) -> float:
@@ -32,6 +33,8 @@ def other(value: float) -> float:
 
 class Tool:
     """A tool."""
+
+    label: str  # has the name of a variable that belongs to the comprehension above
 
     def work(self) -> int:
         return helper()
@@ -137,6 +140,7 @@ PICTURES, SKETCH, WHOLE, TABLES, LOCAL = COMMANDS
         ("floor.py", "values: list[float]) -> float", "values: tuple[float, ...]) -> int", set()),
         ("floor.py", "LIMIT: int = 3", "LIMIT: float = 3", set()),
         ("floor.py", "UNUSED = 4", "UNUSED = 5", set()),
+        ("floor.py", '("wood", "stone")', '("wood", "glass")', set()),
         ("draw/command.py", 'help="The size."', 'help="The size in pixels."', set()),
         ("draw/command.py", '"--size"', '"--side"', {PICTURES}),
         ("floor.py", "LIMIT: int = 3", "LIMIT: int = 2", {PICTURES, WHOLE}),

@@ -194,7 +194,8 @@ def _defined_names(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        stored = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        stored = [node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
         return [node.id for node in stored if isinstance(node.ctx, ast.Store)]
     return []
 

@@ -24,7 +24,7 @@ LEFT_OUT = ("one-stage", "no-registration", "no-registration-one-stage", "text-o
 OVERLAY = {
     "train": {"seeds": 2, "runs": dict.fromkeys(("short-stage1", "short", "impression-text"), FEW)},
     "systems": {},
-    "generate": {"guidance": {"sweep": {"systems": ["biomedjourney"]}}},
+    "generate": {"seeds": DEFAULT["generate"]["seeds"], "guidance": {"sweep": {"systems": ["biomedjourney"]}}},
 }
 OVERLAY["train"]["runs"] |= dict.fromkeys(LEFT_OUT)  # type: ignore[index]
 OVERLAY["systems"] |= dict.fromkeys(LEFT_OUT)

@@ -131,14 +131,6 @@ def _known(value: np.ndarray | None) -> np.ndarray:
     return value
 
 
-def _ssim_unchanged(evidence: Evidence) -> np.ndarray:
-    return weighted_mean(_column(evidence, "ssim_unchanged"), evidence.weights)
-
-
-def _seeds_ms_ssim(evidence: Evidence) -> np.ndarray:
-    return weighted_mean(_column(evidence, "seeds_ms_ssim"), evidence.weights)
-
-
 def _minimality(evidence: Evidence) -> np.ndarray:
     """Over all pairs and findings whose label differs from before. The real pictures stay those of the sample.
 
@@ -177,7 +169,7 @@ def _share(hits: np.ndarray, compared: np.ndarray) -> np.ndarray:
     return np.divide((hits & compared).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _organ_dice(evidence: Evidence, column: str) -> np.ndarray:
+def _mean(evidence: Evidence, column: str) -> np.ndarray:
     return weighted_mean(_column(evidence, column), evidence.weights)
 
 
@@ -324,7 +316,7 @@ SSIM_UNCHANGED = Measure(
     description="SSIM of the picture with the registered prior, outside the area in which the true current picture "
     "differs from that prior",
     needs=(),
-    compute=_ssim_unchanged,
+    compute=partial(_mean, column="ssim_unchanged"),
 )
 ORGAN_DICE = tuple(
     Measure(
@@ -333,7 +325,7 @@ ORGAN_DICE = tuple(
         unit="fraction",
         description=f"mean Dice of the {organ} of the picture with that of the {picture}, as a segmenter marks them",
         needs=(),
-        compute=partial(_organ_dice, column=f"{organ}_dice_{reference}"),
+        compute=partial(_mean, column=f"{organ}_dice_{reference}"),
     )
     for reference, title, picture in (
         ("prior", "prior", "registered prior"),
@@ -486,7 +478,7 @@ SEEDS_MS_SSIM = Measure(
     unit="fraction",
     description="multi-scale SSIM of two pictures of the same pair, of different seeds; the lower, the more diverse",
     needs=(),
-    compute=_seeds_ms_ssim,
+    compute=partial(_mean, column="seeds_ms_ssim"),
 )
 
 IN_PAPER = tuple(measure for measure in ORGAN_DICE if measure.name == "lung_dice_prior")  # the paper prints figures

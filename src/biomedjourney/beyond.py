@@ -16,6 +16,7 @@ from biomedjourney.measures import (
     Measure,
     auc,
     mean_of_known,
+    share,
     weighted_correlation,
 )
 
@@ -154,19 +155,13 @@ def _minimality(evidence: Evidence) -> np.ndarray:
         like_now, like_before = (
             others[rows] & (targets.findings[real, i] == label[rows, None]) for label in (now, before)
         )
-        nearer = _share(to_real[rows] <= moved[rows], like_now)
-        farther = _share(to_real[rows] >= moved[rows], like_before)
+        nearer = share(((to_real[rows] <= moved[rows]) & like_now).sum(axis=1), like_now.sum(axis=1))
+        farther = share(((to_real[rows] >= moved[rows]) & like_before).sum(axis=1), like_before.sum(axis=1))
         values.append(np.log(OF_CHANGED * np.exp(nearer) + OF_UNCHANGED * np.exp(farther)))
         weights.append(evidence.weights[:, rows])
     if not values:
         return np.full(len(evidence.weights), np.nan)
     return weighted_mean(np.concatenate(values), np.concatenate(weights, axis=1))
-
-
-def _share(hits: np.ndarray, compared: np.ndarray) -> np.ndarray:
-    """The share of hits in each row among what is compared; NaN where nothing is."""
-    total = compared.sum(axis=1)
-    return np.divide((hits & compared).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def _mean(evidence: Evidence, column: str) -> np.ndarray:

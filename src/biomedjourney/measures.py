@@ -120,7 +120,7 @@ def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nda
 
     ``scores`` and ``positive`` (0, 1, NaN for a row to leave out) have the shape (rows,). Returns (replicates,).
     """
-    return _share(*comparisons(scores, positive, weights))
+    return share(*comparisons(scores, positive, weights))
 
 
 def comparisons(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +142,8 @@ def comparisons(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -
     return (positives * (below - 0.5 * negatives)).sum(axis=1), positives.sum(axis=1) * below[:, -1]
 
 
-def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+def share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Part over total; NaN where the total is zero."""
     return np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
@@ -257,7 +258,7 @@ def _change_auc(
             for group in groups:
                 wins, total = comparisons(evidence.pathology_scores(i), group, weights)
                 won, compared = won + wins, compared + total
-        by_finding.append(_share(won, compared))
+        by_finding.append(share(won, compared))
     return mean_of_known(by_finding, len(weights))
 
 

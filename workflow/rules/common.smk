@@ -6,6 +6,7 @@ import re
 import shlex
 import signal
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from humanfriendly import format_timespan
@@ -124,8 +125,12 @@ def settings(command, **only):
     return configuration.tracked_settings(config, command, **only)
 
 
+@cache
 def code(command, *tables, without=()):
-    """The version of the code that a command can reach; a change in it runs its rules again."""
+    """The version of the code that a command can reach; a change in it runs its rules again.
+
+    Rules ask for it by functions, so that the Snakemake of a cluster job reads the code of its own rule alone.
+    """
     return versions.code_version(command, tables, without)
 
 

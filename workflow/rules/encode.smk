@@ -17,7 +17,7 @@ rule encode_images:
         **resources_of("encode"),
     params:
         settings=settings("encode pictures"),
-        code=code("encode pictures"),
+        code=lambda wildcards: code("encode pictures"),
         devices=devices,
     shell:
         '{params.devices} biomedjourney --log {log:q} encode pictures --config "$BIOMEDJOURNEY_CONFIG"'
@@ -56,7 +56,7 @@ rule encode_reports:
         **resources_of("encode"),
     params:
         settings=settings("encode texts"),
-        code=code("encode texts"),
+        code=lambda wildcards: code("encode texts"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:

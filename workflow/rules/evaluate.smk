@@ -19,7 +19,7 @@ rule evaluate_guidance:
         **resources_of("evaluate"),
     params:
         settings=settings("evaluate guidance"),
-        code=code("evaluate guidance"),
+        code=lambda wildcards: code("evaluate guidance"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
@@ -49,7 +49,7 @@ rule evaluate_samplers:
         **resources_of("evaluate"),
     params:
         settings=settings("evaluate samplers"),
-        code=code("evaluate samplers"),
+        code=lambda wildcards: code("evaluate samplers"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
@@ -78,7 +78,7 @@ rule evaluate_real:
         **resources_of("evaluate"),
     params:
         settings=settings("evaluate real"),
-        code=code("evaluate real"),
+        code=lambda wildcards: code("evaluate real"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
@@ -109,7 +109,7 @@ rule evaluate_scores:
         **resources_of("evaluate"),
     params:
         settings=settings("evaluate scores"),
-        code=code("evaluate scores"),
+        code=lambda wildcards: code("evaluate scores"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
@@ -139,7 +139,7 @@ rule evaluate_soundness:
         **resources_of("evaluate"),
     params:
         settings=settings("evaluate soundness"),
-        code=code("evaluate soundness"),
+        code=lambda wildcards: code("evaluate soundness"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
         system=systems.MAIN,
@@ -170,7 +170,7 @@ if SECOND_JUDGES:
             **resources_of("evaluate"),
         params:
             settings=settings("evaluate second-scores"),
-            code=code("evaluate second-scores"),
+            code=lambda wildcards: code("evaluate second-scores"),
             inputs=lambda wildcards, input: input_flags(dict(input.items())),
             devices=devices,
         shell:
@@ -200,7 +200,7 @@ if SECOND_JUDGES:
             **resources_of("evaluate", gpus=False),
         params:
             settings=settings("evaluate judges"),
-            code=code("evaluate judges", "judges"),
+            code=lambda wildcards: code("evaluate judges", "judges"),
             inputs=lambda wildcards, input: input_flags(dict(input.items())),
         shell:
             'biomedjourney --log {log:q} evaluate judges --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
@@ -235,7 +235,7 @@ rule evaluate_systems:
         **resources_of("evaluate", gpus=False),
     params:
         settings=settings("evaluate systems"),
-        code=code("evaluate systems", "findings"),
+        code=lambda wildcards: code("evaluate systems", "findings"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
         'biomedjourney --log {log:q} evaluate systems --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'

@@ -17,7 +17,7 @@ rule gather_triples:
         ENVIRONMENT
     threads: 1
     params:
-        code=code("gather triples"),
+        code=lambda wildcards: code("gather triples"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
         "biomedjourney --log {log:q} gather triples --writer {wildcards.writer}"
@@ -43,7 +43,7 @@ rule gather_cohort:
         ENVIRONMENT
     threads: 1
     params:
-        code=code("gather cohort"),
+        code=lambda wildcards: code("gather cohort"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
         "biomedjourney --log {log:q} gather cohort {params.inputs} --cohort {output.cohort:q}"

@@ -17,7 +17,7 @@ if STAND_INS:
             **resources_of("generate"),
         params:
             settings=lambda wildcards: settings("generate stand-in", system=wildcards.system),
-            code=code("generate stand-in"),
+            code=lambda wildcards: code("generate stand-in"),
             devices=devices,
         shell:
             '{params.devices} biomedjourney --log {log:q} generate stand-in --config "$BIOMEDJOURNEY_CONFIG"'
@@ -125,7 +125,7 @@ rule copy_pictures:
     threads: 1
     params:
         settings=lambda wildcards: settings("generate copies", system=wildcards.system),
-        code=code("generate copies"),
+        code=lambda wildcards: code("generate copies"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
         'biomedjourney --log {log:q} generate copies --config "$BIOMEDJOURNEY_CONFIG" --system {wildcards.system}'
@@ -156,7 +156,7 @@ rule generate_soundness:
         **resources_of("generate"),
     params:
         settings=settings("generate soundness"),
-        code=code("generate soundness"),
+        code=lambda wildcards: code("generate soundness"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
         system=systems.MAIN,
@@ -185,7 +185,7 @@ rule export_model:
         **resources_of("generate", gpus=False),
     params:
         settings=settings("generate export", system="biomedjourney"),
-        code=code("generate export"),
+        code=lambda wildcards: code("generate export"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:

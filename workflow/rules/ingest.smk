@@ -19,7 +19,7 @@ rule ingest_raw_files:
         **resources_of("ingest"),
     params:
         settings=settings("ingest tables"),
-        code=code("ingest tables"),
+        code=lambda wildcards: code("ingest tables"),
     shell:
         'biomedjourney --log {log:q} ingest tables --config "$BIOMEDJOURNEY_CONFIG" --patients {output.patients:q}'
         " --studies {output.studies:q} --images {output.images:q} --cohort {output.cohort:q}"
@@ -44,7 +44,7 @@ rule check_images:
         **resources_of("ingest"),
     params:
         settings=settings("ingest check"),
-        code=code("ingest check"),
+        code=lambda wildcards: code("ingest check"),
     shell:
         'biomedjourney --log {log:q} ingest check --config "$BIOMEDJOURNEY_CONFIG" --images {input.images:q}'
         " --out {output.files:q} --processes {threads} 2>&1 | tee -a {log:q}"

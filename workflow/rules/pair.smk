@@ -22,7 +22,7 @@ rule pair_studies:
         **resources_of("pair"),
     params:
         settings=settings("pair tables"),
-        code=code("pair tables"),
+        code=lambda wildcards: code("pair tables"),
     shell:
         'biomedjourney --log {log:q} pair tables --config "$BIOMEDJOURNEY_CONFIG" --studies {input.studies:q}'
         " --images {input.images:q} --image-files {input.image_files:q} --ingest-cohort {input.ingest_cohort:q}"
@@ -49,7 +49,7 @@ rule list_images:
         **resources_of("pair"),
     params:
         settings=settings("pair images"),
-        code=code("pair images"),
+        code=lambda wildcards: code("pair images"),
     shell:
         'biomedjourney --log {log:q} pair images --config "$BIOMEDJOURNEY_CONFIG" --studies {input.studies:q}'
         " --images {input.images:q} --out {output.list:q} 2>&1 | tee -a {log:q}"
@@ -74,7 +74,7 @@ rule list_missing_images:
         **resources_of("pair"),
     params:
         settings=settings("pair images"),
-        code=code("pair images"),
+        code=lambda wildcards: code("pair images"),
     shell:
         'biomedjourney --log {log:q} pair images --config "$BIOMEDJOURNEY_CONFIG" --studies {input.studies:q}'
         " --images {input.images:q} --image-files {input.image_files:q} --out {output.list:q} 2>&1 | tee -a {log:q}"

@@ -18,7 +18,7 @@ if config["phantom"] is not None:
             **resources_of("phantom"),
         params:
             settings=settings("phantom"),
-            code=code("phantom"),
+            code=lambda wildcards: code("phantom"),
             out=lambda wildcards, output: os.path.dirname(os.path.dirname(output.checksums)),
         shell:
             'biomedjourney --log {log:q} phantom --config "$BIOMEDJOURNEY_CONFIG" --out {params.out:q}'

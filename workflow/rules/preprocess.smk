@@ -18,7 +18,7 @@ rule preprocess_images:
         **resources_of("preprocess"),
     params:
         settings=settings("preprocess"),
-        code=code("preprocess"),
+        code=lambda wildcards: code("preprocess"),
     shell:
         'biomedjourney --log {log:q} preprocess --config "$BIOMEDJOURNEY_CONFIG" --pairs {input.pairs:q}'
         " --singles {input.singles:q} --images {input.images:q} --shard {wildcards.shard} --out {output.pixels:q}"

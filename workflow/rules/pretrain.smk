@@ -17,7 +17,7 @@ rule pretrain_first_stage:
         **resources_of("pretrain", gpus=False),
     params:
         settings=settings("pretrain first-stage"),
-        code=pretrain_code("first_stage"),
+        code=lambda wildcards: pretrain_code("first_stage"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
     shell:
         'biomedjourney --log {log:q} pretrain first-stage --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'
@@ -49,7 +49,7 @@ rule pretrain_text_tower:
         **resources_of("pretrain"),
     params:
         settings=settings("pretrain text-tower"),
-        code=pretrain_code("text_tower"),
+        code=lambda wildcards: pretrain_code("text_tower"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
     shell:
@@ -82,7 +82,7 @@ rule pretrain_judges:
         **resources_of("pretrain"),
     params:
         settings=settings("pretrain judges"),
-        code=pretrain_code("judges"),
+        code=lambda wildcards: pretrain_code("judges"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         devices=devices,
         part="judges",
@@ -113,7 +113,7 @@ if SECOND_JUDGES:
         priority: 0  # the pictures do not wait for it
         params:
             settings=settings("pretrain second-judges"),
-            code=pretrain_code("second_judges"),
+            code=lambda wildcards: pretrain_code("second_judges"),
             part="second-judges",
 
 
@@ -142,7 +142,7 @@ if SEGMENTER:
             **resources_of("pretrain", gpus=False),
         params:
             settings=settings("pretrain segmenter"),
-            code=pretrain_code("segmenter"),
+            code=lambda wildcards: pretrain_code("segmenter"),
             inputs=lambda wildcards, input: input_flags(dict(input.items())),
         shell:
             'biomedjourney --log {log:q} pretrain segmenter --config "$BIOMEDJOURNEY_CONFIG" {params.inputs}'

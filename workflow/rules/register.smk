@@ -19,7 +19,7 @@ rule register_priors:
         **resources_of("register"),
     params:
         settings=settings("register"),
-        code=code("register"),
+        code=lambda wildcards: code("register"),
         pixels=lambda wildcards, input: flags("pixels", input.pixels),
     shell:
         'biomedjourney --log {log:q} register --config "$BIOMEDJOURNEY_CONFIG" --direction {wildcards.direction}'

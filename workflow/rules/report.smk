@@ -22,7 +22,7 @@ rule write_report:
         **resources_of("report"),
     params:
         settings=settings("report"),
-        code=code("report", "findings", "judges"),
+        code=lambda wildcards: code("report", "findings", "judges"),
         inputs=lambda wildcards, input: input_flags(dict(input.items())),
         out=lambda wildcards, output: os.path.dirname(output.page),
     shell:

@@ -18,7 +18,7 @@ rule train_stage:
         **resources_of("train"),
     params:
         settings=lambda wildcards: settings("train", run=TRAININGS[wildcards.training][0]),
-        code=code("train"),
+        code=lambda wildcards: code("train"),
         run=lambda wildcards: TRAININGS[wildcards.training][0],
         seed=lambda wildcards: TRAININGS[wildcards.training][1],
         checkpoints="results/checkpoints",

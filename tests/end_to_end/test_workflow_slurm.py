@@ -32,7 +32,7 @@ GPUS = "resources: {train: {gpus: 2, mem_mb: 6000}, encode: {gpus: 1}, generate:
 
 @pytest.mark.cluster
 def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(
-    slurm: None, smoke: Path, tmp_path: Path
+    slurm: None, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """The page's commands one after the other, with the configuration of the miniature."""
     block = re.search(r"```console\n(snakemake \$SLURM .*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.S)
@@ -68,7 +68,8 @@ def test_single_steps_of_the_manual_are_jobs_and_together_the_whole_chain(
     assert (tmp_path / "results" / "report" / "index.html").is_file()
     nothing = snakemake(tmp_path, "--cores", "2", "--configfile", str(SMOKE), "gpus.yaml")
     assert "Nothing to be done" in nothing.stdout
-    assert_same_tables(smoke, tmp_path)
+    alone = request.getfixturevalue("smoke")  # not before: other tests make it while SLURM's jobs wait
+    assert_same_tables(alone, tmp_path)
 
 
 def assert_same_tables(alone: Path, through_slurm: Path) -> None:

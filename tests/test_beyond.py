@@ -136,10 +136,11 @@ def test_a_weight_says_how_often_a_row_counts(measure: Measure) -> None:
     if measure.name == "near_training":
         limit = np.quantile(_known(seen.targets.real_distance), beyond.CLOSE)
         expected = np.average(seen.scores["distance_to_training"] < limit, weights=repeats)
-    elif measure.name in ("diversity", "fid"):  # a picture is never compared with itself; no weights count
-        return
-    elif measure.name == "label_kl":  # the half picture that is added does not grow with the sample
-        assert weighted.value(measure)[0] == pytest.approx(repeated.value(measure)[0], rel=0.01)
+    elif measure.name == "diversity":  # the pictures of a pair are compared within each draw of its patient
+        draws = np.concatenate([np.arange(count) for count in repeats]).astype(str)
+        repeated.scores["pair_id"] += "-" + draws
+        expected = repeated.value(measure)[0]
+    elif measure.name in ("fid", "label_kl"):  # of the sample alone
         return
     else:
         expected = repeated.value(measure)[0]
@@ -259,6 +260,7 @@ def test_a_direction_with_fewer_than_ten_pairs_is_undefined() -> None:
     few = with_targets(seen, prior_findings=before, findings=np.ones((120, 2)))
     new = next(m for m in BEYOND if m.name == "direction_new")
     assert np.isnan(new.compute(few)).all()
+    assert np.isnan(beyond.DIRECTION_ACCURACY.compute(few)).all(), "the rest would reward pictures without findings"
     before[9, 0] = 0
     assert np.isfinite(new.compute(with_targets(few, prior_findings=before))).all()
 
@@ -321,14 +323,15 @@ def test_the_frechet_distance_is_that_of_two_normal_distributions() -> None:
     assert beyond.frechet_distance(flat, flat) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_frechet_distance_needs_many_pairs_and_has_no_interval() -> None:
+def test_the_frechet_distance_needs_many_pairs_and_no_distance_of_distributions_has_an_interval() -> None:
     few, many = (random_evidence(13, rows=rows) for rows in (49, 50))
     assert np.isnan(few.value(beyond.FID)).all()
     weights = measures.patient_weights(many.scores["subject_id"].to_numpy(), 5, 0)
-    estimate, *replicates = dataclasses.replace(many, weights=weights, _values={}).value(beyond.FID)
-    assert len(replicates) == 5
-    assert estimate > 0
-    assert np.isnan(replicates).all()
+    for measure in (beyond.FID, beyond.LABEL_KL):
+        estimate, *replicates = dataclasses.replace(many, weights=weights, _values={}).value(measure)
+        assert len(replicates) == 5
+        assert estimate > 0
+        assert np.isnan(replicates).all()
     same = list(_known(many.targets.real_features))
     assert value(beyond.FID, many, features=same) == pytest.approx(0, abs=1e-9)
 

@@ -469,12 +469,26 @@ def test_correlation_agrees_with_numpy_and_is_undefined_for_a_constant() -> None
     assert np.isnan(measures.correlation(np.r_[1.0, np.full(39, np.nan)], y, np.ones((1, 40)))[0])
 
 
-def test_a_mean_leaves_out_what_is_undefined_and_follows_the_shares() -> None:
-    values = [np.array([0.2, np.nan, np.nan]), np.array([0.8, 0.6, np.nan])]
-    np.testing.assert_allclose(measures.mean_of_known(values, 3), [0.5, 0.6, np.nan])
-    shares = [np.array([3.0, 1, 1]), np.array([1.0, 1, 1])]
-    np.testing.assert_allclose(measures.mean_of_known(values, 3, shares), [0.35, 0.6, np.nan])
+def test_a_mean_is_over_what_the_sample_defines_in_every_replicate() -> None:
+    never, always, once = np.array([np.nan, 0.9, 0.9]), np.array([0.8, 0.6, 0.4]), np.array([0.2, np.nan, 0.3])
+    np.testing.assert_allclose(measures.mean_of_known([never, always], 3), always)
+    np.testing.assert_allclose(measures.mean_of_known([never, always, once], 3), [0.5, np.nan, 0.35])
+    shares = [np.ones(3), np.array([3.0, 1, 1]), np.array([1.0, 0, 1])]  # nothing of the last one in the replicate
+    np.testing.assert_allclose(measures.mean_of_known([never, always, once], 3, shares), [0.65, 0.6, 0.35])
     assert np.isnan(measures.mean_of_known([], 3)).all()
+    assert np.isnan(measures.mean_of_known([never], 3)).all()
+
+
+def test_a_replicate_without_a_positive_of_a_rare_finding_does_not_count_as_one_of_the_others_alone() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.stack([rng.integers(0, 2, 60), np.arange(60) < 2], axis=1).astype(float)
+    scores = pd.DataFrame({"subject_id": np.arange(60)})
+    scores["pathology_common"], scores["pathology_rare"] = labels[:, 0] + rng.normal(0, 0.1, 60), rng.random(60)
+    weights = measures.patient_weights(np.arange(60), 400, 0)
+    targets = measures.Targets(labels, labels, labels > 0, np.eye(3)[rng.integers(0, 3, 60)], rng.random(60))
+    areas = measures.Evidence(scores, targets, ("common", "rare"), weights, (0, 1)).value(measures.PATHOLOGY_AUC)
+    np.testing.assert_array_equal(np.isnan(areas), (weights[:, labels[:, 1] == 1] == 0).all(axis=1))
+    assert 20 < np.isnan(areas).sum() < 200
 
 
 def test_the_bootstrap_draws_whole_patients() -> None:

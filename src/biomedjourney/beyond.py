@@ -207,7 +207,8 @@ def _direction(evidence: Evidence, direction: str) -> np.ndarray:
 
 
 def _direction_accuracy(evidence: Evidence) -> np.ndarray:
-    return mean_of_known([_direction(evidence, name) for name in DIRECTIONS], len(evidence.weights))
+    """NaN where a direction has too few pairs: without `new`, pictures that never show a finding would win."""
+    return np.mean([_direction(evidence, name) for name in DIRECTIONS], axis=0)
 
 
 def _kid(evidence: Evidence) -> np.ndarray:
@@ -215,12 +216,15 @@ def _kid(evidence: Evidence) -> np.ndarray:
     return kernel_distance(_features(evidence), _known(evidence.targets.real_features), subjects, evidence.weights)
 
 
+def _of_the_sample(value: float, evidence: Evidence) -> np.ndarray:
+    """A distance between distributions without an interval: a replicate, in which patients occur twice, has more."""
+    return np.r_[value, np.full(len(evidence.weights) - 1, np.nan)]
+
+
 def _fid(evidence: Evidence) -> np.ndarray:
-    """Of the sample alone: a replicate, in which patients occur twice, would be farther from the real pictures."""
-    values = np.full(len(evidence.weights), np.nan)
-    if evidence.scores["pair_id"].nunique() >= LEAST_FOR_FID:
-        values[0] = frechet_distance(_features(evidence), _known(evidence.targets.real_features))
-    return values
+    if evidence.scores["pair_id"].nunique() < LEAST_FOR_FID:
+        return np.full(len(evidence.weights), np.nan)
+    return _of_the_sample(frechet_distance(_features(evidence), _known(evidence.targets.real_features)), evidence)
 
 
 def _precision(evidence: Evidence) -> np.ndarray:
@@ -241,13 +245,12 @@ def _label_kl(evidence: Evidence) -> np.ndarray:
         limit = _known(evidence.targets.thresholds)[:, i]
         if np.isnan(limit).any():
             continue
-        total = evidence.weights.sum(axis=1)
         p, q = (
-            (evidence.weights @ (scores > limit) + 0.5) / (total + 1.0)
+            (evidence.weights[0] @ (scores > limit) + 0.5) / (evidence.weights[0].sum() + 1.0)
             for scores in (_known(evidence.targets.real_scores)[:, i], evidence.pathology_scores(i))
         )
         divergences.append(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
-    return mean_of_known(divergences, len(evidence.weights))
+    return _of_the_sample(float(np.mean(divergences)) if divergences else np.nan, evidence)
 
 
 def _matched_race_auc(evidence: Evidence) -> np.ndarray:
@@ -290,18 +293,12 @@ def _diversity(evidence: Evidence) -> np.ndarray:
 
     columns = ("pair_id", "subject_id", "training_seed")
     pairs, subjects, models = (evidence.scores[name].to_numpy() for name in columns)
-    distances = cdist(_features(evidence), _features(evidence))
-
-    def mean(compared: np.ndarray) -> np.ndarray:
-        compared = compared.astype(float)
-        total = ((evidence.weights @ compared) * evidence.weights).sum(axis=1)
-        summed = ((evidence.weights @ (distances * compared)) * evidence.weights).sum(axis=1)
-        return np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
-
+    distances, weights = cdist(_features(evidence), _features(evidence)), evidence.weights
     same_pair = (pairs[:, None] == pairs) & (models[:, None] == models) & ~np.eye(len(pairs), dtype=bool)
-    if not same_pair.any():
-        return np.full(len(evidence.weights), np.nan)
-    return mean(same_pair) / mean(subjects[:, None] != subjects)
+    others = (subjects[:, None] != subjects).astype(float)
+    of_pair = weighted_mean(share((distances * same_pair).sum(axis=1), same_pair.sum(axis=1)), weights)
+    summed, compared = (((weights @ matrix) * weights).sum(axis=1) for matrix in (distances * others, others))
+    return of_pair / share(summed, compared)
 
 
 SSIM_UNCHANGED = Measure(
@@ -362,7 +359,6 @@ DIRECTION_ACCURACY = Measure(
     description="mean over new, resolved, worse and improved of the share of such pairs whose picture goes that way",
     needs=("findings", "prior_findings", "thresholds", "moves"),
     compute=_direction_accuracy,
-    chance=0.5,
 )
 _OF_DIRECTIONS = tuple(
     Measure(

@@ -186,13 +186,19 @@ def dice(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def mean_of_known(values: list[np.ndarray], replicates: int, shares: list[np.ndarray] | None = None) -> np.ndarray:
-    """The mean of arrays (replicates,) over those that are not NaN, weighted by ``shares``; NaN where none is known."""
+    """The mean of arrays (replicates,), weighted by ``shares``, over those that are known in the sample.
+
+    The sample is the first replicate; NaN is unknown. A replicate that lacks what the sample has is NaN too: its mean
+    would be that of fewer, perhaps easier findings.
+    """
     total, weight = np.zeros(replicates), np.zeros(replicates)
     for i, value in enumerate(values):
-        share = np.where(np.isnan(value), 0.0, 1.0 if shares is None else shares[i])
-        total += share * np.nan_to_num(value)
-        weight += share
-    return np.divide(total, weight, out=np.full(replicates, np.nan), where=weight > 0)
+        if np.isnan(value[0]):
+            continue
+        part = np.ones(replicates) if shares is None else shares[i]
+        total += np.where(part > 0, part * value, 0.0)
+        weight += part
+    return share(total, weight)
 
 
 def _pathology_auc(evidence: Evidence) -> np.ndarray:

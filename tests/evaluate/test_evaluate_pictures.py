@@ -180,6 +180,25 @@ def test_race_that_lies_in_grey_levels_alone_is_gone_once_intensities_are_matche
     np.testing.assert_allclose(matched["matched_race_Asian"], levels.mean(), atol=0.01)
 
 
+@pytest.mark.parametrize("border", [0, 1, 3])
+def test_every_picture_gets_the_same_grey_levels_however_wide_its_black_border(border: int) -> None:
+    levels, shown = np.sort(film(), axis=None), film().copy()
+    shown[:border] = shown[len(shown) - border :] = 0.0
+    seen = []
+
+    class Seeing(GreyJudges):
+        def race(self, pictures: np.ndarray) -> np.ndarray:
+            seen.append(pictures)
+            return super().race(pictures)
+
+    comparisons.matched_race_scores(
+        Pictures(*[shown[None]] * 2, np.ones((1, *shown.shape), bool), shown[None]), Seeing(), levels
+    )
+    np.testing.assert_array_equal(np.sort(seen[0], axis=None), levels.astype(np.float32))
+    before, after = (picture[border : len(shown) - border].ravel() for picture in (shown, seen[0][0]))
+    assert (np.diff(after[np.lexsort((after, before))]) >= 0).all(), "a brighter pixel stays brighter"
+
+
 def test_grey_levels_are_the_mean_of_the_current_pictures_rank_by_rank(tmp_path: Path) -> None:
     registered, films = written(tmp_path)
     found = RealPictures(TRIPLES, registered, films).grey_levels(batch_size=2)

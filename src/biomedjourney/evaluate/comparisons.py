@@ -9,6 +9,7 @@ import pandas as pd
 
 from biomedjourney.evaluate.pictures import Comparison, Pictures
 from biomedjourney.measures import ORGANS, RACES, dice
+from biomedjourney.sampling import keyed
 
 SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths a difference of two real pictures
 CHANGED = 0.08  # grey levels of 0 to 1: where the smoothed difference is larger, the patient has changed
@@ -88,13 +89,15 @@ def prior_scores(pictures: Pictures, judges: Any) -> pd.DataFrame:
 def matched_race_scores(pictures: Pictures, judges: Any, grey_levels: np.ndarray) -> pd.DataFrame:
     """What the race classifier says of the pictures once each has the same histogram.
 
-    ``grey_levels``: the sorted grey levels that each picture gets, lowest first (Gonzalez and Woods: histogram
-    specification).
+    ``grey_levels``: the grey levels of a picture's pixels, sorted, that each picture gets, rank by rank (Gonzalez and
+    Woods: histogram specification). Pixels of equal grey, as in a black border, share them out at random: mapped to one
+    level, as scikit-image does, they would still tell by it how many they are.
     """
-    from skimage.exposure import match_histograms
-
-    matched = np.stack([match_histograms(picture, grey_levels[None]) for picture in pictures.generated])
-    scores = judges.race(np.clip(matched, 0.0, 1.0).astype(np.float32))
+    ties = keyed("ties of grey levels").random(grey_levels.size)
+    matched = np.empty(pictures.generated.shape, np.float32)
+    for picture, out in zip(pictures.generated, matched, strict=True):
+        out.flat[np.lexsort((ties, picture.ravel()))] = grey_levels
+    scores = judges.race(np.clip(matched, 0.0, 1.0))
     return pd.DataFrame(scores, columns=[f"matched_race_{name}" for name in RACES])
 
 

@@ -23,9 +23,9 @@ def answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
         assert all("--hash=sha256:" in pin for pin in pins)
         try:
             packages = [{"name": pin.split("==")[0], **answer(pin.split("==")[0])} for pin in pins]
-        except OSError:
-            return SimpleNamespace(stdout="")
-        return SimpleNamespace(stdout=json.dumps({"dependencies": packages, "fixes": []}))
+        except OSError as error:
+            return SimpleNamespace(stdout="", stderr=str(error))
+        return SimpleNamespace(stdout=json.dumps({"dependencies": packages, "fixes": []}), stderr="")
 
     monkeypatch.setattr(subprocess, "run", run)
 
@@ -54,7 +54,16 @@ def test_what_was_not_looked_up_is_not_called_safe(
 
 
 def no_network(name: str) -> Any:
-    raise OSError(name)
+    raise OSError("requests.exceptions.ConnectionError: Failed to establish a new connection")
+
+
+def test_an_audit_that_breaks_off_is_not_called_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Any:
+        raise OSError("No module named pip_audit")
+
+    answers(monkeypatch, broken)
+    with pytest.raises(SystemExit, match="audit: pip-audit failed: No module named pip_audit"):
+        AUDIT["main"]()
 
 
 @pytest.mark.parametrize("answer", [no_network, lambda _: {"skip_reason": "not found on PyPI"}])

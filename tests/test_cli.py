@@ -197,7 +197,8 @@ def test_what_an_unexpected_error_says_is_told_nowhere(error: str, tmp_path: Pat
 
     The errors take it from there, since a newer Python shows the lines of the code in the traceback.
     """
-    result = run("inspect", "of a zebra", folder=tmp_path, code=FAILING.format(error=error) + MAIN)
+    off = {SHOW_TEXTS: "0"}
+    result = run("inspect", "of a zebra", folder=tmp_path, code=FAILING.format(error=error) + MAIN, **off)
     log = (tmp_path / "logs" / "errors.log").read_text()
     assert result.returncode == 1
     assert "zebra" not in result.stdout + result.stderr + log

@@ -20,9 +20,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from biomedjourney import tables
+from biomedjourney import errors, tables
+from biomedjourney.encode import latents
 from biomedjourney.errors import MORE_MEMORY, UserError, full_disk
 from biomedjourney.gather.parts import gather
+from biomedjourney.preprocess import files as films
+from biomedjourney.pretrain import judges
 from biomedjourney.rewrite.cache import Cache
 from biomedjourney.train import checkpoint
 from tests.helpers import tiny
@@ -187,7 +190,8 @@ def test_tables_checkpoints_and_answers_are_whole_or_not_there(tmp_path: Path) -
     )
     tables.write(tmp_path / "pairs.parquet", "pairs", pairs)
     png = {"dicom_id": "a", "png": NOISE.tobytes(), "inverted": False, "to_original": None, "reason": ""}
-    kept, state = tmp_path / "checkpoints", {"step": 4, "unet": torch.from_numpy(NOISE)}
+    kept = tmp_path / "checkpoints"
+    state = dict.fromkeys(checkpoint.PARTS, 0) | {"step": 4, "unet": torch.from_numpy(NOISE)}
     checkpoint.save(kept, state | {"step": 2})
     before = files(tmp_path)
     for name, write in {
@@ -245,3 +249,54 @@ for allocate in (
 def test_whatever_allocates_in_vain_asks_for_more_memory() -> None:
     said = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True, check=True).stdout
     assert said.splitlines() == [MORE_MEMORY] * 6
+
+
+def stored(folder: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
+    """By reader: what it calls to open a file, and itself."""
+    return {
+        "table": ("pyarrow.parquet.ParquetFile", lambda path: tables.read(path, "pairs")),
+        "state": ("zipfile.ZipFile", checkpoint.read),
+        "latents": ("pyarrow.parquet.read_schema", latents.kind),
+        "picture": ("PIL.Image.open", lambda path: films.read(path, 64)),
+        "film": ("biomedjourney.preprocess.dicom.dcmread", lambda path: films.read(path.with_suffix(".dcm"), 64)),
+        "judge": ("biomedjourney.pretrain.judges.refuse_pointer", lambda path: judges._readable(path).__enter__()),
+    }
+
+
+@pytest.mark.parametrize("reader", stored(Path()))
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)")]
+    + [OSError(code, os.strerror(code)) for code in (errno.EACCES, errno.ESTALE, errno.EIO)],
+    ids=["memory", "mmap", "permission", "server", "disk"],
+)
+def test_short_memory_and_a_file_out_of_reach_are_no_damage(
+    error: Exception, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, read = stored(tmp_path)[reader]
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(name, fail)
+    path = tmp_path / "state-4.pt"
+    for place in (path, path.with_suffix(".dcm")):
+        place.touch()
+    with pytest.raises(type(error)) as raised:
+        read(path)
+    assert raised.value is error
+    if isinstance(error, OSError):
+        assert str(errors.out_of_reach(error)).startswith(f"{error.filename}: cannot be reached ({error.strerror})")
+        assert Path(error.filename).stem == path.stem
+        error.filename = None
+
+
+def test_a_file_out_of_reach_is_one_line_of_the_command(tmp_path: Path) -> None:
+    code = "from biomedjourney import cli, tables\nimport errno, pyarrow.parquet\n"
+    code += "def fail(*_, **__): raise OSError(errno.ESTALE, 'Stale file handle')\npyarrow.parquet.ParquetFile = fail\n"
+    words = ["gather", "parts", "training", "a.parquet", "--out", "b.parquet"]
+    code += f"import sys\nsys.argv = ['biomedjourney', *{words}]\ncli.main()"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: a.parquet: cannot be reached (Stale file handle), and may be whole: see to its ")

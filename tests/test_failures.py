@@ -19,6 +19,9 @@ BY_THE_KERNEL = (
 )
 AT_THE_LIMIT = "slurmstepd: error: *** JOB 5 ON node CANCELLED AT 2026-11-26T15:34:14 DUE TO TIME LIMIT ***"
 CANCELLED = "slurmstepd: error: *** JOB 5 ON node CANCELLED AT 2026-11-26T15:34:14 ***"
+STEP_CANCELLED = "slurmstepd: error: *** STEP 12.0 ON node CANCELLED AT 2026-11-26T15:34:14 DUE TO PREEMPTION ***"
+OF_A_TASK = "srun: error: n1: task 0: Out Of Memory"
+TAKEN_AWAY = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "CANCELLED", "DEADLINE")
 SAVED = "stage1: stopped by {} after step 20 of 300, saved in results/checkpoints/stage1-1: start the command again"
 STATUS = "SLURM-job '6' failed, SLURM status is: '{}'. Detailed failure reason unavailable"
 SHELL = "Command 'set -euo pipefail; biomedjourney …' returned non-zero exit status {}."
@@ -40,6 +43,10 @@ SHELL = "Command 'set -euo pipefail; biomedjourney …' returned non-zero exit s
         (STATUS.format("FAILED") + "\n" + SAVED.format("SIGTERM"), Cause.OUTSIDE),
         (STATUS.format("CANCELLED") + "\n" + CANCELLED, Cause.OUTSIDE),
         (STATUS.format("NODE_FAIL"), Cause.OUTSIDE),
+        *((STATUS.format(status) + "\nerror: a file that only half came", Cause.OUTSIDE) for status in TAKEN_AWAY),
+        (STATUS.format("FAILED") + "\n" + STEP_CANCELLED + "\nerror: a file that only half came", Cause.OUTSIDE),
+        (STATUS.format("FAILED") + "\n" + STEP_CANCELLED + "\n" + SHELL.format(137), Cause.OUTSIDE),
+        (STATUS.format("FAILED") + "\n" + OF_A_TASK, Cause.MEMORY),
         # SLURM kills what does not end in time after its signal
         (STATUS.format("FAILED") + "\n" + AT_THE_LIMIT + "\n" + SHELL.format(137), Cause.TIME),
         (STATUS.format("CANCELLED") + "\n" + CANCELLED + "\n" + SHELL.format(137), Cause.OUTSIDE),

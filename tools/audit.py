@@ -5,6 +5,7 @@ database can be reached, which is said. It runs in an environment of its own: `m
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 FLAGS = ("--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json")
+UNREACHED = r"connection|timed? ?out|resol|unreachable|proxy|ssl"  # what pip-audit says where no network leads to PyPI
 
 
 def looked_up(pins: Sequence[str]) -> list[dict[str, Any]]:
@@ -25,8 +27,10 @@ def looked_up(pins: Sequence[str]) -> list[dict[str, Any]]:
         file.write("\n".join(pins))
         file.flush()
         command = [sys.executable, "-m", "pip_audit", "--requirement", file.name, *FLAGS]
-        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    packages = json.loads(told)["dependencies"] if told else []
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not result.stdout and not re.search(UNREACHED, result.stderr, re.IGNORECASE):
+        sys.exit(f"audit: pip-audit failed: {result.stderr.strip()[-2000:]}")
+    packages = json.loads(result.stdout)["dependencies"] if result.stdout else []
     return [package for package in packages if "vulns" in package]
 
 

@@ -11,7 +11,7 @@ import click
 
 from biomedjourney import __version__, workers
 from biomedjourney.config import PATH
-from biomedjourney.errors import UserError, full_disk, no_space, unexpected
+from biomedjourney.errors import UserError, full_disk, no_space, out_of_reach, unexpected
 
 COMMANDS = {
     "phantom": "Draw the embedded cohort as raw files in MIMIC's layout.",
@@ -114,6 +114,8 @@ def _run(stack: ExitStack) -> int:
             _drop_output()
             name = error.filename2 or error.filename if isinstance(error, OSError) else None
             _fail(str(no_space(name or "standard output or a temporary file", reason)))
+        elif unreached := out_of_reach(error):
+            _fail(str(unreached))
         elif workers.is_first_to_fail():
             click.echo(f"error: {unexpected(error, log)}", err=True)
     return status

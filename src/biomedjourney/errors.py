@@ -26,6 +26,8 @@ LONGEST = 300  # characters of an exception's own text that a message quotes
 # What torch, the system and ITK say where memory is short, and the exception is no MemoryError.
 NO_MEMORY = ("can't allocate memory", os.strerror(errno.ENOMEM), "Failed to allocate memory")
 MORE_MEMORY = "give the step more memory (resources.VERB.mem_mb)"
+# A permission, a disk or a server, or too many open files: what may be whole and cannot be reached.
+OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
 SHOW_TEXTS = "BIOMEDJOURNEY_SHOW_TEXTS"
 FRAME = re.compile(r'  File ".+", line \d+, in \S+')
 NUMPY_WRITER = re.compile(r"\d+ requested and \d+ written")
@@ -73,6 +75,31 @@ def full_disk(error: BaseException | None) -> str | None:
     return None
 
 
+def lacks_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY)
+
+
+def out_of_reach(error: BaseException) -> UserError | None:
+    """What to say of a file or folder that the system does not let this step reach; None for other errors."""
+    if not isinstance(error, OSError) or error.errno not in OUT_OF_REACH:
+        return None
+    place = error.filename or "a file"
+    reason = f"cannot be reached ({os.strerror(error.errno)}), and may be whole"
+    return UserError(f"{place}: {reason}: see to its permissions, the disk or the network, then run the step again")
+
+
+def raise_unless_damage(error: Exception, path: str | os.PathLike[str]) -> None:
+    """Raises an error of reading a file again where it tells nothing of the file; call it before you blame the file.
+
+    Short memory: the step is then sent again with more. A file out of reach: it is neither damaged nor absent.
+    """
+    if isinstance(error, OSError) and out_of_reach(error):
+        error.filename = error.filename or os.fspath(path)
+        raise error
+    if lacks_memory(error):
+        raise error
+
+
 def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
     """The error for a file or folder that a full disk keeps from being written; it tells the space that is left.
 
@@ -88,7 +115,7 @@ def no_space(path: str | os.PathLike[str], reason: str) -> UserError:
 
 def _remedy(error: BaseException) -> str:
     """What to do about an error that nobody foresaw; where it says that memory is short, there is more to say."""
-    if isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY):
+    if lacks_memory(error):
         return MORE_MEMORY
     if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         return "lower batch_size of the step"
@@ -114,7 +141,7 @@ def unexpected(error: Exception, log: Path) -> str:
     An exception that nobody foresaw may quote a report. So line and log tell its type and place, and what it says only
     where the environment variable `SHOW_TEXTS` asks for it, which the workflow sets where the patients are drawn ones.
     """
-    shows_texts = bool(os.environ.get(SHOW_TEXTS))
+    shows_texts = os.environ.get(SHOW_TEXTS) == "1"
     words = [word if shows_texts or not re.search(r"\s", word) else "..." for word in sys.argv[1:]]
     entry = f"{datetime.now():%Y-%m-%d %H:%M:%S} biomedjourney {__version__}: {shlex.join(words)}\n"
     entry += "".join(traceback.format_exception(error) if shows_texts else _without_texts(error))

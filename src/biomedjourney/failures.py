@@ -27,9 +27,9 @@ class Cause(StrEnum):
 ERROR = r"^error: .*"
 # In this order: what SLURM itself says comes first, since a process that it kills may leave an error or a status.
 SIGNS = (
-    (Cause.MEMORY, rf"'OUT_OF_MEMORY'|oom.?kill|xceeded .*memory|{re.escape(MORE_MEMORY)}"),
+    (Cause.MEMORY, rf"'OUT_OF_MEMORY'|oom.?kill|: Out Of Memory$|xceeded .*memory|{re.escape(MORE_MEMORY)}"),
     (Cause.TIME, r"'TIMEOUT'|DUE TO TIME LIMIT|: stopped by SIGUSR1 after step "),
-    (Cause.OUTSIDE, r"\*\*\* JOB .* CANCELLED AT "),
+    (Cause.OUTSIDE, r"\*\*\* (JOB|STEP) .* CANCELLED AT |'(NODE_FAIL|BOOT_FAIL|PREEMPTED|CANCELLED|DEADLINE)'"),
     # Snakemake names the exit status of a shell: 137 where a process was killed, as the system does for want of memory
     (Cause.MEMORY, r"exit status 137\b"),
     (Cause.FAULT, ERROR),

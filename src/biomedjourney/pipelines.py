@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney import weights
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, raise_unless_damage
 
 INDEX = "model_index.json"
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -154,6 +154,7 @@ def texts(folder: Path, index: Index, *, with_weights: bool = True) -> tuple[Any
                 folder / "tokenizer", local_files_only=True
             )
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
+        raise_unless_damage(error, folder)
         raise UserError(f"{folder}: text encoder or tokenizer cannot be read ({brief(error)}): {REMEDY}") from None
     if missing:
         faulty = f"{missing[0]}, {len(missing)} in all"

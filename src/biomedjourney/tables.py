@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biomedjourney import beyond, makers, measures, systems
-from biomedjourney.errors import UserError, brief, full_disk, no_space, umask
+from biomedjourney.errors import UserError, brief, full_disk, no_space, raise_unless_damage, umask
 from biomedjourney.measures import RACES as RACES
 
 CHEXPERT_LABELS = (
@@ -907,6 +907,7 @@ def open_file(path: str | os.PathLike[str]) -> pq.ParquetFile:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise_unless_damage(error, path)
         raise UserError(f"{path}: not a readable Parquet file ({brief(error)}): {makers.again(path)}") from None
 
 
@@ -923,9 +924,8 @@ def errors_of_reading(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turns what Arrow says of a damaged file, met while its rows are read, into a UserError that names the file."""
     try:
         yield
-    except pa.ArrowMemoryError:
-        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise_unless_damage(error, path)
         raise UserError(f"{path}: damaged ({brief(error)}): {makers.again(path)}") from None
 
 
@@ -946,12 +946,20 @@ def _check_file(path: str | os.PathLike[str], name: str, columns: Iterable[str] 
                 f"{path}: column {field.name!r} of table {name!r} is {file_schema.field(field.name).type}, "
                 f"expected {field.type}: {makers.again(path)}"
             )
+    groups = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+    _check_count(path, sum(groups), file.metadata.num_rows)
     if not (file.metadata.num_rows or declared.may_be_empty or declared.bulky):
         raise UserError(f"{path}: table {name!r} has no rows: {makers.again(path)}")
     absent = [column for column in columns or () if column not in file_schema.names]
     if absent:
         raise ValueError(f"{path}: column {absent[0]!r} is not in table {name!r}")
     return file
+
+
+def _check_count(path: str | os.PathLike[str], count: int, declared: int) -> None:
+    """Raises UserError where rows are lost: Arrow ends early, without a word, where a page's header is damaged."""
+    if count != declared:
+        raise UserError(f"{path}: damaged (of {declared:,} rows only {count:,} can be read): {makers.again(path)}")
 
 
 def _check_values(path: str | os.PathLike[str], name: str, data: pa.Table | pa.RecordBatch) -> None:
@@ -977,6 +985,7 @@ def read_arrow(path: str | os.PathLike[str], name: str, columns: list[str] | Non
     """The table as Arrow. Raises UserError where the file is missing, damaged or of another schema."""
     with _check_file(path, name, columns) as file, errors_of_reading(path):
         data = file.read(columns=columns)
+        _check_count(path, data.num_rows, file.metadata.num_rows)
         _check_values(path, name, data)
     return data
 
@@ -1005,6 +1014,7 @@ class Lookup:
                     self._rowless.append(path)
                 for group in range(file.num_row_groups):
                     values = file.read_row_group(group, [column])[column]
+                    _check_count(path, len(values), file.metadata.row_group(group).num_rows)
                     for key in values.filter(pc.is_in(values, keys_array)).to_pylist():
                         self._groups.setdefault(key, (path, group))
 
@@ -1076,14 +1086,15 @@ def _batches(
     """Some row groups in pieces of at most ``rows`` rows, fewer where rows are large."""
     with errors_of_reading(path):
         for group in groups:
-            metadata = file.metadata.row_group(group)
-            chunks = [metadata.column(place) for place in range(metadata.num_columns)]
-            read = [chunk for chunk in chunks if columns is None or chunk.path_in_schema.partition(".")[0] in columns]
-            row_size = sum(chunk.total_uncompressed_size for chunk in read) / max(metadata.num_rows, 1)
+            # of all columns: pyarrow ends the process where it is asked for one whose description is damaged
+            declared, count = file.metadata.row_group(group), 0
+            row_size = declared.total_byte_size / max(declared.num_rows, 1)
             size = max(1, min(rows, int(BATCH / max(row_size, 1))))
             for batch in file.iter_batches(batch_size=size, columns=columns, row_groups=[group]):
                 _check_values(path, name, batch)
+                count += batch.num_rows
                 yield batch
+            _check_count(path, count, declared.num_rows)
 
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, raise_unless_damage
 
 # As diffusers names them: one file or an index of shards, safetensors or torch's pickles, of a variant ("fp16") or not.
 NAME = re.compile(
@@ -66,6 +66,7 @@ def load(folder: Path, kind: Kind, *classes: Any) -> Any:
                 output_loading_info=True,
             )
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
+        raise_unless_damage(error, folder)
         raise UserError(f"{folder}: the {kind.part} cannot be read ({brief(error)}): {kind.remedy}") from None
     _refuse_missing(folder, kind, report["missing_keys"])
     return model.float()
@@ -87,6 +88,7 @@ def check(folder: Path, kind: Kind, *classes: Any) -> Any:
             )
             missing = model.load_state_dict(weights, strict=False).missing_keys
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
+        raise_unless_damage(error, folder)
         raise UserError(f"{folder}: the {kind.part} cannot be read ({brief(error)}): {kind.remedy}") from None
     _refuse_missing(folder, kind, missing)
     return model.config

@@ -21,7 +21,7 @@ from biomedjourney.errors import UserError
 
 __all__ = ["LogHandler"]
 
-_parse_config, _load_configfile = cli.parse_config, configfile.load_configfile
+_parse_config = cli.parse_config
 
 
 def _parse_config_or_exit(entries: list[str] | None) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _load_configfile_or_exit(path: str | os.PathLike[str]) -> dict[str, Any]:
         settings = read(path)
     except UserError as error:
         sys.exit(f"error: {error}")
-    return _load_configfile(os.path.expanduser(path)) if settings else {}
+    return settings  # not Snakemake's own reading, which runs what a file with the key __use_yte__ holds as Python
 
 
 def _is_ours(arguments: list[str]) -> bool:

@@ -207,6 +207,16 @@ def test_a_file_that_is_no_configuration_is_one_line(tmp_path: Path, content: by
     assert said in line
 
 
+def test_a_configuration_runs_no_python(tmp_path: Path) -> None:
+    """Snakemake's own reading would, for the sake of a template language, where a file has this key."""
+    path, made = tmp_path / "mine.yaml", tmp_path / "made"
+    path.write_text(f"__use_yte__: true\nseed: ?__import__('pathlib').Path('{made}').touch() or 1\n")
+    result = snakemake(tmp_path, "--dry-run", "--configfile", str(path))
+    assert result.returncode != 0
+    assert "__use_yte__" in result.stdout
+    assert not made.exists()
+
+
 def test_a_folder_in_place_of_a_file_and_a_broken_default_are_one_line(tmp_path: Path) -> None:
     result = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path))
     assert result.stdout.startswith(f"error: {tmp_path}: configuration cannot be read (Is a directory)")

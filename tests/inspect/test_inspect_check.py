@@ -36,7 +36,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     published = tiny.first_stage(folder / "published")
     with sums.model_folder(results / "models" / "first-stage") as model:
         shutil.copytree(published, model, dirs_exist_ok=True)
-    checkpoint.save((results / STATE).parent, {"step": 4, "unet": torch.zeros(1000)})
+    state = dict.fromkeys(checkpoint.PARTS, 0) | {"step": 4, "unet": torch.zeros(1000)}
+    checkpoint.save((results / STATE).parent, state)
     (results / "report").mkdir()
     (results / "report" / "index.html").write_text("<html>a report</html>\n")
     (results / "report" / "grid.png").write_bytes(pixels.encode_png(torch.rand(9, 9).numpy()))
@@ -96,6 +97,11 @@ def no_rows(path: Path) -> None:
     pq.write_table(pq.read_table(path).slice(0, 0), path)
 
 
+def empty_folder(path: Path) -> None:
+    shutil.rmtree(path)
+    path.mkdir()
+
+
 def other(path: Path) -> None:
     """Another table in its place."""
     shutil.copy(path.parents[1] / (TABLE if path.match(SHARD) else SHARD), path)
@@ -108,6 +114,7 @@ FAULTS = [
     ("report/index.html", cut),
     ("report/grid.png", cut),
     (MODEL, Path.unlink),
+    ("models/first-stage", empty_folder),
     ("models/first-stage/config.json", flip),
     ("models/first-stage/checksums.sha256", empty),
 ]

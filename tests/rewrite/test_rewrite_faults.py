@@ -305,6 +305,17 @@ def test_a_request_that_waits_for_money_goes_on_as_soon_as_another_ends(
     asyncio.run(asyncio.wait_for(scenario(), timeout=20))
 
 
+def test_kept_answers_that_lack_something_are_asked_for_again(tmp_path: Path) -> None:
+    with running(lambda request: GOOD) as server:
+        first = write(server.url, tmp_path, count=3)
+        for kept, content in zip(tmp_path.rglob("*.json"), ("{}", '{"text": "new edema"}', "half"), strict=True):
+            kept.write_text(content)
+        assert write(server.url, tmp_path, count=3) == first
+        assert len(server.requests) == 6
+        write(server.url, tmp_path, count=3)
+        assert len(server.requests) == 6
+
+
 def test_the_cap_on_requests_holds(tmp_path: Path) -> None:
     with running(lambda request: GOOD) as server:
         with pytest.raises(UserError, match="cap of 10 requests"):

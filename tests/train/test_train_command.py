@@ -340,7 +340,8 @@ def test_a_state_with_a_changed_bit_and_that_of_another_run_are_named(tmp_path: 
     from biomedjourney.train import checkpoint
 
     own, others = tmp_path / "stage1-0123", tmp_path / "stage2-4567"
-    checkpoint.save(own, {"step": 4, "unet": torch.arange(5000.0)})
+    state = dict.fromkeys(checkpoint.PARTS, 0) | {"step": 4, "unet": torch.arange(5000.0)}
+    checkpoint.save(own, state)
     assert checkpoint.read(own / "state-4.pt")["unet"][4999] == 4999
     others.mkdir()
     (others / "state-4.pt").write_bytes((own / "state-4.pt").read_bytes())
@@ -350,6 +351,10 @@ def test_a_state_with_a_changed_bit_and_that_of_another_run_are_named(tmp_path: 
     content[len(content) // 2] ^= 1
     (own / "state-4.pt").write_bytes(content)
     with pytest.raises(UserError, match=r"state-4.pt: the checkpoint is damaged \(.*does not fit its checksum\)"):
+        checkpoint.load(own, 9)
+    del state["rows"]
+    checkpoint.save(own, state)
+    with pytest.raises(UserError, match=r"state-4.pt: the checkpoint is damaged \(.*it has no rows\): delete it"):
         checkpoint.load(own, 9)
 
 

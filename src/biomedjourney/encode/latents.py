@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from biomedjourney import makers, pixels, progress, tables
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, raise_unless_damage
 from biomedjourney.pretrain import load_first_stage
 from biomedjourney.pretrain.first_stage import check_side
 
@@ -22,6 +22,7 @@ def kind(path: Path) -> str:
     try:
         name = (pq.read_schema(path).metadata or {}).get(b"table", b"").decode()
     except (OSError, ValueError) as error:
+        raise_unless_damage(error, path)
         raise UserError(f"{path}: cannot be read ({brief(error)}): {makers.again(path)}") from None
     if name not in KEYS:
         is_of = name or "of another kind"

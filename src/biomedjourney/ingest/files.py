@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from biomedjourney import progress, tables, workers
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, raise_unless_damage
 
 SUMS = "SHA256SUMS.txt"
 TAIL = 64  # last bytes of a file that are searched for the end marker; some programs append a few bytes to it
@@ -61,7 +61,8 @@ def examine(file: File, root: Path) -> Row:
                 problem = _compare(hashlib.file_digest(stream, "sha256").hexdigest(), expected)
     except PermissionError:
         raise UserError(f"{root / path}: no permission to read it: grant it") from None
-    except OSError:
+    except OSError as error:
+        raise_unless_damage(error, root / path)
         problem = MISSING
     return {"dicom_id": dicom_id, "bytes": size, "problem": problem}
 

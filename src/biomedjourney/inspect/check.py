@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from biomedjourney import arrays, makers, pixels, progress, sums, tables
-from biomedjourney.errors import UserError, UserErrors
+from biomedjourney.errors import UserError, UserErrors, out_of_reach
 
 PICTURES = ("png", "coverage")  # columns
 NUMBERS = ("mean", "std", "states")  # columns whose numbers have the form in the column ``shape``
@@ -31,6 +31,10 @@ def check(results: Path) -> str:
             CHECKS[kind](results, path)
         except UserError as error:
             errors.append(error)
+        except OSError as error:
+            if (unreached := out_of_reach(error)) is None:
+                raise
+            errors.append(unreached)
     if errors:
         raise UserErrors([*errors, UserError(f"{results}: {len(errors)} of {len(files)} are damaged")])
     parts = sorted(results.rglob(f".*{tables.UNFINISHED}"))
@@ -102,6 +106,8 @@ def _check_rows(path: Path, name: str, batch: pa.RecordBatch) -> None:
 
 
 def _check_model(results: Path, path: Path) -> None:
+    if not any(file.is_file() for file in path.rglob("*")):
+        raise UserError(f"{path}: an empty folder, but a model belongs there: {makers.again(path)}")
     sums.verify(path)
 
 

@@ -11,7 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_windowing
 from pydicom.valuerep import DSfloat
 
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, lacks_memory, raise_unless_damage
 
 # The least share of the middle of a picture that a window has to leave between black and white. On the real films as
 # 12 bits, 40/80 and 40/400 leave at most 0.01 of it, and a window from the 10th to the 90th percentile at least 0.65.
@@ -67,6 +67,7 @@ def open_file(path: Path) -> Opened:
         decoded = Decoded(array, dataset.PhotometricInterpretation == "MONOCHROME1", ignored)
         return Opened(dataset, stored, decoded, is_mirrored)
     except Exception as error:  # pydicom raises many kinds for a damaged file
+        raise_unless_damage(error, path)
         raise UserError(f"{path}: not a readable DICOM image ({brief(error)}): replace the file") from None
 
 
@@ -75,7 +76,9 @@ def _in_modality_units(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray
     if tables := dataset.get("ModalityLUTSequence"):
         try:
             return _through_table(values, tables[0], dataset), False
-        except Exception:  # whatever is wrong with it, the film can be seen without it
+        except Exception as error:  # whatever is wrong with it, the film can be seen without it
+            if lacks_memory(error):
+                raise
             return values, True
     if all(dataset.get(name) is None for name in RESCALE):  # absent or empty
         return values, False
@@ -96,7 +99,9 @@ def _seen(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, bool]:
     for number, way in enumerate(ways):
         try:
             seen = way()
-        except Exception:  # whatever is wrong with it, the film can be seen without it
+        except Exception as error:  # whatever is wrong with it, the film can be seen without it
+            if lacks_memory(error):
+                raise
             continue
         if _shows(seen):
             return seen, number > 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from biomedjourney.errors import UserError
+from biomedjourney.errors import UserError, raise_unless_damage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -103,6 +103,7 @@ def _decode_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]
             array, rows_became_columns = shown(image)
             return array, (columns, rows) if rows_became_columns else (rows, columns)
     except (*DAMAGED, Image.DecompressionBombError) as error:
+        raise_unless_damage(error, path)
         raise UserError(f"{path}: not a readable image ({error}): replace the file") from None
 
 

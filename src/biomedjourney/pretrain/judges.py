@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from biomedjourney import pixels, progress, sums
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, raise_unless_damage
 from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.tables import RACES
 from biomedjourney.weights import refuse_pointer
@@ -299,6 +299,7 @@ def _readable(weights: Path) -> Iterator[None]:
         refuse_pointer(weights)
         yield
     except Exception as error:  # whatever reading zip files and pickles raises
+        raise_unless_damage(error, weights)
         raise UserError(
             f"{weights}: the weights cannot be read ({brief(error)}): download or train them again"
         ) from None

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from biomedjourney import progress, published, sums
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, raise_unless_damage
 from biomedjourney.pretrain.judges import pathology_loss
 from biomedjourney.pretrain.schedule import one_cycle
 from biomedjourney.weights import refuse_pointer
@@ -105,6 +105,7 @@ def check(folder: Path, max_tokens: int) -> int:
             # a safetensors file cannot be read as shapes alone, but is mapped into memory
             load_checkpoint(model, weights, device="cpu" if weights.endswith(".safetensors") else "meta")
         except Exception as error:  # whatever reading safetensors, zip files and pickles raises
+            raise_unless_damage(error, folder)
             raise _unreadable(folder, error) from None
     _tokenizer(folder, model.text.config, max_tokens)
     width: int = model.text.config.hidden_size
@@ -156,6 +157,7 @@ def _create(folder: Path, *, with_weights: bool = True) -> Any:
     except UserError:
         raise
     except Exception as error:  # whatever reading JSON, safetensors, zip files and pickles raises
+        raise_unless_damage(error, folder)
         raise _unreadable(folder, error) from None
 
 

@@ -92,7 +92,8 @@ class Asker:
         message_key = self.key(messages)
         if message_key in self._under_way:
             return await asyncio.shield(self._under_way[message_key])
-        if (cached_answer := self.cache.get(message_key)) is not None:
+        cached_answer = self.cache.get(message_key)
+        if cached_answer is not None and cached_answer.keys() >= ANSWER:
             return cached_answer
         task = self._under_way[message_key] = asyncio.ensure_future(self._in_turn(message_key, messages))
         try:
@@ -262,8 +263,11 @@ def _unusable(status: object, explanation: str) -> UserError:
     )
 
 
+ANSWER = {"text", "finish_reason", "refusal", "model"}  # what is kept of a reply
+
+
 def _answer(reply: Any, model: str) -> dict[str, Any]:
-    """What is kept of a reply. Raises what Python raises where the reply is not of the protocol."""
+    """`ANSWER` of a reply. Raises what Python raises where the reply is not of the protocol."""
     choice = reply.choices[0]
     return {
         "text": _text(choice.message),

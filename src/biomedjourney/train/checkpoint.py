@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from biomedjourney import config, tables
-from biomedjourney.errors import UserError, brief
+from biomedjourney.errors import UserError, brief, raise_unless_damage
 
 FORMAT = 2  # raise it when a state of an earlier version of the program can no longer be continued
+PARTS = ("unet", "optimiser", "average", "summed", "rows", "images_seen", "seconds", "folder")
 
 
 def folder(root: Path, run: str, settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
@@ -86,9 +87,12 @@ def read(file: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
         if f"state-{state['step']}" != file.stem:
             raise ValueError(f"it is of step {state['step']}")
-        if (folder := state.pop("folder", file.parent.name)) != file.parent.name:
+        if absent := [part for part in PARTS if part not in state]:
+            raise ValueError(f"it has no {absent[0]}")
+        if (folder := state.pop("folder")) != file.parent.name:
             raise ValueError(f"it is of {folder}")
     except Exception as error:  # torch.load raises whatever unpickling and zip reading raise
+        raise_unless_damage(error, file)
         raise UserError(
             f"{file}: the checkpoint is damaged ({brief(error)}): delete it to train from the start"
         ) from None

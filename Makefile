@@ -42,8 +42,6 @@ lint: env
 	mypy
 
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
-# files that begin first, so that none of them is alone on one core at the end
-LONGEST := tests/end_to_end/test_workflow_slurm.py tests/train/test_train_ranks.py
 
 test: env lint
 	$(PYTEST)
@@ -55,7 +53,7 @@ test-cluster: env
 	pytest -m cluster
 
 test-all: env lint
-	$(PYTEST) -m "not full_size" $(LONGEST) tests
+	$(PYTEST) -m "not full_size"
 
 test-full-size: env
 	pytest -m full_size -s

@@ -3,6 +3,13 @@ from pathlib import Path
 
 import pytest
 
+# Files that begin first, so that none of them is alone on one core at the end.
+LONGEST = ("test_workflow_slurm.py", "test_workflow_paper.py", "test_train_ranks.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(scope="session")
 def films() -> Path:

@@ -2,8 +2,8 @@
 # make tables the same with the rows that take more time: workflow/configs/tables.yaml
 # make test   unit tests, the workflow end to end in miniature, linting, types
 # make test-long   the slow tests: paper.yaml from raw files to the report, real SLURM, several processes that train
+# make test-all   both before at once: they share the run of the miniature that they look at
 # make test-cluster   the miniature's whole chain as jobs of a real SLURM: 10 to 25 minutes
-# make test-all   all three at once: they share the run of the miniature that they look at
 # make test-full-size   optimiser steps at Stable Diffusion's true size, a plan at MIMIC-CXR's: 18 GiB of memory, 21 GB of
 #                       disk, some minutes
 # make site   the pages of README and docs as a site in build/site
@@ -53,7 +53,7 @@ test-cluster: env
 	pytest -m cluster
 
 test-all: env lint
-	$(PYTEST) -m "not full_size"
+	$(PYTEST) -m "not full_size and not cluster"
 
 test-full-size: env
 	pytest -m full_size -s
